@@ -1,0 +1,88 @@
+// What can go wrong: the library's own error codes, io_error, cancelled and interrupted.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <exception>
+#include <string_view>
+#include <system_error>
+
+#include <coro/base/export.hpp>
+
+namespace coro::inline v0 {
+
+/// Errors that the kernel has no number for. Everything else is an errno in
+/// std::generic_category(), comparable with std::errc.
+enum class errc {
+    closed = 1,         ///< the stream or listener was closed, or destroyed while someone waited
+    deadline_exceeded,  ///< the deadline of with_timeout, with_deadline or shield passed
+    busy,               ///< a second reader (or writer) on one bare stream
+    broken,             ///< an exact transfer was cut short earlier; the framing is lost
+    end_of_stream,      ///< the peer ended the stream in the middle of what was asked for
+    limit_exceeded,     ///< a named limit was reached (line, frame, buffer, pool, queue)
+    bad_address,        ///< text that is no address; the message shows the offending part
+};
+
+/// The category of `errc`; its name is "coro".
+[[nodiscard]] CORO_EXPORT const std::error_category& category() noexcept;
+[[nodiscard]] CORO_EXPORT std::error_code make_error_code(errc code) noexcept;
+
+/// What an awaited operation throws: an error code with the verb, the endpoint and how much had
+/// moved. what() reads `connect tcp 127.0.0.1:8080: Connection refused`.
+class CORO_EXPORT io_error : public std::system_error {
+public:
+    /// `operation` must be a string literal (it is not copied); `endpoint` is copied, cut at 95
+    /// characters; `bytes_transferred` counts what had moved before the error.
+    io_error(std::error_code code, const char* operation, std::string_view endpoint = {},
+             std::size_t bytes_transferred = 0);
+    io_error(const io_error&) noexcept;
+    io_error& operator=(const io_error&) = delete;
+    ~io_error() override;
+
+    [[nodiscard]] const char* operation() const noexcept { return operation_; }
+    [[nodiscard]] std::string_view endpoint() const noexcept {
+        return {endpoint_.data(), endpoint_size_};
+    }
+    [[nodiscard]] std::size_t bytes_transferred() const noexcept { return bytes_transferred_; }
+
+private:
+    const char* operation_;
+    std::size_t bytes_transferred_;
+    std::size_t endpoint_size_;
+    std::array<char, 96> endpoint_;
+};
+
+/// Thrown out of an await when its cancel scope was cancelled. It is not a std::exception, so that
+/// a handler's `catch (const std::exception&)` cannot swallow it. Never leaves run().
+class CORO_EXPORT cancelled {
+public:
+    explicit cancelled(std::size_t bytes_transferred = 0) noexcept
+        : bytes_transferred_(bytes_transferred) {}
+    cancelled(const cancelled&) noexcept = default;
+    cancelled& operator=(const cancelled&) noexcept = default;
+    virtual ~cancelled();
+
+    /// How much an exact transfer on a bare stream had moved; 0 for everything else.
+    [[nodiscard]] std::size_t bytes_transferred() const noexcept { return bytes_transferred_; }
+
+private:
+    std::size_t bytes_transferred_;
+};
+
+/// Thrown by run() when a signal ended it before the task had a value.
+class CORO_EXPORT interrupted : public std::exception {
+public:
+    explicit interrupted(int signal) noexcept : signal_(signal) {}
+    ~interrupted() override;
+    [[nodiscard]] const char* what() const noexcept override;
+    /// The number of the signal that ended run(), for example SIGINT.
+    [[nodiscard]] int signal() const noexcept { return signal_; }
+
+private:
+    int signal_;
+};
+
+}  // namespace coro::inline v0
+
+template <>
+struct std::is_error_code_enum<coro::errc> : std::true_type {};

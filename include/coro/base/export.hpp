@@ -1,0 +1,6 @@
+// Symbol visibility: the library is built with everything hidden; this marks what is public.
+#pragma once
+
+/// Gives a function or class default visibility, also in the static build, so that exceptions
+/// thrown on one side of a shared-object boundary are caught on the other.
+#define CORO_EXPORT [[gnu::visibility("default")]]

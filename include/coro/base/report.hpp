@@ -1,0 +1,34 @@
+// The report hook: the only way the library speaks without being asked.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <system_error>
+
+#include <coro/base/export.hpp>
+
+namespace coro::inline v0 {
+
+enum class severity : std::uint8_t { info, warning, error };
+
+/// One thing worth telling an operator. All views are valid only during the call of the hook.
+struct report_event {
+    severity level = severity::info;
+    std::string_view verb;      ///< what was being done: "accept", "run", "spawn"
+    std::string_view endpoint;  ///< with whom, may be empty
+    std::error_code error;      ///< what the kernel or the library answered, may be 0
+    std::string_view text;      ///< why, and what to do about it
+    std::string_view task;      ///< the name of the task concerned, may be empty
+};
+
+/// Receives reports. May be called from any loop's thread; must not throw and must not block.
+using report_hook = void (*)(const report_event& event, void* user) noexcept;
+
+/// Replaces the hook; nullptr restores the default (one line on stderr, at most 20 a second, then
+/// counted). Set it before run(): the exchange is atomic, a report under way ends with the old one.
+CORO_EXPORT void set_report_hook(report_hook hook, void* user) noexcept;
+
+/// Hands `event` to the hook.
+CORO_EXPORT void report(const report_event& event) noexcept;
+
+}  // namespace coro::inline v0

@@ -1,0 +1,55 @@
+// as_result: errors as values, for any operation or task.
+#pragma once
+
+#include <coroutine>
+#include <type_traits>
+#include <utility>
+
+#include <coro/base/result.hpp>
+#include <coro/core/hold.hpp>
+
+namespace coro::inline v0 {
+namespace detail {
+
+template <typename Inner>
+class [[nodiscard("co_await it")]] result_awaiter : public awaiter_face<result_awaiter<Inner>> {
+    using value = decltype(std::declval<Inner&>().await_resume());
+
+public:
+    explicit result_awaiter(Inner&& inner) noexcept : inner_(std::move(inner)) {}
+
+    void bind(context& strand) noexcept { inner_.bind(strand); }
+    bool await_ready() { return inner_.await_ready(); }
+    bool suspend(frame_link* parent, std::coroutine_handle<> resume) noexcept {
+        return inner_.suspend(parent, resume);
+    }
+    result<value> await_resume() {
+        try {
+            if constexpr (std::is_void_v<value>) {
+                inner_.await_resume();
+                return result<void>();
+            } else {
+                return result<value>(inner_.await_resume());
+            }
+        } catch (const io_error& error) {
+            return result<value>(error);
+        }
+    }
+
+private:
+    Inner inner_;
+};
+
+}  // namespace detail
+
+/// Awaits `awaitable` (an operation or a task) and turns an io_error into a value.
+/// Throws: everything but io_error that the awaitable throws; `cancelled` passes through.
+/// Cancel safety: that of `awaitable`.
+template <typename Awaitable>
+[[nodiscard("co_await it or spawn it")]] detail::result_awaiter<detail::held<Awaitable>> as_result(
+    Awaitable&& awaitable) {
+    return detail::result_awaiter<detail::held<Awaitable>>(
+        detail::hold(std::forward<Awaitable>(awaitable)));
+}
+
+}  // namespace coro::inline v0

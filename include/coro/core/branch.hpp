@@ -1,0 +1,206 @@
+// Branches: the strands that when_all and when_any run side by side, and the set that awaits them.
+#pragma once
+
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include <coro/core/cancel_scope.hpp>
+#include <coro/core/context.hpp>
+#include <coro/core/hold.hpp>
+#include <coro/core/task.hpp>
+
+namespace coro::inline v0::detail {
+
+class branch_base;
+class branch_set;
+
+/// The strand of a branch. Its first resumption begins the awaitable; later ones resume the
+/// innermost frame (resume_point), or, when there is none, say that an operation without a frame
+/// has ended.
+class branch_strand final : public context {
+public:
+    branch_strand(branch_set& set, branch_base& of) noexcept;
+
+    branch_base& branch;
+};
+
+enum class branch_end : std::uint8_t { value, error, cancelled };
+
+/// One branch without the type of what it awaits.
+class branch_base {
+public:
+    branch_base(const branch_base&) = delete;
+    branch_base& operator=(const branch_base&) = delete;
+
+protected:
+    branch_base() noexcept = default;
+    ~branch_base() = default;
+
+private:
+    friend class branch_set;
+    friend class branch_strand;
+
+    /// Starts the awaitable in `strand`; false: it has ended already.
+    virtual bool begin(context& strand) noexcept = 0;
+    /// Fetches the outcome; called once, in the branch's strand.
+    virtual branch_end take() noexcept = 0;
+    [[nodiscard]] virtual const std::exception_ptr& error() const noexcept = 0;
+
+    branch_set* set_ = nullptr;
+    std::size_t index_ = 0;
+    bool begun_ = false;
+    bool settled_ = false;  ///< ended, or as good as ended: what it waited for was granted
+    std::optional<branch_strand> strand_;
+};
+
+enum class branch_policy : std::uint8_t {
+    all,  ///< the first error cancels the others
+    any,  ///< the first end cancels the others
+};
+
+/// A scope with branches in it, and the strand that waits until all have ended: what when_all and
+/// when_any have in common. Branches go through the run queue in order and never start in place, so
+/// that each has the loop's next-slot for itself.
+class branch_set : public wait_point {
+public:
+    /// The scope hands cancellation to the branches; the wait for their end cannot be withdrawn.
+    void cancel_wait() noexcept override {}
+    CORO_EXPORT void describe(text_sink& out) const noexcept override;
+
+    void bind(context& strand) noexcept { owner_ = &strand; }
+
+protected:
+    branch_set(const char* verb, branch_policy policy) noexcept : verb_(verb), policy_(policy) {}
+    ~branch_set() = default;
+
+    /// The owner begins to wait; `resume` is where it goes on.
+    CORO_EXPORT void open(std::coroutine_handle<> resume) noexcept;
+    CORO_EXPORT void start(branch_base& branch) noexcept;
+    /// All branches have ended. Throws, under policy `all`, the first error, or `cancelled` when
+    /// that is why a value is missing; under `any`, `cancelled` when an enclosing scope is
+    /// cancelled and there is no value.
+    CORO_EXPORT void close();
+    /// The index of the branch that ended first; one whose wait was granted has ended.
+    [[nodiscard]] std::size_t first() const noexcept { return first_; }
+
+private:
+    friend class branch_strand;
+
+    static const strand_kind racing;  ///< tells its set of grants
+    static const strand_kind plain;
+    static void resume_branch(context& strand) noexcept;
+    static void finish_branch(context& strand) noexcept;
+    static void granted_branch(context& strand) noexcept;
+    void settle(branch_base& branch) noexcept;
+    void ended(branch_base& branch, branch_end how) noexcept;
+
+    const char* verb_;
+    branch_policy policy_;
+    bool cancelled_branch_ = false;
+    context* owner_ = nullptr;
+    scope_access::owned scope_;
+    std::size_t started_ = 0;
+    std::size_t settled_ = 0;
+    std::size_t alive_ = 0;
+    std::size_t first_ = 0;
+    std::size_t values_ = 0;  ///< branches that ended with a value
+    std::size_t further_errors_ = 0;
+    std::exception_ptr first_error_;
+};
+
+/// How a value stands in a tuple of results.
+template <typename T>
+using tuple_value = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+/// What a branch left behind: a value, or the exception instead of it.
+template <typename T>
+class branch_outcome {
+    using stored = storable<tuple_value<T>>;
+
+public:
+    branch_outcome() noexcept = default;
+
+    [[nodiscard]] bool has_value() const noexcept { return value_.has_value(); }
+    [[nodiscard]] const std::exception_ptr& error() const noexcept { return error_; }
+
+    /// The value; throws the exception if there is none.
+    decltype(auto) get() & {
+        if (error_) std::rethrow_exception(error_);
+        if constexpr (std::is_reference_v<T>) return static_cast<T>(value_->get());
+        else if constexpr (!std::is_void_v<T>) return (*value_);
+    }
+    T get() && {
+        if (error_) std::rethrow_exception(error_);
+        if constexpr (std::is_reference_v<T>) return static_cast<T>(value_->get());
+        else if constexpr (!std::is_void_v<T>) return std::move(*value_);
+    }
+
+    /// The value as it stands in a tuple. Requires: has_value().
+    tuple_value<T> take_tuple_value() {
+        if constexpr (std::is_void_v<T>) return {};
+        else return std::move(*this).get();
+    }
+
+    /// Stores what `inner.await_resume()` answers or throws.
+    template <typename Inner>
+    branch_end fill(Inner& inner) noexcept {
+        try {
+            if constexpr (std::is_void_v<T>) {
+                inner.await_resume();
+                value_.emplace();
+            } else {
+                value_.emplace(inner.await_resume());
+            }
+            return branch_end::value;
+        } catch (const cancelled&) {
+            error_ = std::current_exception();
+            return branch_end::cancelled;
+        } catch (...) {
+            error_ = std::current_exception();
+            return branch_end::error;
+        }
+    }
+
+private:
+    std::optional<stored> value_;
+    std::exception_ptr error_;
+};
+
+/// A branch that awaits an `Inner`: a task, held by value, or an operation, by reference.
+template <typename Inner>
+class branch final : public branch_base {
+public:
+    using value_type = decltype(std::declval<Inner&>().await_resume());
+
+    template <typename From>
+        requires std::constructible_from<Inner, From>
+    explicit branch(From&& from) noexcept : inner_(std::forward<From>(from)) {}
+
+    [[nodiscard]] branch_outcome<value_type>& outcome() noexcept { return outcome_; }
+
+private:
+    bool begin(context& strand) noexcept override {
+        inner_.bind(strand);
+        return !inner_.await_ready() && inner_.suspend(nullptr, {});
+    }
+    branch_end take() noexcept override { return outcome_.fill(inner_); }
+    [[nodiscard]] const std::exception_ptr& error() const noexcept override {
+        return outcome_.error();
+    }
+
+    Inner inner_;
+    branch_outcome<value_type> outcome_;
+};
+
+/// What a combinator can run as a branch.
+template <typename Awaitable>
+concept branchable = requires { hold(std::declval<Awaitable>()); };
+
+}  // namespace coro::inline v0::detail

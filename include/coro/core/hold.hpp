@@ -1,0 +1,52 @@
+// What combinators hold for what they are given: tasks by value, everything else by reference.
+#pragma once
+
+#include <concepts>
+#include <functional>
+#include <type_traits>
+#include <utility>
+
+#include <coro/core/awaitable.hpp>
+#include <coro/core/task.hpp>
+
+namespace coro::inline v0::detail {
+
+template <typename T>
+owning_task_awaiter<T> hold(task<T>&& child) noexcept {
+    return owning_task_awaiter<T>(std::move(child));
+}
+
+/// An operation lives until the end of the awaiting expression.
+template <own_awaiter Op>
+awaiter_reference<std::remove_reference_t<Op>> hold(Op&& op) noexcept {
+    return awaiter_reference<std::remove_reference_t<Op>>(op);
+}
+
+/// Somebody else's awaitable; the same holds for it. A task of ours stands in for it.
+template <typename Awaitable>
+concept foreign_awaitable =
+    !own_awaiter<Awaitable> && !task_type<Awaitable> && awaitable_type<Awaitable>;
+template <foreign_awaitable Awaitable>
+using foreign_result =
+    decltype(obtain_awaiter(std::declval<Awaitable>()).await_resume());
+template <foreign_awaitable Awaitable>
+task<foreign_result<Awaitable>> await_foreign(Awaitable&& awaitable) {
+    co_return co_await std::forward<Awaitable>(awaitable);
+}
+template <foreign_awaitable Awaitable>
+auto hold(Awaitable&& awaitable) {
+    return owning_task_awaiter<foreign_result<Awaitable>>(
+        await_foreign(std::forward<Awaitable>(awaitable)));
+}
+
+template <typename Awaitable>
+using held = decltype(hold(std::declval<Awaitable>()));
+template <typename Awaitable>
+using await_result = decltype(std::declval<held<Awaitable>&>().await_resume());
+
+/// A value as it stands in an optional or a vector.
+template <typename T>
+using storable = std::conditional_t<std::is_reference_v<T>,
+                                    std::reference_wrapper<std::remove_reference_t<T>>, T>;
+
+}  // namespace coro::inline v0::detail

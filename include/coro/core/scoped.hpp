@@ -1,0 +1,70 @@
+// The frame-less awaiter that runs an awaitable inside a scope of its own: timeouts and shields.
+#pragma once
+
+#include <coroutine>
+#include <utility>
+
+#include <coro/core/cancel_scope.hpp>
+#include <coro/core/hold.hpp>
+#include <coro/core/task.hpp>
+
+namespace coro::inline v0::detail {
+
+/// Opens a scope around `Inner` for the length of the await. `Derived` may override opened() (arm a
+/// timer) and closing() (disarm it). It cannot be moved: the scope is linked into the tree.
+template <typename Derived, typename Inner>
+class scoped_awaiter : public awaiter_face<scoped_awaiter<Derived, Inner>> {
+public:
+    scoped_awaiter(const scoped_awaiter&) = delete;
+    scoped_awaiter& operator=(const scoped_awaiter&) = delete;
+
+    void bind(context& strand) noexcept {
+        strand_ = &strand;
+        scope_access::open(scope_, strand);
+        scope_access::enter(strand, scope_);
+        static_cast<Derived*>(this)->opened();
+        inner_.bind(strand);
+    }
+    bool await_ready() { return inner_.await_ready(); }
+    bool suspend(frame_link* parent, std::coroutine_handle<> resume) noexcept {
+        return inner_.suspend(parent, resume);
+    }
+
+protected:
+    scoped_awaiter(Inner&& inner, bool shielded) noexcept
+        : inner_(std::move(inner)), scope_(shielded) {}
+    ~scoped_awaiter() = default;
+
+    using inner_result = decltype(std::declval<Inner&>().await_resume());
+
+    /// The result of the inner await, after the scope was left.
+    inner_result leave_and_resume() {
+        const leaver guard{*this};
+        return inner_.await_resume();
+    }
+
+    [[nodiscard]] context& strand() const noexcept { return *strand_; }
+    [[nodiscard]] cancel_scope& scope() noexcept { return scope_; }
+
+    void opened() noexcept {}
+    void closing() noexcept {}
+
+private:
+    struct leaver {
+        explicit leaver(scoped_awaiter& of) noexcept : self(of) {}
+        leaver(const leaver&) = delete;
+        leaver& operator=(const leaver&) = delete;
+        ~leaver() {
+            static_cast<Derived&>(self).closing();
+            scope_access::leave(*self.strand_, self.scope_);
+            scope_access::close(self.scope_);
+        }
+        scoped_awaiter& self;
+    };
+
+    context* strand_ = nullptr;
+    Inner inner_;
+    scope_access::owned scope_;
+};
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,137 @@
+// The base of every library awaiter: entry check, suspension, cancellation; the same for tasks
+// and fibers.
+#pragma once
+
+#include <coroutine>
+#include <cstdint>
+
+#include <coro/base/assert.hpp>
+#include <coro/base/error.hpp>
+#include <coro/core/awaitable.hpp>
+#include <coro/core/cancel_scope.hpp>
+#include <coro/core/context.hpp>
+
+namespace coro::inline v0::detail {
+
+enum class wait_outcome : std::uint8_t {
+    none,
+    done,       ///< granted, completed or ready at once
+    cancelled,  ///< withdrawn; nothing was taken
+};
+
+/// Where a wait keeps who waits and what came of it: two words, or fields of the operation.
+struct wait_holder {
+    context* owner = nullptr;
+    std::uint8_t wait_state = 0;
+};
+
+/// Everything that all library awaiters share. `Derived` supplies
+///   bool try_now() noexcept     take it at once if possible; true: done (without suspending, but
+///                               only inline_completions times a resumption: nobody shall starve)
+///   bool start() noexcept       begin to wait; false: done after all (no suspension)
+///   R    finish()               the result; called when outcome() != cancelled
+/// and the two members of wait_point. States of the outcome: none -> done | cancelled, once.
+template <typename Derived, typename Holder = wait_holder>
+class library_wait : public wait_point, public awaiter_face<Derived>, public Holder {
+public:
+    /// The strand that is about to wait; called by await_transform and by the fiber's await.
+    void bind(context& strand) noexcept {
+        this->owner = &strand;
+        set_outcome(wait_outcome::none);
+    }
+
+    /// Cancellation wins at entry, even over a ready result.
+    [[nodiscard]] bool await_ready() noexcept {
+        if (this->owner->scope->is_cancelled()) [[unlikely]] {
+            set_outcome(wait_outcome::cancelled);
+            return may_throw_cancelled_now(*this->owner);
+        }
+        if (!self().try_now()) return false;
+        set_outcome(wait_outcome::done);
+        return --this->owner->loop->inline_budget >= 0;
+    }
+
+    /// Begins the wait; true: the strand must give way to the loop, which later resumes
+    /// `continuation`.
+    bool suspend(frame_link* /*parent*/, std::coroutine_handle<> continuation) noexcept {
+        this->owner->resume_point = continuation;
+        if (outcome() != wait_outcome::none) [[unlikely]] {
+            answer_through_queue();
+            return true;
+        }
+        this->owner->waiting = this;
+        this->owner->waiting_since = this->owner->loop->turn_time;
+        if (self().start()) return true;
+        this->owner->waiting = nullptr;
+        return false;
+    }
+
+    decltype(auto) await_resume() {
+        if (outcome() == wait_outcome::cancelled) [[unlikely]] throw cancelled();
+        return self().finish();
+    }
+
+protected:
+    using Holder::Holder;
+    library_wait() = default;
+    ~library_wait() = default;
+
+    [[nodiscard]] context& strand() const noexcept { return *this->owner; }
+    [[nodiscard]] loop_core& loop() const noexcept { return *this->owner->loop; }
+    [[nodiscard]] wait_outcome outcome() const noexcept {
+        return static_cast<wait_outcome>(this->wait_state);
+    }
+
+    /// The wait has succeeded: the strand goes to the run queue.
+    void end_granted() noexcept {
+        set_outcome(wait_outcome::done);
+        grant(*this->owner);
+    }
+    /// The wait was withdrawn and nothing was taken: the strand goes to the run queue.
+    void end_cancelled() noexcept {
+        set_outcome(wait_outcome::cancelled);
+        ++this->owner->cancellations;
+        this->owner->loop->make_ready(*this->owner);
+    }
+    void set_outcome(wait_outcome outcome) noexcept {
+        this->wait_state = static_cast<std::uint8_t>(outcome);
+    }
+
+private:
+    Derived& self() noexcept { return static_cast<Derived&>(*this); }
+
+    /// The answer is known, but so many were given at once in this resumption (or so many
+    /// `cancelled` delivered) that the others have their turn before the strand learns it.
+    void answer_through_queue() noexcept {
+        if (outcome() == wait_outcome::done) return grant(*this->owner);
+        this->owner->loop->report_stubborn(*this->owner);
+        this->owner->loop->make_ready(*this->owner);
+    }
+
+};
+
+/// The loop that an event, mutex, semaphore or channel belongs to for all its life: that of the
+/// task that first awaits it.
+class home_loop {
+public:
+    /// Called by who awaits, with his loop.
+    void settle(loop_core& loop) noexcept {
+        if (home_ == nullptr) home_ = &loop;
+        check(&loop);
+    }
+    /// Called by what does not wait.
+    void check() const noexcept {
+        if (home_ != nullptr) check(current);
+    }
+
+private:
+    void check(const loop_core* loop) const noexcept {
+        CORO_ASSERT(home_ == loop,
+                    "an event, mutex, semaphore or channel was used outside of its loop, which is "
+                    "that of the task that first awaited it");
+    }
+
+    loop_core* home_ = nullptr;
+};
+
+}  // namespace coro::inline v0::detail

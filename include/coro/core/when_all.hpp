@@ -1,0 +1,99 @@
+// when_all: several awaitables side by side, until all have ended.
+#pragma once
+
+#include <coroutine>
+#include <iterator>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <coro/core/branch.hpp>
+
+namespace coro::inline v0 {
+namespace detail {
+
+template <typename... Inner>
+class [[nodiscard("co_await it")]] when_all_awaiter final
+    : public branch_set,
+      public awaiter_face<when_all_awaiter<Inner...>> {
+public:
+    explicit when_all_awaiter(Inner&&... inner) noexcept
+        : branch_set("when_all", branch_policy::all), branches_(std::move(inner)...) {}
+
+    bool await_ready() const noexcept { return sizeof...(Inner) == 0; }
+    bool suspend(frame_link* /*parent*/, std::coroutine_handle<> resume) noexcept {
+        open(resume);
+        std::apply([this](auto&... each) { (start(each), ...); }, branches_);
+        return true;
+    }
+    std::tuple<tuple_value<typename branch<Inner>::value_type>...> await_resume() {
+        close();
+        return std::apply(
+            [](auto&... each) {
+                return std::tuple<tuple_value<typename branch<Inner>::value_type>...>(
+                    each.outcome().take_tuple_value()...);
+            },
+            branches_);
+    }
+
+private:
+    std::tuple<branch<Inner>...> branches_;
+};
+
+template <typename T>
+class [[nodiscard("co_await it")]] when_all_list_awaiter final
+    : public branch_set,
+      public awaiter_face<when_all_list_awaiter<T>> {
+    using one = branch<owning_task_awaiter<T>>;
+
+public:
+    explicit when_all_list_awaiter(std::vector<task<T>>&& tasks)
+        : branch_set("when_all", branch_policy::all),
+          branches_(std::make_move_iterator(tasks.begin()), std::make_move_iterator(tasks.end())) {}
+
+    bool await_ready() const noexcept { return branches_.empty(); }
+    bool suspend(frame_link* /*parent*/, std::coroutine_handle<> resume) noexcept {
+        open(resume);
+        for (one& each : branches_) start(each);
+        return true;
+    }
+    auto await_resume() {
+        close();
+        if constexpr (!std::is_void_v<T>) {
+            std::vector<storable<T>> values;
+            values.reserve(branches_.size());
+            for (one& each : branches_) values.push_back(std::move(each.outcome()).get());
+            return values;
+        }
+    }
+
+private:
+    std::vector<one> branches_;
+};
+
+}  // namespace detail
+
+/// Awaits all of `awaitables` (tasks or operations) side by side and answers their values in a
+/// std::tuple, in the order of the arguments; std::monostate stands for void. When one throws, the
+/// others are cancelled and awaited, and the first error is rethrown; further ones are counted to
+/// the report hook.
+/// Suspends until the last has ended (not at all if there is none); resumes on this loop. Each
+/// starts through the run queue, in order.
+/// Throws: the first error; cancelled, when a value is missing because an enclosing scope was
+/// cancelled.
+/// Cancel safety: values obtained by others are lost when one throws.
+template <detail::branchable... Awaitables>
+[[nodiscard("co_await it or spawn it")]] auto when_all(Awaitables&&... awaitables) {
+    return detail::when_all_awaiter<detail::held<Awaitables>...>(
+        detail::hold(std::forward<Awaitables>(awaitables))...);
+}
+
+/// when_all of any number of tasks of one type; answers their values in order as a std::vector
+/// (of std::reference_wrapper, for tasks of references), nothing for tasks of void.
+template <typename T>
+[[nodiscard("co_await it or spawn it")]] auto when_all(std::vector<task<T>> tasks) {
+    return detail::when_all_list_awaiter<T>(std::move(tasks));
+}
+
+}  // namespace coro::inline v0

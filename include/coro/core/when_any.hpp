@@ -1,0 +1,161 @@
+// when_any: several awaitables side by side, until the first ends; the others are withdrawn.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <iterator>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <coro/base/assert.hpp>
+#include <coro/core/branch.hpp>
+
+namespace coro::inline v0 {
+
+/// What a when_any of fixed branches obtained: who was first, and every value there is. A branch
+/// that was not first has a value if it succeeded before it could be withdrawn: nothing is lost.
+template <typename... T>
+class [[nodiscard]] when_any_result {
+public:
+    when_any_result(std::size_t first, detail::branch_outcome<T>&&... outcomes)
+        : first_(first), outcomes_(std::move(outcomes)...) {}
+
+    /// Which branch ended first, with a value or with an exception; counted from 0.
+    [[nodiscard]] std::size_t index() const noexcept { return first_; }
+    /// Whether branch `I` ended with a value.
+    template <std::size_t I>
+    [[nodiscard]] bool has_value() const noexcept {
+        return std::get<I>(outcomes_).has_value();
+    }
+    /// The value of branch `I`. Throws: what that branch threw (`cancelled`, if it was withdrawn).
+    template <std::size_t I>
+    decltype(auto) get() & {
+        return std::get<I>(outcomes_).get();
+    }
+    template <std::size_t I>
+    decltype(auto) get() && {
+        return std::move(std::get<I>(outcomes_)).get();
+    }
+
+private:
+    std::size_t first_;
+    std::tuple<detail::branch_outcome<T>...> outcomes_;
+};
+
+/// What a when_any of a list of tasks obtained; see when_any_result.
+template <typename T>
+class [[nodiscard]] when_any_list {
+public:
+    when_any_list(std::size_t first, std::vector<detail::branch_outcome<T>>&& outcomes) noexcept
+        : first_(first), outcomes_(std::move(outcomes)) {}
+
+    [[nodiscard]] std::size_t index() const noexcept { return first_; }
+    [[nodiscard]] std::size_t size() const noexcept { return outcomes_.size(); }
+    /// Requires: i < size().
+    [[nodiscard]] bool has_value(std::size_t i) const noexcept {
+        CORO_ASSERT(i < size(), "when_any has no branch of this index");
+        return outcomes_[i].has_value();
+    }
+    /// The value of branch `i`. Throws: what that branch threw. Requires: i < size().
+    decltype(auto) get(std::size_t i) & {
+        CORO_ASSERT(i < size(), "when_any has no branch of this index");
+        return outcomes_[i].get();
+    }
+    decltype(auto) get(std::size_t i) && {
+        CORO_ASSERT(i < size(), "when_any has no branch of this index");
+        return std::move(outcomes_[i]).get();
+    }
+
+private:
+    std::size_t first_;
+    std::vector<detail::branch_outcome<T>> outcomes_;
+};
+
+namespace detail {
+
+template <typename... Inner>
+class [[nodiscard("co_await it")]] when_any_awaiter final
+    : public branch_set,
+      public awaiter_face<when_any_awaiter<Inner...>> {
+public:
+    explicit when_any_awaiter(Inner&&... inner) noexcept
+        : branch_set("when_any", branch_policy::any), branches_(std::move(inner)...) {}
+
+    bool await_ready() const noexcept { return false; }
+    bool suspend(frame_link* /*parent*/, std::coroutine_handle<> resume) noexcept {
+        open(resume);
+        std::apply([this](auto&... each) { (start(each), ...); }, branches_);
+        return true;
+    }
+    when_any_result<typename branch<Inner>::value_type...> await_resume() {
+        close();
+        return std::apply(
+            [this](auto&... each) {
+                return when_any_result<typename branch<Inner>::value_type...>(
+                    first(), std::move(each.outcome())...);
+            },
+            branches_);
+    }
+
+private:
+    std::tuple<branch<Inner>...> branches_;
+};
+
+template <typename T>
+class [[nodiscard("co_await it")]] when_any_list_awaiter final
+    : public branch_set,
+      public awaiter_face<when_any_list_awaiter<T>> {
+    using one = branch<owning_task_awaiter<T>>;
+
+public:
+    explicit when_any_list_awaiter(std::vector<task<T>>&& tasks)
+        : branch_set("when_any", branch_policy::any),
+          branches_(std::make_move_iterator(tasks.begin()), std::make_move_iterator(tasks.end())) {
+        CORO_ASSERT(!branches_.empty(), "when_any of an empty list would never end");
+    }
+
+    bool await_ready() const noexcept { return false; }
+    bool suspend(frame_link* /*parent*/, std::coroutine_handle<> resume) noexcept {
+        open(resume);
+        for (one& each : branches_) start(each);
+        return true;
+    }
+    when_any_list<T> await_resume() {
+        close();
+        std::vector<branch_outcome<T>> outcomes;
+        outcomes.reserve(branches_.size());
+        for (one& each : branches_) outcomes.push_back(std::move(each.outcome()));
+        return when_any_list<T>(first(), std::move(outcomes));
+    }
+
+private:
+    std::vector<one> branches_;
+};
+
+}  // namespace detail
+
+/// Awaits `awaitables` (tasks or operations) side by side until the first of them ends, with a
+/// value or an exception; cancels the others, awaits their end, and answers a when_any_result: the
+/// index of the first, and every value obtained. Of operations on waits of this library (not tasks)
+/// the others are withdrawn in the moment in which the first is granted, so that at most one takes.
+/// Suspends until all have ended; resumes on this loop. Each starts through the run queue, in
+/// order; one that starts after another has ended meets `cancelled` at its first await.
+/// Throws: cancelled, if an enclosing scope is cancelled and no branch has a value. Exceptions of
+/// branches come out of get().
+/// Cancel safety: when it throws, no branch had a value.
+template <detail::branchable... Awaitables>
+    requires(sizeof...(Awaitables) > 0)
+[[nodiscard("co_await it or spawn it")]] auto when_any(Awaitables&&... awaitables) {
+    return detail::when_any_awaiter<detail::held<Awaitables>...>(
+        detail::hold(std::forward<Awaitables>(awaitables))...);
+}
+
+/// when_any of any number of tasks of one type; answers a when_any_list.
+/// Requires: `tasks` is not empty.
+template <typename T>
+[[nodiscard("co_await it or spawn it")]] auto when_any(std::vector<task<T>> tasks) {
+    return detail::when_any_list_awaiter<T>(std::move(tasks));
+}
+
+}  // namespace coro::inline v0

@@ -1,0 +1,78 @@
+// with_cancel_scope: a region of work that its own code can cancel as a whole.
+#pragma once
+
+#include <concepts>
+#include <functional>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <coro/base/error.hpp>
+#include <coro/core/callable.hpp>
+#include <coro/core/cancel_scope.hpp>
+#include <coro/core/hold.hpp>
+#include <coro/core/task.hpp>
+
+namespace coro::inline v0 {
+namespace detail {
+
+/// The running strand inside a scope of its own, from construction to destruction.
+class scope_stay {
+public:
+    scope_stay() noexcept : strand_(*current->running) {
+        scope_access::open(scope, strand_);
+        scope_access::enter(strand_, scope);
+    }
+    scope_stay(const scope_stay&) = delete;
+    scope_stay& operator=(const scope_stay&) = delete;
+    ~scope_stay() {
+        scope_access::leave(strand_, scope);
+        scope_access::close(scope);
+    }
+
+    scope_access::owned scope;
+
+private:
+    context& strand_;
+};
+
+template <typename T>
+using value_unless_cancelled =
+    std::conditional_t<std::is_void_v<T>, bool, std::optional<storable<T>>>;
+
+template <typename Body>
+task<value_unless_cancelled<body_value<Body, cancel_scope&>>> cancel_scope_coroutine(Body body) {
+    using value = body_value<Body, cancel_scope&>;
+    scope_stay stay;
+    cancel_scope& scope = stay.scope;
+    try {
+        if constexpr (std::is_void_v<value>) {
+            co_await call_body(body, scope);
+            co_return true;
+        } else {
+            co_return std::optional<storable<value>>(co_await call_body(body, scope));
+        }
+    } catch (const cancelled&) {
+        if (!scope_access::swallows(scope)) throw;
+    }
+    if constexpr (std::is_void_v<value>) co_return false;
+    else co_return std::optional<storable<value>>();
+}
+
+}  // namespace detail
+
+/// Calls `body(scope)` and awaits the task it returns inside `scope`, which the body, or whoever it
+/// hands the reference to, may cancel. Answers an optional with the value (for void: true), or an
+/// empty one (false) if scope.cancel() ended it and no enclosing scope is cancelled. A value that
+/// comes in spite of the cancellation is answered. `body` is kept to the end and may capture.
+/// Requires: `scope` is used on this loop, and not after the end of the await.
+/// Suspends and resumes as the body does. Throws: what the body throws; cancelled, if an enclosing
+/// scope was cancelled. Cancel safety: that of the body.
+template <typename Body>
+    requires std::invocable<std::unwrap_reference_t<std::decay_t<Body>>&, cancel_scope&>
+[[nodiscard("co_await it or spawn it")]] CORO_WRAPPER auto with_cancel_scope(Body&& body) {
+    detail::check_body_callable<Body>();
+    return detail::cancel_scope_coroutine<std::decay_t<Body>>(std::forward<Body>(body));
+}
+
+}  // namespace coro::inline v0

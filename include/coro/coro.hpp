@@ -1,0 +1,34 @@
+// Everything but optional components: what programs include.
+#pragma once
+
+#include <coro/base/bytes.hpp>
+#include <coro/base/error.hpp>
+#include <coro/base/report.hpp>
+#include <coro/base/result.hpp>
+#include <coro/base/time.hpp>
+#include <coro/core/as_result.hpp>
+#include <coro/core/cancel_scope.hpp>
+#include <coro/core/task.hpp>
+#include <coro/core/when_all.hpp>
+#include <coro/core/when_any.hpp>
+#include <coro/core/with_cancel_scope.hpp>
+#include <coro/net/address.hpp>
+#include <coro/net/buffered_stream.hpp>
+#include <coro/net/buffered_writer.hpp>
+#include <coro/net/frames.hpp>
+#include <coro/net/io.hpp>
+#include <coro/net/socket_options.hpp>
+#include <coro/net/tcp.hpp>
+#include <coro/runtime/channel.hpp>
+#include <coro/runtime/event.hpp>
+#include <coro/runtime/mutex.hpp>
+#include <coro/runtime/run.hpp>
+#include <coro/runtime/semaphore.hpp>
+#include <coro/runtime/sleep.hpp>
+#include <coro/runtime/stats.hpp>
+#include <coro/runtime/stop_token.hpp>
+#include <coro/runtime/task_group.hpp>
+#include <coro/runtime/timeout.hpp>
+#include <coro/runtime/with_cleanup.hpp>
+#include <coro/service/server.hpp>
+#include <coro/version.hpp>

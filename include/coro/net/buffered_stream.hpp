@@ -1,0 +1,172 @@
+// buffered_stream: reads exact counts, lines and records from a byte stream; cancelling loses
+// nothing.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <coro/core/task.hpp>
+#include <coro/net/io.hpp>
+#include <coro/net/read_buffer.hpp>
+#include <coro/net/ready_or_task.hpp>
+
+namespace coro::inline v0::detail {
+
+/// Answers from the buffer if it can, else reads from the stream until it can.
+template <typename Stream, typename Request>
+class [[nodiscard("co_await it")]] buffered_read final
+    : public ready_or_task<buffered_read<Stream, Request>> {
+public:
+    buffered_read(Stream& stream, read_buffer& buffer, Request request) noexcept
+        : stream_(stream), buffer_(buffer), request_(request) {}
+
+    bool try_now() {
+        buffer_.begin(Request::verb);
+        return request_.look(buffer_);
+    }
+    task<> wait() {
+        const read_buffer::reading guard(buffer_);
+        do {
+            const mutable_bytes direct = request_.direct(buffer_);
+            if (direct.empty()) {
+                const std::size_t room = buffer_.prepare(request_.bound(buffer_));
+                net::read_lease lease = co_await stream_.read_leased(room);
+                buffer_.arrived(std::move(lease));
+            } else {
+                const std::size_t count = co_await stream_.read_some(direct);
+                request_.arrived(buffer_, count);
+            }
+        } while (!request_.look(buffer_));
+    }
+    auto finish() { return request_.take(buffer_); }
+
+private:
+    Stream& stream_;
+    read_buffer& buffer_;
+    Request request_;
+};
+
+struct buffered_stream_access;
+
+}  // namespace coro::inline v0::detail
+
+namespace coro::inline v0::net {
+
+struct buffered_options {
+    /// The most unread bytes that are held, and so the longest line or record.
+    std::size_t limit = 64 * 1024;
+};
+
+/// Reads from `stream`, which it refers to: `stream` outlives it, and nobody else reads from it
+/// meanwhile (bytes may wait here that the other would miss). Writing is not its business. One task
+/// reads at a time: a second one meets errc::busy.
+///
+/// Cancel safety of everything here: whatever has come stays in the buffer, so a read that was
+/// cancelled, or timed out, or failed can be made again, or another one instead: no byte is lost.
+///
+/// Memory: it holds a lease of the loop's pool while bytes of it are unread, and memory of its own
+/// (at most `limit`, and about what has come) while a record that lies in several leases is
+/// unread. While it waits with nothing unread it holds neither. A view that it has answered counts
+/// as unread until the next read begins; then the view ends.
+///
+/// When a record is longer than the limit, errc::limit_exceeded is thrown and its beginning stays
+/// in the buffer: read_some() takes it, or close the stream. The same read would fail again.
+template <byte_stream Stream>
+class buffered_stream {
+    template <typename Request>
+    using reading = detail::buffered_read<Stream, Request>;
+
+public:
+    explicit buffered_stream(Stream& stream, buffered_options options = {}) noexcept
+        : stream_(stream), buffer_(options.limit) {}
+    buffered_stream(const buffered_stream&) = delete;
+    buffered_stream& operator=(const buffered_stream&) = delete;
+
+    /// Reads at least one byte, at most `into.size()`; returns the count, 0 at end of stream (or
+    /// when `into` is empty).
+    /// Requires: `into` outlives the wait.
+    /// Suspends only if nothing is buffered; resumes on the stream's loop.
+    /// Throws: io_error (errc::busy, what the stream's reads throw); cancelled.
+    /// Cancel safety: on `cancelled` no byte has been taken. See: recv(2).
+    [[nodiscard("co_await it or spawn it")]] reading<detail::some_request> read_some(
+        mutable_bytes into) noexcept {
+        return {stream_, buffer_, detail::some_request(into)};
+    }
+
+    /// Fills all of `into`, which is at most limit() bytes long, or takes nothing.
+    /// Requires: `into` outlives the wait.
+    /// Suspends only if fewer bytes are buffered; resumes on the stream's loop.
+    /// Throws: io_error (errc::end_of_stream, whose bytes_transferred() are in the buffer;
+    /// errc::limit_exceeded; errc::busy; what the stream's reads throw); cancelled.
+    /// Cancel safety: on any throw no byte has been taken; make the call again to go on.
+    [[nodiscard("co_await it or spawn it")]] reading<detail::fill_request> read_exact(
+        mutable_bytes into) noexcept {
+        return {stream_, buffer_, detail::fill_request(into)};
+    }
+    /// Takes `count` bytes, at most limit(), without copying them out: the view is valid until the
+    /// next read. Otherwise as the other one.
+    [[nodiscard("co_await it or spawn it")]] reading<detail::view_request> read_exact(
+        std::size_t count) noexcept {
+        return {stream_, buffer_, detail::view_request(count)};
+    }
+
+    /// Takes everything up to and including the next `delimiter`; the view is valid until the next
+    /// read.
+    /// Requires: `delimiter` is not empty (aborts) and outlives the wait.
+    /// Suspends only if no delimiter is buffered; resumes on the stream's loop.
+    /// Throws: io_error (errc::limit_exceeded: limit() bytes are buffered, and no delimiter;
+    /// errc::end_of_stream, whose bytes_transferred() are in the buffer; errc::busy; what the
+    /// stream's reads throw); cancelled. Cancel safety: on any throw no byte has been taken.
+    [[nodiscard("co_await it or spawn it")]] reading<detail::until_request> read_until(
+        std::string_view delimiter) noexcept {
+        return {stream_, buffer_, detail::until_request(delimiter)};
+    }
+
+    /// Takes the next line and answers it without its LF or CR LF; the view is valid until the next
+    /// read. What follows the last LF is a line too, unless it is empty. Empty at end of stream.
+    /// Suspends only if no line end is buffered; resumes on the stream's loop.
+    /// Throws: io_error (errc::limit_exceeded: limit() bytes are buffered, and no line end;
+    /// errc::busy; what the stream's reads throw); cancelled.
+    /// Cancel safety: on any throw no byte has been taken.
+    [[nodiscard("co_await it or spawn it")]] reading<detail::line_request> read_line() noexcept {
+        return {stream_, buffer_, detail::line_request()};
+    }
+
+    /// Answers the next `count` bytes, at most limit(), and takes none; fewer only if the stream
+    /// ends before: `(co_await in.peek(1)).empty()` asks for the end. Valid until the next read.
+    /// Suspends only if fewer bytes are buffered; resumes on the stream's loop.
+    /// Throws: io_error (errc::limit_exceeded, errc::busy, what the stream's reads throw);
+    /// cancelled.
+    /// Cancel safety: it never takes a byte.
+    [[nodiscard("co_await it or spawn it")]] reading<detail::peek_request> peek(
+        std::size_t count) noexcept {
+        return {stream_, buffer_, detail::peek_request(count)};
+    }
+
+    /// Unread bytes that a read would find without suspending.
+    [[nodiscard]] std::size_t buffered() const noexcept { return buffer_.size(); }
+    [[nodiscard]] std::size_t limit() const noexcept { return buffer_.limit(); }
+
+private:
+    friend struct detail::buffered_stream_access;
+
+    Stream& stream_;
+    detail::read_buffer buffer_;
+};
+
+}  // namespace coro::inline v0::net
+
+namespace coro::inline v0::detail {
+
+/// For what reads by requests of its own.
+struct buffered_stream_access {
+    template <typename Request, typename Stream>
+    static buffered_read<Stream, Request> read(net::buffered_stream<Stream>& from,
+                                               Request request) noexcept {
+        return {from.stream_, from.buffer_, request};
+    }
+};
+
+}  // namespace coro::inline v0::detail

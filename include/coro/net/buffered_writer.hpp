@@ -1,0 +1,143 @@
+// buffered_writer: collects small writes of one turn into one send, bounded, with explicit flush.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <system_error>
+
+#include <coro/core/task.hpp>
+#include <coro/net/buffered_stream.hpp>
+#include <coro/net/ready_or_task.hpp>
+#include <coro/net/tcp.hpp>
+
+namespace coro::inline v0::detail {
+
+/// The buffer and its send operation. Made for a writer, and outlives it until the operation has
+/// completed.
+class writer_state;
+
+struct CORO_EXPORT writer_release {
+    void operator()(writer_state* state) const noexcept;
+};
+using writer_handle = std::unique_ptr<writer_state, writer_release>;
+
+/// What one write hands over: all of it, or nothing.
+struct write_request {
+    const char* verb = "write";
+    const_bytes payload;
+    std::size_t payload_limit = std::numeric_limits<std::size_t>::max();
+    std::array<std::byte, 4> prefix{};
+    std::uint32_t prefix_size = 0;
+
+    [[nodiscard]] std::size_t size() const noexcept { return prefix_size + payload.size(); }
+};
+
+class [[nodiscard("co_await it")]] CORO_EXPORT buffered_write final
+    : public ready_or_task<buffered_write> {
+public:
+    buffered_write(writer_state& state, const write_request& request) noexcept
+        : state_(state), request_(request) {}
+
+    bool try_now();
+    CORO_WRAPPER task<> wait();
+    void finish() const noexcept {}
+
+private:
+    writer_state& state_;
+    write_request request_;
+};
+
+class [[nodiscard("co_await it")]] CORO_EXPORT flush_wait final : public library_wait<flush_wait>,
+                                                                  public list_node<flush_wait> {
+public:
+    explicit flush_wait(writer_state& state) noexcept : state_(state) {}
+
+    bool try_now() noexcept;
+    bool start() noexcept;
+    void finish() const;
+    void cancel_wait() noexcept override;
+    void describe(text_sink& out) const noexcept override;
+
+private:
+    friend class writer_state;
+    void end(std::error_code error) noexcept;
+
+    writer_state& state_;
+    std::uint64_t position_ = 0;  ///< everything before it is to be sent
+    std::error_code error_;
+};
+
+struct buffered_writer_access;
+
+}  // namespace coro::inline v0::detail
+
+namespace coro::inline v0::net {
+
+/// Writes to the connection of `stream` through a buffer. What is written leaves at the end of the
+/// loop's turn, in one send, without a flush: sixteen small replies cost one system call. At most
+/// one send is in flight. Several tasks may write at once: each write stays in one piece, in the
+/// order in which the writes were made. An empty writer holds no buffer.
+///
+/// Errors of sending come out of the next write or flush, and of every one after it: what was
+/// buffered is gone. Only errc::busy (somebody else was writing to the stream itself) is told once
+/// and keeps the bytes: flush again.
+///
+/// `stream` may be moved, but not closed, while there are unsent bytes. Before you close it,
+/// half-close it or destroy the writer: co_await flush(). A writer that is destroyed with unsent
+/// bytes tells the report hook how many, unless the connection had failed; a send in flight goes
+/// on without it.
+class buffered_writer {
+public:
+    /// options.limit: the most unsent bytes that are held.
+    CORO_EXPORT explicit buffered_writer(tcp_stream& stream, buffered_options options = {});
+    buffered_writer(const buffered_writer&) = delete;
+    buffered_writer& operator=(const buffered_writer&) = delete;
+
+    /// Copies `from` into the buffer, whole. When it is as large as the limit or larger it is sent
+    /// from where it lies, after everything that is buffered.
+    /// Requires: `from` outlives the wait; the writer too.
+    /// Suspends only while the buffer has no room for it, or until a large one has been sent;
+    /// resumes on the stream's loop.
+    /// Throws: io_error (broken_pipe, connection_reset, timed_out, errc::busy, errc::closed,
+    /// errc::broken); cancelled.
+    /// Cancel safety: on `cancelled` nothing of `from` was written, if it is smaller than the
+    /// limit. If a part of a large one had been sent, cancelled::bytes_transferred() says how
+    /// much, and later writes answer errc::broken. See: send(2).
+    [[nodiscard("co_await it or spawn it")]] detail::buffered_write write(
+        const_bytes from) noexcept {
+        return {*state_, detail::write_request{.payload = from}};
+    }
+
+    /// Begins to send at once, and waits until the kernel has taken everything that was written
+    /// before.
+    /// Suspends while the kernel's send buffer is full; resumes on the stream's loop.
+    /// Throws: io_error, as write(); cancelled.
+    /// Cancel safety: on `cancelled` nothing is lost: the bytes stay queued and are sent.
+    [[nodiscard("co_await it or spawn it")]] detail::flush_wait flush() noexcept {
+        return detail::flush_wait(*state_);
+    }
+
+    /// Bytes that were written and that the kernel has not taken.
+    [[nodiscard]] CORO_EXPORT std::size_t unsent() const noexcept;
+
+private:
+    friend struct detail::buffered_writer_access;
+
+    detail::writer_handle state_;
+};
+
+}  // namespace coro::inline v0::net
+
+namespace coro::inline v0::detail {
+
+/// For what writes by requests of its own.
+struct buffered_writer_access {
+    static buffered_write write(net::buffered_writer& to, const write_request& request) noexcept {
+        return {*to.state_, request};
+    }
+};
+
+}  // namespace coro::inline v0::detail

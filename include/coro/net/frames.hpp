@@ -1,0 +1,102 @@
+// frames: messages with a length in front, over a buffered_stream and a buffered_writer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+#include <coro/base/assert.hpp>
+#include <coro/net/buffered_stream.hpp>
+#include <coro/net/buffered_writer.hpp>
+
+namespace coro::inline v0::detail {
+
+/// Bytes in front of each frame: the payload's length, the most significant byte first.
+inline constexpr std::size_t frame_prefix = 4;
+
+class CORO_EXPORT frame_request {
+public:
+    static constexpr const char* verb = "read frame";
+    explicit frame_request(std::size_t limit) noexcept : limit_(limit) {}
+
+    bool look(const read_buffer& buffer);
+    [[nodiscard]] std::size_t bound(const read_buffer& buffer) const noexcept {
+        return buffer.limit() < needed_ ? needed_ : buffer.limit();
+    }
+    [[nodiscard]] mutable_bytes direct(read_buffer& buffer) const {
+        return counted_request::direct(buffer, needed_);
+    }
+    static void arrived(read_buffer& buffer, std::size_t count) noexcept { buffer.arrived(count); }
+    [[nodiscard]] std::optional<const_bytes> take(read_buffer& buffer) const;
+
+private:
+    std::size_t limit_;
+    std::size_t needed_ = frame_prefix;
+};
+
+[[nodiscard]] CORO_EXPORT write_request frame_to_write(const_bytes payload,
+                                                       std::size_t limit) noexcept;
+
+}  // namespace coro::inline v0::detail
+
+namespace coro::inline v0::net {
+
+struct frame_options {
+    /// The longest payload, in either direction. At most 2^32 - 1.
+    std::size_t limit = 1024 * 1024;
+};
+
+/// Messages over a stream of bytes: each is its length in 4 bytes, the most significant first, then
+/// that many bytes. A payload may be empty. Refers to `in` and `out`, which outlive it and may be
+/// used directly between two messages; one task may read while others write.
+///
+/// A frame may be longer than the limit of `in`, up to options.limit: then `in` holds it all the
+/// same, in memory that grows with what has come, not with what was announced.
+template <byte_stream Stream>
+class frames {
+public:
+    explicit frames(buffered_stream<Stream>& in, buffered_writer& out,
+                    frame_options options = {}) noexcept
+        : in_(in), out_(out), limit_(options.limit) {
+        CORO_ASSERT(limit_ <= std::numeric_limits<std::uint32_t>::max(),
+                    "the limit of frames does not fit their 4-byte length");
+    }
+
+    /// Takes the next frame and answers its payload, valid until the next read. Empty optional at
+    /// end of stream between two frames.
+    /// Suspends only if the frame is not buffered; resumes on the stream's loop.
+    /// Throws: io_error (errc::limit_exceeded: a length above the limit was announced, which stays
+    /// in the buffer: close the stream; errc::end_of_stream inside of a frame, whose
+    /// bytes_transferred() are in the buffer; errc::busy; what the stream's reads throw);
+    /// cancelled.
+    /// Cancel safety: on any throw no byte has been taken; call again to go on.
+    [[nodiscard("co_await it or spawn it")]] auto read() noexcept {
+        return detail::buffered_stream_access::read(in_, detail::frame_request(limit_));
+    }
+
+    /// Writes `payload` as one frame, which leaves at the end of the turn (see buffered_writer).
+    /// Requires: `payload` outlives the wait.
+    /// Suspends only while the buffer has no room, or until a frame as large as the writer's limit
+    /// has been sent; resumes on the stream's loop.
+    /// Throws: io_error (errc::limit_exceeded: nothing was written; what buffered_writer::write
+    /// throws); cancelled.
+    /// Cancel safety: on `cancelled` nothing was written, or, of a frame as large as the writer's
+    /// limit, a part: then every later write answers errc::broken, so that no frame follows a part.
+    [[nodiscard("co_await it or spawn it")]] detail::buffered_write write(
+        const_bytes payload) noexcept {
+        return detail::buffered_writer_access::write(out_, detail::frame_to_write(payload, limit_));
+    }
+
+    /// Waits until everything written was handed to the kernel: buffered_writer::flush.
+    [[nodiscard("co_await it or spawn it")]] detail::flush_wait flush() noexcept {
+        return out_.flush();
+    }
+
+private:
+    buffered_stream<Stream>& in_;
+    buffered_writer& out_;
+    std::size_t limit_;
+};
+
+}  // namespace coro::inline v0::net

@@ -1,0 +1,46 @@
+// write_all and read_exact: exact transfers on any byte stream.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+
+#include <coro/core/task.hpp>
+#include <coro/net/stream.hpp>
+#include <coro/net/tcp.hpp>
+
+namespace coro::inline v0::net {
+
+/// What can be read and written: tcp_stream, and whatever else has its members.
+template <typename Stream>
+concept byte_stream = requires(Stream& stream, mutable_bytes into, const_bytes from) {
+    stream.read_some(into);
+    stream.write_some(from);
+    stream.read_leased();
+    stream.shutdown_send();
+};
+
+/// Writes all of `from`.
+/// Requires: `from` outlives the wait; no other write is pending on `stream`.
+/// Suspends until the kernel has taken everything; resumes on the stream's loop.
+/// Throws: io_error (broken_pipe, connection_reset, timed_out, errc::busy, errc::closed,
+/// errc::broken) whose bytes_transferred() says how much had moved; cancelled, likewise.
+/// Cancel safety: none: when it throws, a part may have been sent; the stream is then marked
+/// broken, and later exact transfers answer errc::broken. See: send(2).
+[[nodiscard("co_await it or spawn it")]] inline detail::exact_awaiter<true> write_all(
+    tcp_stream& stream, const_bytes from) noexcept {
+    return {stream.ref(), const_cast<std::byte*>(from.data()), from.size()};
+}
+
+/// Fills all of `into`.
+/// Requires: `into` outlives the wait; no other read is pending on `stream`.
+/// Suspends until everything has come; resumes on the stream's loop.
+/// Throws: io_error (errc::end_of_stream if the peer ended the stream first, connection_reset,
+/// timed_out, errc::busy, errc::closed, errc::broken), with bytes_transferred(); cancelled,
+/// likewise.
+/// Cancel safety: none on a bare stream, as write_all; buffered_stream::read_exact has it.
+[[nodiscard("co_await it or spawn it")]] inline detail::exact_awaiter<false> read_exact(
+    tcp_stream& stream, mutable_bytes into) noexcept {
+    return {stream.ref(), into.data(), into.size()};
+}
+
+}  // namespace coro::inline v0::net

@@ -1,0 +1,75 @@
+// ready_or_task: the awaiter of what is mostly there at once, and else is a child task's work.
+#pragma once
+
+#include <coroutine>
+#include <exception>
+#include <optional>
+#include <utility>
+
+#include <coro/core/cancel_scope.hpp>
+#include <coro/core/task.hpp>
+
+namespace coro::inline v0::detail {
+
+/// Costs no frame and no suspension when the answer is there; otherwise awaits a child task in
+/// place. `Derived` supplies
+///   bool   try_now()   true: finish() has the answer; may throw
+///   task<> wait()      waits until finish() has the answer; may throw
+///   R      finish()    the answer; may throw
+/// What try_now() throws leaves the await in await_resume(): combinators rely on that.
+template <typename Derived>
+class ready_or_task : public awaiter_face<Derived> {
+public:
+    void bind(context& strand) noexcept { strand_ = &strand; }
+
+    /// Cancellation wins at entry, even over a ready answer.
+    bool await_ready() noexcept {
+        if (strand_->scope->is_cancelled()) [[unlikely]] {
+            cancelled_ = true;
+            return may_throw_cancelled_now(*strand_);
+        }
+        try {
+            if (self().try_now()) return true;
+            child_.emplace(self().wait());
+            return false;
+        } catch (...) {
+            error_ = std::current_exception();
+            return true;
+        }
+    }
+
+    bool suspend(frame_link* parent, std::coroutine_handle<> continuation) noexcept {
+        if (cancelled_) [[unlikely]] {
+            strand_->resume_point = continuation;
+            strand_->loop->report_stubborn(*strand_);
+            strand_->loop->make_ready(*strand_);
+            return true;
+        }
+        task_promise_base& promise = task_access::promise(*child_);
+        promise.strand = strand_;
+        return start_child(parent, continuation, promise, task_access::frame(*child_));
+    }
+
+    decltype(auto) await_resume() {
+        if (cancelled_) [[unlikely]] throw cancelled();
+        if (error_) [[unlikely]] std::rethrow_exception(std::exchange(error_, {}));
+        if (child_) task_access::promise(*child_).take();
+        return self().finish();
+    }
+
+protected:
+    ready_or_task() = default;
+    ~ready_or_task() = default;
+    ready_or_task(const ready_or_task&) = delete;
+    ready_or_task& operator=(const ready_or_task&) = delete;
+
+private:
+    Derived& self() noexcept { return static_cast<Derived&>(*this); }
+
+    context* strand_ = nullptr;
+    std::optional<task<>> child_;
+    std::exception_ptr error_;
+    bool cancelled_ = false;
+};
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,110 @@
+// What streams and listeners hold of a socket, and the base of the operations on it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include <coro/base/bytes.hpp>
+#include <coro/core/wait.hpp>
+#include <coro/net/address.hpp>
+#include <coro/runtime/operation.hpp>
+
+namespace coro::inline v0::detail {
+
+/// A loop and a handle in its poller's table. Copies refer to the same socket.
+struct socket_ref {
+    loop_core* loop = nullptr;
+    socket_handle handle;
+};
+
+/// Owns a socket: closes it at the end. Never blocks; what is pending on it ends with errc::closed.
+class owned_socket {
+public:
+    owned_socket() noexcept = default;
+    explicit owned_socket(socket_ref from) noexcept : ref_(from) {}
+    owned_socket(owned_socket&& other) noexcept : ref_(std::exchange(other.ref_, {})) {}
+    owned_socket& operator=(owned_socket&& other) noexcept {
+        if (this != &other) {
+            close();
+            ref_ = std::exchange(other.ref_, {});
+        }
+        return *this;
+    }
+    ~owned_socket() { close(); }
+
+    [[nodiscard]] const socket_ref& ref() const noexcept { return ref_; }
+    [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(ref_.handle); }
+    /// Gives the socket up without closing it.
+    [[nodiscard]] socket_handle release() noexcept { return std::exchange(ref_, {}).handle; }
+    void close() noexcept {
+        if (ref_.handle) close_socket(std::exchange(ref_, {}));
+    }
+
+private:
+    CORO_EXPORT static void close_socket(socket_ref which) noexcept;
+
+    socket_ref ref_;
+};
+
+CORO_EXPORT bool submit_io(operation& op, context& strand) noexcept;
+CORO_EXPORT void cancel_io(operation& op, loop_core& loop) noexcept;
+/// Throws the io_error (or `cancelled`) that a negative result means; `moved` bytes went before it.
+[[noreturn]] CORO_EXPORT void throw_io(std::int32_t result, const char* verb, socket_ref socket,
+                                       std::size_t moved = 0);
+CORO_EXPORT void describe_io(text_sink& out, const char* verb, socket_ref socket) noexcept;
+/// Exact transfers mark a socket when they are cut short: later exact transfers answer
+/// errc::broken.
+CORO_EXPORT void mark_broken(socket_ref socket) noexcept;
+[[nodiscard]] CORO_EXPORT bool is_broken(socket_ref socket) noexcept;
+
+/// What an operation is called in errors and dumps.
+[[nodiscard]] constexpr const char* verb_of(opcode code) noexcept {
+    switch (code) {
+        case opcode::receive:
+        case opcode::receive_vectored:
+        case opcode::receive_leased: return "recv";
+        case opcode::send:
+        case opcode::send_vectored: return "send";
+        case opcode::accept: return "accept";
+        case opcode::connect: return "connect tcp";
+    }
+    return "io";
+}
+
+/// The base of the awaiters that submit one operation on a socket. `Derived` supplies finish(), and
+/// may have a verb() of its own. Idle connections wait in these: no member more than needed.
+template <typename Derived>
+class io_wait : public library_wait<Derived, operation> {
+    using base = library_wait<Derived, operation>;
+
+public:
+    bool try_now() const noexcept { return false; }
+    bool start() noexcept {
+        this->set_outcome(wait_outcome::done);  // whatever becomes of it is in `result`
+        return submit_io(*this, this->strand());
+    }
+    void cancel_wait() noexcept override { cancel_io(*this, this->loop()); }
+    void describe(text_sink& out) const noexcept override {
+        describe_io(out, static_cast<const Derived&>(*this).verb(), own_socket());
+    }
+    [[nodiscard]] const char* verb() const noexcept { return verb_of(this->code); }
+
+protected:
+    io_wait(opcode what, socket_ref on) noexcept : base(what, on.handle) {
+        CORO_ASSERT(on.loop == nullptr || on.loop == current,
+                    "a stream or listener was used on another loop than its own");
+    }
+    ~io_wait() = default;
+
+    [[nodiscard]] socket_ref own_socket() const noexcept { return {&this->loop(), this->target}; }
+    /// The result as a count of bytes. Throws when it is none.
+    [[nodiscard]] std::size_t count() const {
+        const std::int32_t answer = operation::result;
+        if (answer < 0) [[unlikely]]
+            throw_io(answer, static_cast<const Derived&>(*this).verb(), own_socket());
+        return static_cast<std::size_t>(answer);
+    }
+};
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,209 @@
+// TCP: tcp_listener accepts and tcp_stream carries bytes; both close at the end of their life.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <span>
+
+#include <coro/core/task.hpp>
+#include <coro/net/address.hpp>
+#include <coro/net/socket_options.hpp>
+#include <coro/net/stream.hpp>
+#include <coro/runtime/timer.hpp>
+
+namespace coro::inline v0::detail {
+class connect_awaiter;
+class accept_awaiter;
+}  // namespace coro::inline v0::detail
+
+namespace coro::inline v0::net {
+
+/// A TCP connection. Move-only. One task may read while another writes; two readers (or two
+/// writers) at once are errc::busy. Destroying it closes it at once, without blocking: what others
+/// wait for on it ends with errc::closed, and bytes that the kernel still has to send are sent.
+/// Belongs to the loop on which it was made.
+class tcp_stream {
+public:
+    /// A stream without a connection: every operation on it is errc::closed.
+    tcp_stream() noexcept = default;
+
+    /// Connects to `to`. Bound it with with_timeout: the kernel alone gives up after two minutes.
+    /// Suspends until the handshake is over; resumes on this loop.
+    /// Throws: io_error (connection_refused, timed_out, host_unreachable, network_unreachable,
+    /// address_not_available, too_many_files_open, ...); cancelled.
+    /// Cancel safety: on `cancelled` there is no connection. See: connect(2).
+    [[nodiscard("co_await it or spawn it")]] CORO_EXPORT static detail::connect_awaiter connect(
+        endpoint to, const connect_options& options = {}) noexcept;
+
+    /// Reads at least one byte, at most `into.size()`; returns the count, 0 at end of stream (or
+    /// when `into` is empty).
+    /// Requires: `into` outlives the wait; no other read is pending on this stream.
+    /// Suspends until data, EOF, error or cancellation; resumes on this stream's loop.
+    /// Throws: io_error (connection_reset, timed_out, errc::busy, errc::closed); cancelled.
+    /// Cancel safety: on `cancelled` no byte has been taken from the stream.
+    /// See: recv(2); RFC 9293 §3.10.
+    [[nodiscard("co_await it or spawn it")]] detail::read_awaiter read_some(
+        mutable_bytes into) noexcept {
+        return {socket_.ref(), into};
+    }
+    /// The same into several buffers, filled in order; the first most_slices of them.
+    /// See: readv(2).
+    [[nodiscard("co_await it or spawn it")]] detail::vectored_awaiter read_some(
+        std::span<const mutable_bytes> into) noexcept {
+        return {detail::opcode::receive_vectored, socket_.ref(), into};
+    }
+    /// Reads at least one byte, at most `at_most`, into a buffer that is taken from the loop's pool
+    /// only when bytes have come: an idle connection holds none. The lease is empty at end of
+    /// stream. When the pool is exhausted the buffer is allocated, up to a cap, then
+    /// errc::limit_exceeded. Otherwise as read_some.
+    [[nodiscard("co_await it or spawn it")]] detail::lease_awaiter read_leased(
+        std::size_t at_most = static_cast<std::size_t>(-1)) noexcept {
+        return {socket_.ref(), at_most};
+    }
+
+    /// Writes at least one byte of `from`; returns the count. Most callers want write_all.
+    /// Requires: `from` outlives the wait; no other write is pending on this stream.
+    /// Suspends while the kernel's send buffer is full; resumes on this stream's loop.
+    /// Throws: io_error (broken_pipe, connection_reset, timed_out, errc::busy, errc::closed);
+    /// cancelled. Never raises SIGPIPE. Cancel safety: on `cancelled` no byte has been sent.
+    /// See: send(2).
+    [[nodiscard("co_await it or spawn it")]] detail::write_awaiter write_some(
+        const_bytes from) noexcept {
+        return {socket_.ref(), from};
+    }
+    /// The same from several buffers, in order; the first most_slices of them. See: writev(2).
+    [[nodiscard("co_await it or spawn it")]] detail::vectored_awaiter write_some(
+        std::span<const const_bytes> from) noexcept {
+        return {detail::opcode::send_vectored, socket_.ref(), from};
+    }
+
+    /// Ends the sending direction (half-close): the peer reads the end of the stream after what was
+    /// written; reading goes on. Does not block. Throws: io_error (not_connected, errc::closed).
+    /// See: shutdown(2).
+    CORO_EXPORT void shutdown_send();
+
+    /// Half-closes, reads and drops what the peer still sends until it closes too, and closes. So
+    /// the peer gets everything that was written even if it was still sending: a plain close()
+    /// with unread input makes the kernel send a reset, which destroys data on its way.
+    /// Suspends for at most `limit`; then, or on any error, closes at once.
+    /// Throws: cancelled (closed all the same). See: RFC 9293 §3.6; RFC 2525 §2.17.
+    [[nodiscard("co_await it or spawn it")]] CORO_EXPORT task<> close_gracefully(
+        duration limit = std::chrono::seconds(30));
+
+    /// Closes at once; idempotent. Pending operations end with errc::closed.
+    void close() noexcept { socket_.close(); }
+
+    /// Whether there is a socket (not default-made, moved from or closed here).
+    [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
+    /// An exact transfer was cut short on it: framing is lost, later ones answer errc::broken.
+    [[nodiscard]] bool is_broken() const noexcept { return detail::is_broken(socket_.ref()); }
+
+    /// The peer, as it was when the connection was made. Throws: io_error (errc::closed).
+    [[nodiscard]] CORO_EXPORT endpoint remote_endpoint() const;
+    /// Throws: io_error (errc::closed). See: getsockname(2).
+    [[nodiscard]] CORO_EXPORT endpoint local_endpoint() const;
+    /// Sets what is set in `options`. Throws: io_error that names the option.
+    CORO_EXPORT void set_options(const stream_options& options);
+
+    [[nodiscard]] const detail::socket_ref& ref() const noexcept { return socket_.ref(); }
+
+private:
+    friend class detail::connect_awaiter;
+    friend class detail::accept_awaiter;
+    explicit tcp_stream(detail::socket_ref from) noexcept : socket_(from) {}
+
+    detail::owned_socket socket_;
+};
+
+/// A socket that accepts connections. Move-only; closing it resets nobody who was accepted.
+class tcp_listener {
+public:
+    tcp_listener() noexcept = default;
+
+    /// Binds to `where` (port 0: the kernel chooses, see local_endpoint()) and listens.
+    /// Throws: io_error (address_in_use, permission_denied, address_not_available; an option that
+    /// was refused is named). Requires: called inside of run(). See: bind(2), listen(2).
+    [[nodiscard]] CORO_EXPORT static tcp_listener bind(endpoint where,
+                                                       const listen_options& options = {});
+
+    /// Waits for a connection. Connections that died in the queue are skipped. When descriptors or
+    /// memory run out (EMFILE, ENFILE, ENOBUFS, ENOMEM), one waiting client is turned away with a
+    /// reserved descriptor, the report hook is told, and accept goes on after a pause: it never
+    /// spins and the clients get a close instead of a hang.
+    /// Suspends until a connection is there; resumes on this loop.
+    /// Throws: io_error (errc::busy, errc::closed); cancelled.
+    /// Cancel safety: on `cancelled` no connection was taken. See: accept(2).
+    [[nodiscard("co_await it or spawn it")]] CORO_EXPORT detail::accept_awaiter accept() noexcept;
+
+    /// Takes a connection only if one is waiting; empty otherwise. Does not wait for clients.
+    /// Throws and cancel safety: as accept().
+    [[nodiscard("co_await it or spawn it")]] CORO_EXPORT task<std::optional<tcp_stream>>
+    accept_waiting();
+
+    void close() noexcept { socket_.close(); }
+    [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
+    /// Throws: io_error (errc::closed). See: getsockname(2).
+    [[nodiscard]] CORO_EXPORT endpoint local_endpoint() const;
+
+    [[nodiscard]] const detail::socket_ref& ref() const noexcept { return socket_.ref(); }
+
+private:
+    explicit tcp_listener(detail::socket_ref from) noexcept : socket_(from) {}
+
+    detail::owned_socket socket_;
+};
+
+}  // namespace coro::inline v0::net
+
+namespace coro::inline v0::detail {
+
+class [[nodiscard("co_await it")]] connect_awaiter final : public io_wait<connect_awaiter> {
+public:
+    connect_awaiter(net::endpoint to, const net::connect_options& options) noexcept
+        : io_wait(opcode::connect, {}), to_(to), options_(options) {}
+
+    CORO_EXPORT bool start() noexcept;
+    CORO_EXPORT net::tcp_stream finish();
+    CORO_EXPORT void describe(text_sink& out) const noexcept override;
+
+private:
+    net::endpoint to_;
+    net::connect_options options_;
+    socket_address address_;
+    owned_socket socket_;
+    const char* failed_verb_ = nullptr;  ///< an option or the local bind was refused
+};
+
+class [[nodiscard("co_await it")]] accept_awaiter final : public io_wait<accept_awaiter> {
+public:
+    /// `only_now`: do not wait for a client; finish() then answers a stream without a connection.
+    accept_awaiter(socket_ref on, bool only_now) noexcept
+        : io_wait(opcode::accept, on), pause_(*this), only_now_(only_now) {
+        advance = [](operation& op) noexcept { return static_cast<accept_awaiter&>(op).go_on(); };
+    }
+
+    CORO_EXPORT bool start() noexcept;
+    CORO_EXPORT net::tcp_stream finish();
+    CORO_EXPORT void cancel_wait() noexcept override;
+
+private:
+    struct pause_timer : timer_node {
+        explicit pause_timer(accept_awaiter& of) noexcept
+            : timer_node([](timer_node& fired) noexcept {
+                  static_cast<pause_timer&>(fired).self.after_pause();
+              }),
+              self(of) {}
+        accept_awaiter& self;
+    };
+
+    bool ask() noexcept;
+    CORO_EXPORT bool go_on() noexcept;
+    CORO_EXPORT void after_pause() noexcept;
+
+    pause_timer pause_;
+    unsigned skipped_ = 0;  ///< dead connections in a row
+    bool only_now_;
+};
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,83 @@
+// event: a flag that tasks wait for; it stays set until it is reset.
+#pragma once
+
+#include <coro/base/assert.hpp>
+#include <coro/base/intrusive_list.hpp>
+#include <coro/core/wait.hpp>
+
+namespace coro::inline v0 {
+
+/// A flag with waiters. set() lets everybody pass, now and later, until reset().
+///
+/// Belongs to the loop of the task that first awaits it; no member may be called anywhere else.
+/// Destroying it while a task waits aborts; a task that set() has let pass no longer needs it.
+class event {
+    class awaiter;
+
+public:
+    event() noexcept = default;
+    event(const event&) = delete;
+    event& operator=(const event&) = delete;
+    ~event() { CORO_ASSERT(waiters_.empty(), "an event was destroyed while a task waits for it"); }
+
+    /// Sets the flag and makes all waiting tasks ready, in the order in which they came. Resumes
+    /// nobody in place. A reset() right after it takes the flag back, but not what was granted.
+    void set() noexcept;
+    /// Takes the flag back: later waits wait. Does nothing if it is not set.
+    void reset() noexcept {
+        home_.check();
+        set_ = false;
+    }
+    [[nodiscard]] bool is_set() const noexcept {
+        home_.check();
+        return set_;
+    }
+
+    /// Waits until the flag is set; goes on at once if it is.
+    /// Suspends until set(), or through the run queue for fairness; resumes on this loop.
+    /// Throws: cancelled. Cancel safety: nothing to lose; the flag is not changed.
+    [[nodiscard("co_await it or spawn it")]] awaiter wait() noexcept;
+
+private:
+    detail::home_loop home_;
+    bool set_ = false;
+    detail::intrusive_list<awaiter> waiters_;
+};
+
+class [[nodiscard("co_await it")]] event::awaiter final
+    : public detail::library_wait<event::awaiter>, public detail::list_node<event::awaiter> {
+public:
+    explicit awaiter(event& of) noexcept : event_(of) {}
+
+    bool try_now() noexcept {
+        event_.home_.settle(loop());
+        return event_.set_;
+    }
+    bool start() noexcept {
+        event_.waiters_.push_back(*this);
+        return true;
+    }
+    void finish() const noexcept {}  // the event may be gone
+
+    void cancel_wait() noexcept override {
+        unlink();
+        end_cancelled();
+    }
+    void describe(detail::text_sink& out) const noexcept override { out.write("wait for event"); }
+
+private:
+    friend class event;
+    event& event_;
+};
+
+inline void event::set() noexcept {
+    home_.check();
+    set_ = true;
+    // A grant may withdraw another wait of this list (a sibling in when_any): always ask for the
+    // first.
+    while (awaiter* first = waiters_.pop_front()) first->end_granted();
+}
+
+inline event::awaiter event::wait() noexcept { return awaiter(*this); }
+
+}  // namespace coro::inline v0

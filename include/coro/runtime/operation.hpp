@@ -1,0 +1,138 @@
+// One asynchronous request to a poller: what an awaiter fills in, what a backend answers.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include <coro/base/assert.hpp>
+
+namespace coro::inline v0::detail {
+
+class context;
+
+/// Names a socket in its poller's table: never a descriptor number. A generation of 0 is "none";
+/// a handle whose generation is no longer that of its slot is stale and answers result_closed.
+struct socket_handle {
+    std::uint32_t index = 0;
+    std::uint32_t generation = 0;
+
+    [[nodiscard]] explicit operator bool() const noexcept { return generation != 0; }
+    friend bool operator==(socket_handle, socket_handle) noexcept = default;
+};
+
+/// A socket address in the kernel's own layout (sockaddr_in, sockaddr_in6 or sockaddr_un up to
+/// this size), opaque here so that no header needs the system's.
+struct socket_address {
+    alignas(8) std::array<std::byte, 28> bytes{};
+    std::uint32_t size = 0;
+};
+
+/// Same layout as `struct iovec` (checked where it meets the kernel).
+struct io_slice {
+    void* data = nullptr;
+    std::size_t size = 0;
+};
+
+enum class opcode : std::uint8_t {
+    receive,           ///< data, size                -> bytes, 0 at end of stream
+    receive_vectored,  ///< slices, size = count      -> bytes, 0 at end of stream
+    receive_leased,    ///< size = wanted at most     -> bytes; lease_data, lease_id are set if > 0
+    send,              ///< data, size                -> bytes, possibly fewer than asked
+    send_vectored,     ///< slices, size = count      -> bytes, possibly fewer than asked
+    accept,            ///< nothing                   -> 0; accepted is set
+    connect,           ///< data = socket_address     -> 0
+};
+
+/// Answers beyond the negated errno range, with the meaning that `errc` gives them.
+enum : std::int32_t {
+    result_closed = -10001,  ///< the handle was closed, before or during the operation
+    result_busy = -10002,    ///< another operation of this direction is pending on the handle
+    result_broken = -10004,  ///< never from a poller: an exact transfer was cut short before
+    result_limit = -10003,   ///< a named cap was reached (leases under CORO's cap)
+};
+
+enum class operation_phase : std::uint8_t { idle, submitted, completed };
+
+/// Lives in the awaiter, hence in the frame of whoever waits: submitting allocates nothing. Must
+/// stay where it is from submit() until it is completed; its destructor asserts that.
+class operation {
+public:
+    explicit operation(opcode what, socket_handle on = {}) noexcept : target(on), code(what) {}
+    operation(const operation&) = delete;
+    operation& operator=(const operation&) = delete;
+    ~operation() {
+        CORO_ASSERT(phase != operation_phase::submitted,
+                    "an operation was destroyed while the kernel may still use it: cancel it and "
+                    "wait for its completion first");
+    }
+
+    // --- the request; set before submit(), unchanged until completion
+    union {
+        void* data = nullptr;    ///< the buffer, the io_slice array, or the socket_address
+        socket_handle accepted;  ///< accept, which has no buffer: the new socket (an answer)
+    };
+    std::size_t size = 0;  ///< its bytes, or the number of slices
+    socket_handle target;
+    opcode code;
+
+    // --- the answer; valid once phase == completed
+    operation_phase phase = operation_phase::idle;
+    bool lease_from_heap = false;    ///< receive_leased: the pool was empty, a buffer was allocated
+    std::uint8_t backend_state = 0;  ///< for the backend alone
+    std::uint8_t wait_state = 0;     ///< for the awaiter alone, see library_wait
+    std::int32_t result = 0;         ///< >= 0, a negated errno, or one of result_*
+    std::uint32_t lease_id = 0;      ///< receive_leased: what return_lease() wants back
+    union {
+        void* lease_data = nullptr;  ///< receive_leased: where the bytes are
+        void* backend_pointer;       ///< any other code: for the backend alone
+    };
+
+    // --- links
+    operation* next = nullptr;  ///< in the list of completed, or in a list of the backend
+    /// Who waits. The scheduler makes it ready when the operation has completed.
+    context* owner = nullptr;
+    /// If set, is called at completion, before `owner` is made ready; returns false when it has
+    /// submitted the operation again (a partial transfer that must go on) or parked it elsewhere.
+    bool (*advance)(operation& self) noexcept = nullptr;
+};
+
+/// Singly linked FIFO of completed operations.
+class operation_list {
+public:
+    operation_list() noexcept = default;
+    operation_list(const operation_list&) = delete;
+    operation_list& operator=(const operation_list&) = delete;
+
+    [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+
+    void push(operation& op) noexcept {
+        op.next = nullptr;
+        *tail_ = &op;
+        tail_ = &op.next;
+    }
+
+    /// Appends all of `other`, which is empty afterwards.
+    void append(operation_list& other) noexcept {
+        if (other.empty()) return;
+        *tail_ = other.head_;
+        tail_ = other.tail_;
+        other.head_ = nullptr;
+        other.tail_ = &other.head_;
+    }
+
+    operation* pop() noexcept {
+        operation* op = head_;
+        if (op == nullptr) return nullptr;
+        head_ = op->next;
+        if (head_ == nullptr) tail_ = &head_;
+        op->next = nullptr;
+        return op;
+    }
+
+private:
+    operation* head_ = nullptr;
+    operation** tail_ = &head_;
+};
+
+}  // namespace coro::inline v0::detail

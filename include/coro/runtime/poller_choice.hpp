@@ -1,0 +1,15 @@
+// Which of the three worlds a loop runs in.
+#pragma once
+
+#include <cstdint>
+
+namespace coro::inline v0 {
+
+enum class poller_choice : std::uint8_t {
+    automatic,  ///< io_uring, or epoll (with a report) where it cannot be set up
+    io_uring,
+    epoll,
+    simulation,  ///< virtual time and a network in memory; everything else unchanged
+};
+
+}  // namespace coro::inline v0

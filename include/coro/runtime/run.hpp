@@ -1,0 +1,129 @@
+// run and run_main: a loop, a root task, signals; the way in and the way out.
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <coro/base/error.hpp>
+#include <coro/core/task.hpp>
+#include <coro/runtime/poller_choice.hpp>
+
+namespace coro::inline v0 {
+
+enum class signal_policy : std::uint8_t {
+    handle,  ///< SIGINT and SIGTERM end run() in an orderly way; dispositions are restored after it
+    leave,   ///< run() touches no signal
+};
+
+/// How run() runs. An aggregate that owns nothing.
+struct run_options {
+    poller_choice poller = poller_choice::automatic;
+    /// Refuse to fall back: `automatic` then means "io_uring or an error".
+    bool strict = false;
+    /// Loops, each with a thread of its own. This version runs exactly one.
+    unsigned loops = 1;
+    /// How long after the first signal tasks may finish before they are cancelled.
+    duration drain = duration::zero();
+    signal_policy signals = signal_policy::handle;
+    /// Poll for up to 50 us before sleeping while traffic is dense. Off by itself where there are
+    /// no more processors than loops.
+    bool spin = true;
+    /// Raise the soft limit of open files to the hard one (restored in forked children).
+    bool raise_descriptor_limit = true;
+    const detail::task_hooks* hooks = nullptr;
+    /// What is random in a simulation.
+    std::uint64_t seed = 1;
+};
+
+namespace detail {
+
+class scheduler;
+
+/// The life of a loop around a root task: made, driven, unmade.
+class CORO_EXPORT loop_runner {
+public:
+    /// Throws: io_error when no poller can be set up (the message says why and what to do).
+    explicit loop_runner(const run_options& options);
+    loop_runner(const loop_runner&) = delete;
+    loop_runner& operator=(const loop_runner&) = delete;
+    ~loop_runner();
+
+    /// Runs until the root task has ended, with a value or an exception.
+    void drive(task_promise_base& root, std::coroutine_handle<> frame);
+    /// Turns a `cancelled` that came out of the root into interrupted.
+    void forbid_cancelled(std::exception_ptr& error) const;
+
+private:
+    scheduler* scheduler_;
+    run_options options_;
+    int signal_ = 0;
+};
+
+/// Prints one line about the exception being handled; the exit code of run_main.
+CORO_EXPORT int report_exit(const std::exception_ptr& error) noexcept;
+
+}  // namespace detail
+
+/// Runs `main` and everything it starts on a loop of this thread, and answers its value.
+/// Blocks this thread until `main`, and with it every task, has ended.
+/// Signals (unless options.signals == leave): the first SIGINT or SIGTERM requests a stop and,
+/// after options.drain, cancels; the next cancels at once; the one after has its default action.
+/// Throws: what `main` threw; interrupted, if a signal ended it before it had a value; io_error if
+/// no poller could be set up. `cancelled` never leaves it.
+/// Requires: no other run() on this thread (aborts).
+template <typename T>
+T run(task<T> main, const run_options& options = {}) {
+    detail::loop_runner runner(options);
+    task<T> root = std::move(main);  // ends before the loop does
+    detail::task_promise_value<T>& promise = detail::task_access::promise(root);
+    runner.drive(promise, detail::task_access::frame(root));
+    runner.forbid_cancelled(promise.error);
+    return promise.take();
+}
+
+/// run() for main(): answers the exit code. An exception becomes one line on stderr and 1; an
+/// orderly end after SIGINT or SIGTERM is 0; task<int> gives the code itself.
+template <typename T>
+    requires(std::is_void_v<T> || std::same_as<T, int>)
+int run_main(task<T> main, const run_options& options = {}) noexcept {
+    try {
+        if constexpr (std::is_void_v<T>) {
+            run(std::move(main), options);
+            return 0;
+        } else {
+            return run(std::move(main), options);
+        }
+    } catch (...) {
+        return detail::report_exit(std::current_exception());
+    }
+}
+
+/// Which poller runs this loop and why, in one sentence: `io_uring: all features present`.
+/// Requires: called inside of run().
+[[nodiscard]] CORO_EXPORT std::string_view poller_reason() noexcept;
+
+namespace detail {
+CORO_EXPORT void write_task_dump(text_sink& out) noexcept;
+
+struct string_sink final : text_sink {
+    void write(std::string_view text) noexcept override { content.append(text); }
+    std::string content;
+};
+}  // namespace detail
+
+/// Every task of the running loop, one line each: where it waits, on what, since when, until when,
+/// and whose child it is. Requires: called inside of run(). `#12 echo.cpp:14 recv 127.0.0.1:5012
+/// since 12 ms, deadline 18 s ← handle echo.cpp:31 ← serve …`
+[[nodiscard]] inline std::string dump_tasks() {
+    detail::string_sink text;
+    detail::write_task_dump(text);
+    return std::move(text.content);
+}
+
+}  // namespace coro::inline v0

@@ -1,0 +1,118 @@
+// Time as a task sees it: now, sleep_for, sleep_until, yield, what remains.
+#pragma once
+
+#include <coro/base/assert.hpp>
+#include <coro/base/time.hpp>
+#include <coro/core/wait.hpp>
+#include <coro/runtime/timer.hpp>
+
+namespace coro::inline v0 {
+namespace detail {
+
+inline loop_core& this_loop() noexcept {
+    CORO_ASSERT(current != nullptr, "this needs a running loop: call it inside of coro::run");
+    return *current;
+}
+inline context& this_strand() noexcept {
+    CORO_ASSERT(current != nullptr && current->running != nullptr,
+                "this belongs into a task: call it inside of coro::run");
+    return *current->running;
+}
+
+class [[nodiscard("co_await it")]] sleep_awaiter : public library_wait<sleep_awaiter> {
+public:
+    explicit sleep_awaiter(time_point until) noexcept : until_(until) {}
+
+    bool try_now() const noexcept { return false; }
+    bool start() noexcept {
+        timer_.self = this;
+        loop().arm_timer(timer_, until_);
+        return true;
+    }
+    void finish() const noexcept {}
+
+    void cancel_wait() noexcept override {
+        loop().disarm_timer(timer_);
+        end_cancelled();
+    }
+    void describe(text_sink& out) const noexcept override { out.write("sleep"); }
+
+private:
+    struct node : timer_node {
+        node() noexcept
+            : timer_node([](timer_node& fired) noexcept {
+                  static_cast<node&>(fired).self->end_granted();
+              }) {}
+        sleep_awaiter* self = nullptr;
+    };
+
+    time_point until_;
+    node timer_;
+};
+
+class [[nodiscard("co_await it")]] yield_awaiter : public library_wait<yield_awaiter> {
+public:
+    bool try_now() const noexcept { return false; }
+    bool start() noexcept {
+        set_outcome(wait_outcome::done);
+        loop().make_ready(strand());
+        return true;
+    }
+    void finish() const noexcept {}
+
+    // A strand that yields is ready, never waiting.
+    void cancel_wait() noexcept override {}
+    void describe(text_sink& out) const noexcept override { out.write("yield"); }
+};
+
+}  // namespace detail
+
+/// The time of the world that this loop runs in: CLOCK_MONOTONIC, or the simulation's.
+/// Requires: called inside of run().
+[[nodiscard]] inline time_point now() noexcept { return detail::this_loop().read_clock(); }
+
+/// Waits until `deadline`: never less, and at most one tick (1 ms) more than the loop needs.
+/// Suspends always (through the run queue, if the deadline has passed); resumes on this loop.
+/// Throws: cancelled. Cancel safety: nothing to lose.
+[[nodiscard("co_await it or spawn it")]] inline detail::sleep_awaiter sleep_until(
+    time_point deadline) noexcept {
+    return detail::sleep_awaiter(deadline);
+}
+
+/// Waits for `span`; see sleep_until. A span of zero or less lets the others run first.
+[[nodiscard("co_await it or spawn it")]] inline detail::sleep_awaiter sleep_for(
+    duration span) noexcept {
+    return detail::sleep_awaiter(saturating_add(now(), span));
+}
+
+/// Lets every task that is ready run before this one goes on. 3 ns.
+/// Suspends always; resumes on this loop. Throws: cancelled.
+[[nodiscard("co_await it or spawn it")]] inline detail::yield_awaiter yield() noexcept {
+    return {};
+}
+
+/// When the work that asks is cancelled by a deadline of its own or of a scope that encloses it (up
+/// to a shield); `never` if there is none. Requires: called inside a task.
+[[nodiscard]] inline time_point current_deadline() noexcept {
+    return detail::this_strand().scope->deadline();
+}
+
+/// What remains until current_deadline(): zero if it has passed, duration::max() if there is none.
+[[nodiscard]] inline duration time_remaining() noexcept {
+    const time_point deadline = current_deadline();
+    if (deadline == never) return duration::max();
+    const time_point present = now();
+    return deadline > present ? deadline - present : duration::zero();
+}
+
+/// Whether a stop was requested in the scope of the task that asks: finish what you have begun.
+[[nodiscard]] inline bool stop_requested() noexcept {
+    return detail::this_strand().scope->stop_requested();
+}
+
+/// Whether the task that asks is cancelled: its next await throws `cancelled`.
+[[nodiscard]] inline bool is_cancelled() noexcept {
+    return detail::this_strand().scope->is_cancelled();
+}
+
+}  // namespace coro::inline v0

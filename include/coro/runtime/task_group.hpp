@@ -1,0 +1,242 @@
+// Task groups: children that end before the call that started them does.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <coro/core/callable.hpp>
+#include <coro/core/cancel_scope.hpp>
+#include <coro/core/hold.hpp>
+#include <coro/core/task.hpp>
+#include <coro/core/wait.hpp>
+#include <coro/runtime/sleep.hpp>
+
+namespace coro::inline v0 {
+
+namespace detail {
+
+class group_run;
+class group_join;
+class child_strand;
+class group_child;
+
+/// Refuses reference parameters that would refer to the decayed copy of an argument, which dies
+/// when spawn returns. Looks into function pointers; a generic lambda cannot be looked into.
+template <typename Function>
+struct spawn_checks {
+    template <typename... Args>
+    static constexpr void check() {}
+};
+template <typename Parameter, typename Argument>
+inline constexpr bool refers_to_copy =
+    std::is_reference_v<Parameter> &&
+    std::is_same_v<std::unwrap_ref_decay_t<Argument>, std::decay_t<Argument>>;
+template <typename... Parameters>
+struct checked_function {
+    template <typename... Args>
+    static constexpr void check() {
+        static_assert((!refers_to_copy<Parameters, Args> && ...),
+                      "coro: this task takes a reference to an argument that dies when spawn "
+                      "returns: take it by value, or hand in std::ref of something that outlives "
+                      "the group");
+    }
+};
+template <typename... Parameters>
+struct spawn_checks<task<> (*)(Parameters...)> : checked_function<Parameters...> {};
+template <typename Closure>
+    requires requires { &Closure::operator(); }
+struct spawn_checks<Closure> : spawn_checks<decltype(+std::declval<Closure>())> {};
+
+}  // namespace detail
+
+/// What a group does when a child ends with an exception (other than `cancelled`).
+enum class on_error : std::uint8_t {
+    cancel_siblings,  ///< cancel the group, wait for everybody, rethrow the first error
+    report_and_go_on, ///< hand it to the report hook; keeps none
+};
+
+/// Errors of a group beyond the first, which is rethrown: up to 16 are kept, then counted.
+struct group_errors {
+    static constexpr std::size_t kept_at_most = 16;
+
+    std::vector<std::exception_ptr> kept;
+    std::size_t not_kept = 0;
+};
+
+struct group_options {
+    on_error policy = on_error::cancel_siblings;
+    /// Where further errors go; nullptr: their number is told to the report hook.
+    group_errors* further = nullptr;
+};
+
+struct spawn_options {
+    const char* name = nullptr;  ///< for dumps and reports; must outlive the task (a literal)
+};
+
+/// Runs children side by side on its loop. Exists only inside with_task_group, which ends after the
+/// last child. A group belongs to its loop's thread.
+class task_group {
+public:
+    task_group(const task_group&) = delete;
+    task_group& operator=(const task_group&) = delete;
+
+    /// Starts `child` as a task of its own: queued, never run in place. It inherits cancellation,
+    /// deadline and shield from the group; a child of a cancelled group starts and meets
+    /// `cancelled` at its first await. Requires: the group has not ended; the task is not the body
+    /// of a capturing lambda (its captures would die before it): both abort with a sentence.
+    CORO_EXPORT void spawn(spawn_options options, task<> child);
+    void spawn(task<> child) { spawn(spawn_options{}, std::move(child)); }
+
+    /// Calls `make(args…)`, with the arguments copied or moved into the task, and spawns the task
+    /// it returns. `make` is a function or a lambda without captures. To hand in a reference to
+    /// something that outlives the group, say std::ref.
+    template <typename Function, typename... Args>
+        requires std::is_invocable_r_v<task<>, Function, std::decay_t<Args>...>
+    void spawn(spawn_options options, Function make, Args&&... args) {
+        static_assert(std::is_empty_v<Function> || std::is_pointer_v<Function>,
+                      "coro: spawn takes a function or a lambda that captures nothing, because "
+                      "captures die before the task does: pass what it needs as arguments");
+        detail::spawn_checks<Function>::template check<Args...>();
+        spawn(options, make(std::decay_t<Args>(std::forward<Args>(args))...));
+    }
+    template <typename Function, typename... Args>
+        requires std::is_invocable_r_v<task<>, Function, std::decay_t<Args>...>
+    void spawn(Function make, Args&&... args) {
+        spawn(spawn_options{}, std::move(make), std::forward<Args>(args)...);
+    }
+
+    /// Cancels the body and all children. with_task_group (without a value) then ends normally.
+    void cancel() noexcept { scope_.cancel(); }
+    /// Advises all children to end in their own time.
+    void request_stop() noexcept { scope_.request_stop(); }
+    [[nodiscard]] bool is_cancelled() const noexcept { return scope_.is_cancelled(); }
+    [[nodiscard]] cancel_scope& scope() noexcept { return scope_; }
+    /// Children that have not ended.
+    [[nodiscard]] std::size_t size() const noexcept { return alive_; }
+
+private:
+    friend class detail::group_run;
+    friend class detail::group_join;
+    friend class detail::child_strand;
+    friend class detail::group_child;
+
+    CORO_EXPORT explicit task_group(group_options options) noexcept;
+    CORO_EXPORT ~task_group();
+    CORO_EXPORT void keep_error(std::exception_ptr error) noexcept;
+    void child_ended(detail::context& strand, std::exception_ptr error) noexcept;
+
+    detail::scope_access::owned scope_;
+    std::size_t alive_ = 0;
+    detail::group_join* joiner_ = nullptr;
+    std::exception_ptr first_error_;
+    group_options options_;
+    std::size_t uncounted_ = 0;  ///< errors beyond the first when nobody keeps them
+    bool joined_ = false;
+};
+
+namespace detail {
+
+/// Waits for the last child. Cannot be withdrawn: cancellation reaches the children by their scope.
+class group_join final : public wait_point, public awaiter_face<group_join> {
+public:
+    explicit group_join(task_group& group) noexcept : group_(group) {}
+
+    void bind(context& strand) noexcept { strand_ = &strand; }
+    bool await_ready() const noexcept { return group_.alive_ == 0; }
+    bool suspend(frame_link*, std::coroutine_handle<> resume) noexcept {
+        strand_->resume_point = resume;
+        strand_->waiting = this;
+        strand_->waiting_since = strand_->loop->turn_time;
+        group_.joiner_ = this;
+        return true;
+    }
+    void await_resume() const noexcept {}
+
+    void last_child_ended() noexcept { strand_->loop->make_ready(*strand_); }
+    void cancel_wait() noexcept override {}
+    CORO_EXPORT void describe(text_sink& out) const noexcept override;
+
+private:
+    task_group& group_;
+    context* strand_ = nullptr;
+};
+
+/// The life of a group inside the coroutine of with_task_group: open, body, join, verdict.
+class group_run {
+public:
+    explicit group_run(group_options options) noexcept : group(options), strand_(this_strand()) {
+        scope_access::open(group.scope_, strand_);
+        scope_access::enter(strand_, group.scope_);
+    }
+    group_join join() noexcept { return group_join(group); }
+    /// Leaves the scope. Requires: joined.
+    CORO_EXPORT void leave() noexcept;
+    /// Throws what the group has to throw after leave(), given what the body threw. Returns
+    /// normally if the body's value (or end) stands, or if its `cancelled` was the group's own
+    /// doing.
+    CORO_EXPORT void judge(std::exception_ptr from_body);
+
+    task_group group;
+
+private:
+    context& strand_;
+};
+
+CORO_EXPORT bool is_cancelled_exception(const std::exception_ptr& error) noexcept;
+
+template <typename Body>
+task<body_value<Body, task_group&>> group_coroutine(Body body, group_options options) {
+    using value = body_value<Body, task_group&>;
+    group_run run(options);
+    std::exception_ptr error;
+    if constexpr (std::is_void_v<value>) {
+        try {
+            co_await static_cast<std::unwrap_reference_t<Body>&>(body)(run.group);
+        } catch (...) {
+            error = std::current_exception();
+        }
+        if (error) run.group.cancel();
+        co_await run.join();
+        run.leave();
+        run.judge(std::move(error));
+    } else {
+        std::optional<storable<value>> result;
+        try {
+            result.emplace(co_await static_cast<std::unwrap_reference_t<Body>&>(body)(run.group));
+        } catch (...) {
+            error = std::current_exception();
+        }
+        if (error) run.group.cancel();
+        co_await run.join();
+        run.leave();
+        run.judge(error);
+        if (error) std::rethrow_exception(std::move(error));
+        co_return std::move(*result);
+    }
+}
+
+}  // namespace detail
+
+/// Calls `body(group)`, awaits the task it returns and then all children of the group, and answers
+/// the body's value. When the body throws, or a child does under on_error::cancel_siblings, the
+/// others are cancelled and awaited first. `body` is kept to the end and may capture.
+/// Suspends until the last child has ended; resumes on this loop.
+/// Throws: the first error of body or children; cancelled, if an enclosing scope was cancelled (or
+/// if the group cancelled itself and a value is missing).
+/// Cancel safety: whatever the children keep.
+template <typename Body>
+    requires std::invocable<std::unwrap_reference_t<std::decay_t<Body>>&, task_group&>
+[[nodiscard("co_await it or spawn it")]] CORO_WRAPPER auto with_task_group(
+    Body&& body, group_options options = {}) {
+    detail::check_body_callable<Body>();
+    return detail::group_coroutine<std::decay_t<Body>>(std::forward<Body>(body), options);
+}
+
+}  // namespace coro::inline v0

@@ -1,0 +1,188 @@
+// Deadlines around any awaitable: with_timeout, with_deadline, move_on_after, shield.
+#pragma once
+
+#include <chrono>
+#include <coroutine>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <coro/base/error.hpp>
+#include <coro/core/scoped.hpp>
+#include <coro/runtime/sleep.hpp>
+#include <coro/runtime/timer.hpp>
+
+namespace coro::inline v0 {
+
+/// How long work that runs shielded from cancellation may take, unless said otherwise.
+inline constexpr duration default_shield_limit = std::chrono::seconds(5);
+
+namespace detail {
+
+/// The timer that cancels a scope at its deadline.
+class scope_timer : public timer_node {
+public:
+    explicit scope_timer(cancel_scope& scope) noexcept : timer_node(&fire), scope_(scope) {}
+
+    void arm(loop_core& loop, time_point deadline) noexcept {
+        scope_access::set_deadline(scope_, deadline);
+        if (deadline == never) return;
+        if (deadline <= loop.read_clock()) scope_access::expire(scope_);
+        else loop.arm_timer(*this, deadline);
+    }
+    void disarm(loop_core& loop) noexcept {
+        if (armed()) loop.disarm_timer(*this);
+    }
+
+private:
+    static void fire(timer_node& fired) noexcept {
+        scope_access::expire(static_cast<scope_timer&>(fired).scope_);
+    }
+    cancel_scope& scope_;
+};
+
+/// A time that is given as a span is counted from the moment of the await, not of the call.
+struct time_limit {
+    duration span = duration::max();
+    time_point point = never;
+
+    [[nodiscard]] time_point from_now(loop_core& loop) const noexcept {
+        return point != never || span == duration::max() ? point
+                                                         : saturating_add(loop.read_clock(), span);
+    }
+};
+
+template <typename Derived, typename Inner>
+class deadline_awaiter : public scoped_awaiter<Derived, Inner> {
+    using base = scoped_awaiter<Derived, Inner>;
+    friend base;
+
+protected:
+    deadline_awaiter(Inner&& inner, time_limit limit, bool shielded) noexcept
+        : base(std::move(inner), shielded), limit_(limit), timer_(this->scope()) {}
+    ~deadline_awaiter() = default;
+
+    /// The `cancelled` that came out is ours to turn into something else: our own deadline made it,
+    /// and nothing that encloses us is cancelled.
+    [[nodiscard]] bool is_ours() noexcept {
+        return scope_access::deadline_passed(this->scope()) &&
+               (scope_access::shielded(this->scope()) ||
+                !scope_access::outer_cancelled(this->scope()));
+    }
+
+private:
+    void opened() noexcept {
+        loop_core& loop = *this->strand().loop;
+        timer_.arm(loop, limit_.from_now(loop));
+    }
+    void closing() noexcept { timer_.disarm(*this->strand().loop); }
+
+    time_limit limit_;
+    scope_timer timer_;
+};
+
+/// Throws errc::deadline_exceeded.
+template <typename Inner>
+class [[nodiscard("co_await it")]] timeout_awaiter final
+    : public deadline_awaiter<timeout_awaiter<Inner>, Inner> {
+    using base = deadline_awaiter<timeout_awaiter<Inner>, Inner>;
+    friend base;
+    template <typename, typename>
+    friend class scoped_awaiter;
+
+public:
+    timeout_awaiter(Inner&& inner, time_limit limit, const char* verb,
+                    bool shielded = false) noexcept
+        : base(std::move(inner), limit, shielded), verb_(verb) {}
+
+    decltype(auto) await_resume() {
+        try {
+            return this->leave_and_resume();
+        } catch (const cancelled&) {
+            if (this->is_ours()) throw io_error(errc::deadline_exceeded, verb_);
+            throw;
+        }
+    }
+
+private:
+    const char* verb_;
+};
+
+/// Answers an empty optional (false, for void) when the deadline came first.
+template <typename Inner>
+class [[nodiscard("co_await it")]] move_on_awaiter final
+    : public deadline_awaiter<move_on_awaiter<Inner>, Inner> {
+    using base = deadline_awaiter<move_on_awaiter<Inner>, Inner>;
+    friend base;
+    template <typename, typename>
+    friend class scoped_awaiter;
+    using value = typename base::inner_result;
+
+public:
+    move_on_awaiter(Inner&& inner, time_limit limit) noexcept
+        : base(std::move(inner), limit, false) {}
+
+    auto await_resume() {
+        try {
+            if constexpr (std::is_void_v<value>) {
+                this->leave_and_resume();
+                return true;
+            } else {
+                return std::optional<storable<value>>(this->leave_and_resume());
+            }
+        } catch (const cancelled&) {
+            if (!this->is_ours()) throw;
+            if constexpr (std::is_void_v<value>) return false;
+            else return std::optional<storable<value>>();
+        }
+    }
+};
+
+}  // namespace detail
+
+/// Awaits `awaitable` (an operation or a task) for at most `timeout`, counted from the await, and
+/// answers its result. Deadlines nest and only shrink: time_remaining() inside sees the nearest.
+/// Suspends and resumes as `awaitable` does; returns only after it has ended.
+/// Throws: io_error (errc::deadline_exceeded) if the deadline cancelled it and no enclosing scope
+/// was cancelled; what `awaitable` throws. A value that came late is returned all the same.
+/// Cancel safety: that of `awaitable`.
+template <typename Awaitable>
+[[nodiscard("co_await it or spawn it")]] auto with_timeout(duration timeout,
+                                                           Awaitable&& awaitable) {
+    using inner = detail::held<Awaitable>;
+    return detail::timeout_awaiter<inner>(detail::hold(std::forward<Awaitable>(awaitable)),
+                                          {.span = timeout}, "with_timeout");
+}
+
+/// with_timeout with a point in time; `never` sets no deadline.
+template <typename Awaitable>
+[[nodiscard("co_await it or spawn it")]] auto with_deadline(time_point deadline,
+                                                            Awaitable&& awaitable) {
+    using inner = detail::held<Awaitable>;
+    return detail::timeout_awaiter<inner>(detail::hold(std::forward<Awaitable>(awaitable)),
+                                          {.point = deadline}, "with_deadline");
+}
+
+/// Awaits `awaitable` for at most `timeout`; when the time is up, goes on without it. Answers an
+/// optional with the value (for void: true), or an empty one (false) if the deadline came first.
+/// Otherwise as with_timeout.
+template <typename Awaitable>
+[[nodiscard("co_await it or spawn it")]] auto move_on_after(duration timeout,
+                                                            Awaitable&& awaitable) {
+    using inner = detail::held<Awaitable>;
+    return detail::move_on_awaiter<inner>(detail::hold(std::forward<Awaitable>(awaitable)),
+                                          {.span = timeout});
+}
+
+/// Awaits `awaitable` protected from the cancellation and the deadlines of all enclosing scopes,
+/// for at most `limit`. After it, cancellation is met at the next await as ever.
+/// Throws: io_error (errc::deadline_exceeded) when the limit cancelled it; what `awaitable` throws.
+template <typename Awaitable>
+[[nodiscard("co_await it or spawn it")]] auto shield(Awaitable&& awaitable,
+                                                     duration limit = default_shield_limit) {
+    using inner = detail::held<Awaitable>;
+    return detail::timeout_awaiter<inner>(detail::hold(std::forward<Awaitable>(awaitable)),
+                                          {.span = limit}, "shield", true);
+}
+
+}  // namespace coro::inline v0

@@ -1,0 +1,75 @@
+// with_cleanup: work, and what must be awaited after it however it ends.
+#pragma once
+
+#include <concepts>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <coro/core/callable.hpp>
+#include <coro/core/task.hpp>
+#include <coro/runtime/timeout.hpp>
+
+namespace coro::inline v0 {
+namespace detail {
+
+/// A task, or something to call for one.
+template <typename Body>
+concept task_source = task_type<Body> || requires(std::unwrap_reference_t<Body>& body) {
+    { body() } -> task_type;
+};
+template <typename Body>
+using source_value =
+    typename task_value<decltype(call_body(std::declval<Body&>()))>::type;
+
+/// Tells the report hook of a clean-up that failed after its body had failed as well.
+CORO_EXPORT void report_failed_cleanup(const std::exception_ptr& error) noexcept;
+
+template <typename Body, typename Cleanup>
+task<source_value<Body>> cleanup_coroutine(Body body, Cleanup cleanup, duration limit) {
+    using value = source_value<Body>;
+    std::optional<std::conditional_t<std::is_void_v<value>, bool, storable<value>>> result;
+    std::exception_ptr error;
+    try {
+        if constexpr (std::is_void_v<value>) co_await call_body(body);
+        else result.emplace(co_await call_body(body));
+    } catch (...) {
+        error = std::current_exception();
+    }
+    std::exception_ptr from_cleanup;
+    try {
+        co_await shield(call_body(cleanup), limit);
+    } catch (...) {
+        from_cleanup = std::current_exception();
+    }
+    if (error) {
+        if (from_cleanup) report_failed_cleanup(from_cleanup);
+        std::rethrow_exception(std::move(error));
+    }
+    if (from_cleanup) std::rethrow_exception(std::move(from_cleanup));
+    if constexpr (!std::is_void_v<value>) co_return std::move(*result);
+}
+
+}  // namespace detail
+
+/// Awaits `body`, then `cleanup`, in every case: value, exception, cancelled. Each is a task, or a
+/// callable that returns one (kept to the end; may capture). The clean-up runs shielded from the
+/// cancellation and deadlines of all enclosing scopes, for at most `limit`. Answers the body's
+/// value. A task that is destroyed before it was awaited runs neither.
+/// Suspends until both have ended; resumes on this loop.
+/// Throws: what the body threw (then an error of the clean-up goes to the report hook); otherwise
+/// what the clean-up threw, io_error (errc::deadline_exceeded) if it reached the limit.
+/// Cancel safety: that of the body; the value is lost when the clean-up throws.
+template <typename Body, typename Cleanup>
+    requires(detail::task_source<std::decay_t<Body>> && detail::task_source<std::decay_t<Cleanup>>)
+[[nodiscard("co_await it or spawn it")]] CORO_WRAPPER auto with_cleanup(
+    Body&& body, Cleanup&& cleanup, duration limit = default_shield_limit) {
+    detail::check_body_callable<Body>();
+    detail::check_body_callable<Cleanup>();
+    return detail::cleanup_coroutine<std::decay_t<Body>, std::decay_t<Cleanup>>(
+        std::forward<Body>(body), std::forward<Cleanup>(cleanup), limit);
+}
+
+}  // namespace coro::inline v0

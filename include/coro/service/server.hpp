@@ -1,0 +1,74 @@
+// serve: accepts connections and runs a handler for each, within limits, until told to stop.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <type_traits>
+#include <utility>
+
+#include <coro/core/task.hpp>
+#include <coro/net/tcp.hpp>
+#include <coro/runtime/task_group.hpp>
+
+namespace coro::inline v0 {
+
+/// Bounds of a server. All are on by default; to have none, say `duration::max()`.
+struct serve_limits {
+    /// Connections at once. At the cap serve stops accepting: clients wait in the kernel's queue.
+    std::size_t connections = 10'000;
+    /// A connection on which no byte has moved for so long is ended: both directions are shut down,
+    /// the handler reads the end of the stream. Checked lazily: between one and two times this
+    /// span.
+    duration idle = std::chrono::seconds(60);
+    /// After a stop was requested handlers may finish for so long; then they are cancelled.
+    duration drain = std::chrono::seconds(10);
+};
+
+namespace detail {
+
+using handler_call = task<> (*)(void* handler, net::tcp_stream&& stream);
+
+[[nodiscard("co_await it")]] CORO_EXPORT task<> serve_connections(net::tcp_listener& listener,
+                                                                  serve_limits limits,
+                                                                  handler_call call,
+                                                                  void* handler);
+
+template <typename Handler>
+CORO_WRAPPER task<> call_handler(void* handler, net::tcp_stream&& stream) {
+    return (*static_cast<Handler*>(handler))(std::move(stream));
+}
+
+template <typename Handler>
+task<> serve_coroutine(net::tcp_listener& listener, Handler handler, serve_limits limits) {
+    using plain = std::unwrap_reference_t<Handler>;
+    co_await serve_connections(listener, limits, &call_handler<plain>,
+                               std::addressof(static_cast<plain&>(handler)));
+}
+
+}  // namespace detail
+
+/// Accepts connections from `listener` and runs `handler(tcp_stream)` for each as a task of its
+/// own, until a stop is requested (run's first signal, cancel_scope::request_stop) or it is
+/// cancelled. On stop it takes the connections that wait already, closes the listener, lets
+/// handlers finish for limits.drain, cancels the rest, and returns when all have ended. A
+/// handler's exception ends its connection, is told to the report hook with the peer, and the
+/// server goes on. `handler` is kept to the end and may capture. A cap above half the limit of
+/// open files is reported as a warning with the remedy.
+/// Requires: `listener` outlives the await.
+/// Suspends for the life of the server; resumes on this loop.
+/// Throws: io_error (what the listener meets beyond what accept() survives; errc::closed when it is
+/// closed by others); cancelled, after all handlers have ended.
+/// Cancel safety: connections end as their handlers do.
+template <typename Handler>
+    requires std::is_invocable_r_v<task<>, std::unwrap_reference_t<std::decay_t<Handler>>&,
+                                   net::tcp_stream>
+[[nodiscard("co_await it or spawn it")]] CORO_WRAPPER task<> serve(net::tcp_listener& listener,
+                                                                   Handler&& handler,
+                                                                   serve_limits limits = {}) {
+    detail::check_body_callable<Handler>();
+    return detail::serve_coroutine<std::decay_t<Handler>>(listener, std::forward<Handler>(handler),
+                                                          limits);
+}
+
+}  // namespace coro::inline v0

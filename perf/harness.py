@@ -1,0 +1,143 @@
+"""What the measuring scripts share: starting servers, running coro_load, giving up in a sentence.
+
+Only processes started here are ever signalled, each by its own pid.
+"""
+
+import json
+import os
+import select
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+
+START_SECONDS = 10
+STOP_SECONDS = 5
+
+
+class Failure(Exception):
+    """What was measured went wrong: exit status 1."""
+
+
+class Misuse(Exception):
+    """The command line makes no sense: exit status 2."""
+
+
+def run_main(program, main):
+    """Calls `main`; turns Failure and Misuse into one sentence and the status."""
+    try:
+        sys.exit(main())
+    except Failure as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except Misuse as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted; servers were stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def find_program(word, default_name):
+    """The path of a program, given or standing where the release build puts it."""
+    if word is None:
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        word = os.path.join(root, "build/release/perf", default_name)
+    found = shutil.which(word)
+    if found is None:
+        raise Misuse(f"find {word}: there is no such program; build the release preset "
+                     "or name another one")
+    return found
+
+
+def pin(processor):
+    """A preexec function that pins the child, or None."""
+    if processor is None or processor < 0:
+        return None
+    return lambda: os.sched_setaffinity(0, {processor})
+
+
+class Server:
+    """A running server under test. Use as a context manager; `port` and `pid` say where it is."""
+
+    def __init__(self, command, processor=None):
+        self.command = shlex.split(command) if isinstance(command, str) else list(command)
+        if not self.command:
+            raise Misuse("start a server: its command is empty; give a program")
+        self.processor = processor
+        self.process = None
+        self.port = None
+
+    def __enter__(self):
+        command = list(self.command)
+        if "--port" not in command:
+            command += ["--port", "0"]
+        try:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+                                            preexec_fn=pin(self.processor))
+        except OSError as error:
+            raise Misuse(f"start {command[0]}: {error.strerror}; build it or correct the path")
+        try:
+            self.port = self._read_port()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind, value, trace):
+        status = self.stop()
+        if kind is None and status != 0:
+            raise Failure(f"stop {self.command[0]}: it ended with status {status} "
+                          "instead of 0 on SIGTERM")
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def check_alive(self):
+        status = self.process.poll()
+        if status is not None:
+            raise Failure(f"use {self.command[0]}: it ended by itself with status {status}")
+
+    def stop(self):
+        """Ends the server; its exit status, or "killed" when it did not obey."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return "killed"
+        finally:
+            self.process.stdout.close()
+
+    def _read_port(self):
+        deadline = time.monotonic() + START_SECONDS
+        prefix = "listening 127.0.0.1:"
+        text = ""
+        ended = False
+        while not ended and time.monotonic() < deadline:
+            ready, _, _ = select.select([self.process.stdout], [], [], 0.1)
+            if ready:
+                piece = os.read(self.process.stdout.fileno(), 4096).decode(errors="replace")
+                text += piece
+                for line in text.splitlines(keepends=True):
+                    if line.startswith(prefix) and line.endswith("\n"):
+                        return int(line[len(prefix):].split()[0])
+                ended = piece == ""
+        how = "ended" if ended else f"ran for {START_SECONDS} s"
+        raise Failure(f"start {self.command[0]}: it {how} without printing "
+                      f"\"{prefix}<port>\" (it printed {text!r}); run it by hand to see why")
+
+
+def run_load(load, port, words, processor=None):
+    """Runs coro_load with --json and returns what it measured."""
+    command = [load, "--port", str(port), "--json", *words]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin(processor),
+                          check=False)
+    if done.returncode != 0:
+        said = done.stderr.strip() or f"status {done.returncode}, without a word"
+        raise (Misuse if done.returncode == 2 else Failure)(f"run {shlex.join(command)}: {said}")
+    return json.loads(done.stdout)

@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Shows that coro_load's checks can fail: runs it against a server that cheats once.
+
+    perf/load/canary_test.py PATH/coro_load
+
+For each kind of fault the load must end with status 1 and name the fault; against the same server
+without a fault it must end with 0, so that the failures come from the fault and nothing else.
+"""
+
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import harness  # noqa: E402  (one folder up)
+
+SENTENCE = "the server altered, lost, repeated or mixed up bytes"
+FAULTS = ["flip", "repeat", "foreign", "drop"]
+
+
+def run_load(load, port):
+    command = [load, "--port", str(port), "--connections", "4", "--size", "64",
+               "--seconds", "0.4", "--warmup", "0.05"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def expect(condition, sentence):
+    if not condition:
+        raise harness.Failure(sentence)
+
+
+def check_honest(load):
+    with harness.Server([load, "--serve-corrupt", "--corruption", "none"]) as server:
+        done = run_load(load, server.port)
+    expect(done.returncode == 0, "accept honest bytes: coro_load ended with "
+           f"{done.returncode} and said {done.stderr!r}; it must end with 0")
+    expect("messages/s" in done.stdout, "accept honest bytes: coro_load printed no figures")
+
+
+def check_fault(load, fault):
+    with harness.Server([load, "--serve-corrupt", "--corruption", fault]) as server:
+        done = run_load(load, server.port)
+    expect(done.returncode == 1, f"find the fault {fault}: coro_load ended with {done.returncode}; "
+           "it must end with 1, for its verification is blind")
+    expect(SENTENCE in done.stderr, f"find the fault {fault}: coro_load said {done.stderr!r} "
+           f"and not {SENTENCE!r}")
+
+
+def check_vanished_server(load):
+    with harness.Server([load, "--serve-corrupt", "--corruption", "none"]) as server:
+        command = [load, "--port", str(server.port), "--connections", "4", "--seconds", "30"]
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True)
+        try:
+            running.wait(0.5)
+        except subprocess.TimeoutExpired:
+            pass
+        server.stop()
+        try:
+            _, said = running.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.communicate()
+            raise harness.Failure("notice a server that ends: coro_load went on") from None
+    expect(running.returncode == 1 and "in all 4 connections ended" in said,
+           f"notice a server that ends: coro_load ended with {running.returncode} "
+           f"and said {said!r}")
+
+
+def main():
+    if len(sys.argv) != 2:
+        raise harness.Misuse("read the command line: one argument is needed; "
+                             "give the path of coro_load")
+    load = sys.argv[1]
+    check_honest(load)
+    for fault in FAULTS:
+        check_fault(load, fault)
+    check_vanished_server(load)
+    print(f"coro_load accepts honest bytes and finds {', '.join(FAULTS)} and a vanished server")
+    return 0
+
+
+if __name__ == "__main__":
+    harness.run_main("canary_test.py", main)

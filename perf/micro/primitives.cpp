@@ -1,0 +1,104 @@
+// What the primitives cost: awaits, children, spawn and join, yield, hand-over; in nanoseconds.
+#include <coro/coro.hpp>
+#include <coro/runtime/channel.hpp>
+#include <coro/runtime/event.hpp>
+
+#include <benchmark/benchmark.h>
+#include <boost/context/fiber.hpp>
+
+namespace {
+
+coro::task<int> leaf(int value) { co_return value; }
+coro::task<int> three(int value) { co_return 1 + co_await leaf(value); }
+coro::task<int> two(int value) { co_return 1 + co_await three(value); }
+coro::task<> nothing() { co_return; }
+
+/// Runs `body(state)` inside of a loop. The simulation never enters the kernel, so that only the
+/// library's own work is measured.
+template <typename Body>
+void in_a_loop(benchmark::State& state, Body body) {
+    coro::run(body(state), {.poller = coro::poller_choice::simulation});
+}
+
+coro::task<> ready_awaits(benchmark::State& state) {
+    coro::event happened;
+    happened.set();
+    for (auto _ : state) co_await happened.wait();
+}
+
+coro::task<> child_tasks(benchmark::State& state) {
+    int sum = 0;
+    for (auto _ : state) sum += co_await leaf(1);
+    benchmark::DoNotOptimize(sum);
+}
+
+coro::task<> three_nested(benchmark::State& state) {
+    int sum = 0;
+    for (auto _ : state) sum += co_await two(1);
+    benchmark::DoNotOptimize(sum);
+}
+
+coro::task<> spawn_and_join(benchmark::State& state) {
+    const auto batch = state.range(0);
+    co_await coro::with_task_group([&](coro::task_group& group) -> coro::task<> {
+        while (state.KeepRunningBatch(batch)) {
+            for (std::int64_t i = 0; i < batch; ++i) group.spawn(nothing());
+            while (group.size() != 0) co_await coro::yield();
+        }
+    });
+    state.SetItemsProcessed(state.iterations());
+}
+
+coro::task<> yields(benchmark::State& state) {
+    for (auto _ : state) co_await coro::yield();
+}
+
+coro::task<> yield_forever(const bool& ended) {
+    while (!ended) co_await coro::yield();
+}
+
+coro::task<> yields_among_1000(benchmark::State& state) {
+    bool ended = false;
+    co_await coro::with_task_group([&](coro::task_group& group) -> coro::task<> {
+        for (int i = 0; i < 999; ++i) group.spawn(yield_forever, std::cref(ended));
+        while (state.KeepRunningBatch(1000)) co_await coro::yield();
+        ended = true;
+    });
+}
+
+coro::task<> receive_all(coro::channel<int>& from, int& sum) {
+    while (auto item = co_await from.receive()) sum += *item;
+}
+
+coro::task<> channel_hand_over(benchmark::State& state) {
+    coro::channel<int> items(0);
+    int sum = 0;
+    co_await coro::with_task_group([&](coro::task_group& group) -> coro::task<> {
+        group.spawn(receive_all, std::ref(items), std::ref(sum));
+        for (auto _ : state) co_await items.send(1);
+        items.close();
+    });
+    benchmark::DoNotOptimize(sum);
+}
+
+void raw_context_switch(benchmark::State& state) {
+    boost::context::fiber other([](boost::context::fiber&& back) {
+        for (;;) back = std::move(back).resume();
+        return std::move(back);
+    });
+    for (auto _ : state) other = std::move(other).resume();
+    state.SetItemsProcessed(2 * state.iterations());  // there and back
+}
+
+}  // namespace
+
+BENCHMARK_CAPTURE(in_a_loop, ready_await, &ready_awaits);
+BENCHMARK_CAPTURE(in_a_loop, child_task, &child_tasks);
+BENCHMARK_CAPTURE(in_a_loop, three_nested_tasks, &three_nested);
+BENCHMARK_CAPTURE(in_a_loop, spawn_and_join, &spawn_and_join)->Arg(1)->Arg(1000);
+BENCHMARK_CAPTURE(in_a_loop, yield_alone, &yields);
+BENCHMARK_CAPTURE(in_a_loop, yield_among_1000, &yields_among_1000);
+BENCHMARK_CAPTURE(in_a_loop, channel_hand_over, &channel_hand_over);
+BENCHMARK(raw_context_switch);
+
+BENCHMARK_MAIN();

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""Counts the system calls that an echo server makes per message, and can hold it to bounds.
+
+    perf/syscalls.py --max epoll_ctl=0.01 --max epoll_wait=0.15 \
+                     PATH/epoll_echo --buffer 4096 -- --connections 64 --size 64
+
+The words after `--` go to coro_load. strace is attached to all threads of the server once it
+listens, so start-up is not counted; opening the connections is, and disappears in the messages.
+Counts hardly depend on the noise of the machine, which makes them a sharper bar than time. Tracing
+slows the server down, so that more messages wait per turn: epoll_wait and io_uring_enter come out
+somewhat lower than untraced; calls that belong to a message (recv, send, epoll_ctl) do not change.
+
+Exit status: 0 counted; 1 a bound is broken or nothing was counted; 2 misuse.
+"""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import harness  # noqa: E402
+from harness import Failure, Misuse  # noqa: E402
+
+# A group is counted as one, whatever form of the call the server prefers.
+GROUPS = {
+    "recv": ["recvfrom", "recvmsg", "recvmmsg", "read", "readv"],
+    "send": ["sendto", "sendmsg", "sendmmsg", "write", "writev"],
+    "epoll_ctl": ["epoll_ctl"],
+    "epoll_wait": ["epoll_wait", "epoll_pwait", "epoll_pwait2"],
+    "io_uring_enter": ["io_uring_enter"],
+    "futex": ["futex"],
+}
+# Of these a failed call is usually an EAGAIN, that is, a wasted attempt.
+FAILED = {"recv_failed": "recv", "send_failed": "send"}
+
+# What the beginning and the end of a connection need, once each, is no message's: a first attempt
+# that finds nothing and the receive of the end of the stream; one registration.
+OF_A_CONNECTION = {"recv": 2, "recv_failed": 1, "epoll_ctl": 1}
+
+ATTACH_SECONDS = 10
+# name: calls (and errors, when there were any); the totals line has no time columns to match.
+ROW = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:(\d+)\s+)?(\w+)\s*$")
+
+
+def parse_summary(text):
+    """{system call: (calls, errors)} from the table of strace -c."""
+    counts = {}
+    for line in text.splitlines():
+        match = ROW.match(line)
+        if match and match[3] != "total":
+            counts[match[3]] = (int(match[1]), int(match[2] or 0))
+    return counts
+
+
+def group_counts(counts):
+    """Calls per group; what belongs to no group keeps its own name."""
+    grouped = dict.fromkeys([*GROUPS, *FAILED], 0)
+    owner = {call: group for group, calls in GROUPS.items() for call in calls}
+    failed = {group: name for name, group in FAILED.items()}
+    for call, (calls, errors) in counts.items():
+        group = owner.get(call, call)
+        grouped[group] = grouped.get(group, 0) + calls
+        if group in failed:
+            grouped[failed[group]] += errors
+    return grouped
+
+
+def parse_bounds(words):
+    bounds = {}
+    for word in words:
+        name, sign, number = word.partition("=")
+        if not re.fullmatch(r"\d+(\.\d+)?", number) or not sign:
+            raise Misuse(f"read --max {word}: that is not NAME=NUMBER; write epoll_ctl=0.01")
+        if name not in GROUPS and name not in FAILED and name != "total":
+            # A misspelt name would count 0 and hold for ever.
+            raise Misuse(f"read --max {word}: there is no group {name}; choose from "
+                         f"{', '.join([*GROUPS, *FAILED, 'total'])}")
+        bounds[name] = float(number)
+    return bounds
+
+
+def split_words(words):
+    if "--" in words:
+        cut = words.index("--")
+        return words[:cut], words[cut + 1:]
+    return words, []
+
+
+def traced_threads(pid):
+    """(traced, all) threads of a process."""
+    traced = 0
+    threads = os.listdir(f"/proc/{pid}/task")
+    for thread in threads:
+        with open(f"/proc/{pid}/task/{thread}/status", encoding="utf-8") as status:
+            traced += any(re.match(r"TracerPid:\s+[1-9]", line) for line in status)
+    return traced, len(threads)
+
+
+class Tracer:
+    """strace -c on all threads of a running process, from enter to exit of the block."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.summary = ""
+
+    def __enter__(self):
+        self.file = tempfile.NamedTemporaryFile(mode="r", prefix="coro-strace-")
+        strace = harness.find_program("strace", "")
+        self.process = subprocess.Popen(
+            [strace, "-f", "-c", "-q", "-o", self.file.name, "-p", str(self.pid)],
+            stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + ATTACH_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            traced, threads = traced_threads(self.pid)
+            if traced == threads:
+                return self
+            time.sleep(0.01)
+        self.stop()
+        raise Failure(f"trace process {self.pid}: strace did not attach "
+                      f"({self.process.stderr.read().strip()}); check ptrace_scope and privileges")
+
+    def __exit__(self, *_):
+        self.stop()
+        self.summary = self.file.read()
+        self.file.close()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)  # detaches and writes the table
+        try:
+            self.process.wait(ATTACH_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def print_table(grouped, messages):
+    print(f"{messages} messages")
+    print(f"{'system call':<18}{'calls':>10}  per message")
+    for name, calls in sorted(grouped.items(), key=lambda item: -item[1]):
+        if calls or name in GROUPS:
+            print(f"{name:<18}{calls:>10}  {calls / messages:.4f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__.split("\n\n")[0],
+        usage="%(prog)s [--max NAME=N]... SERVER [ARGUMENT...] [-- coro_load arguments]")
+    parser.add_argument("--max", action="append", default=[], metavar="NAME=N",
+                        help=f"exit 1 above N calls per message; names: {', '.join(GROUPS)}, "
+                             f"{', '.join(FAILED)}, total")
+    parser.add_argument("--load", metavar="PATH", help="coro_load")
+    parser.add_argument("--server-cpu", type=int, default=0, help="(0; -1 does not pin)")
+    parser.add_argument("--load-cpu", type=int, default=1, help="(1; -1 does not pin)")
+    # Everything from the first word that is no option belongs to the server, dashes or not.
+    parser.add_argument("server", nargs=argparse.REMAINDER, help="program and arguments")
+    ours, load_words = split_words(sys.argv[1:])
+    options = parser.parse_args(ours)
+    bounds = parse_bounds(options.max)
+    if not options.server:
+        raise Misuse("trace nothing: no server was given; name its program")
+    load = harness.find_program(options.load, "load/coro_load")
+
+    with harness.Server(options.server, options.server_cpu) as server:
+        with Tracer(server.pid) as tracer:
+            found = harness.run_load(load, server.port, load_words, options.load_cpu)
+    messages = found["messages_total"]
+    connections = found["connections"]
+    grouped = group_counts(parse_summary(tracer.summary))
+    total = sum(calls for name, calls in grouped.items() if name not in FAILED)
+    if messages == 0 or total == 0:
+        raise Failure(f"count system calls: {messages} messages and {total} calls were seen, "
+                      "so nothing was measured; check the server and strace")
+    grouped["total"] = total
+    print_table(grouped, messages)
+    per_message = {name: max(0, grouped[name] - OF_A_CONNECTION.get(name, 0) * connections)
+                         / messages for name in bounds}
+    broken = [f"{name} is {per_message[name]:.4f} per message, above {bound:g}"
+              for name, bound in bounds.items() if per_message[name] > bound]
+    if broken:
+        raise Failure("judge: " + "; ".join(broken))
+    return 0
+
+
+if __name__ == "__main__":
+    harness.run_main("syscalls.py", main)

@@ -1,0 +1,83 @@
+// Which option becomes which call of poller::set_option, with which verb for its error.
+#include "net/apply_options.hpp"
+
+#include <cerrno>
+#include <chrono>
+#include <limits>
+#include <optional>
+#include <utility>
+
+namespace coro::inline v0::detail {
+
+namespace {
+
+/// Sets one option after the other until one is refused.
+class setter {
+public:
+    setter(poller& world, socket_handle socket) noexcept : world_(world), socket_(socket) {}
+
+    template <typename Number>
+    void set(const char* verb, socket_option which, Number value) noexcept {
+        if (failure_) return;
+        const bool fits = std::in_range<int>(value) && value >= 0;
+        const int error =
+            fits ? world_.set_option(socket_, which, static_cast<int>(value)) : -EINVAL;
+        if (error != 0) failure_ = {error, verb};
+    }
+    void set(const char* verb, socket_option which, bool value) noexcept {
+        set(verb, which, value ? 1 : 0);
+    }
+    template <typename Rep, typename Period>
+    void set(const char* verb, socket_option which,
+             std::chrono::duration<Rep, Period> value) noexcept {
+        set(verb, which, value.count());
+    }
+    template <typename T>
+    void set(const char* verb, socket_option which, const std::optional<T>& value) noexcept {
+        if (value) set(verb, which, *value);
+    }
+
+    [[nodiscard]] option_failure failure() const noexcept { return failure_; }
+
+private:
+    poller& world_;
+    socket_handle socket_;
+    option_failure failure_;
+};
+
+void set_stream_options(setter& to, const net::stream_options& options) noexcept {
+    to.set("set no_delay", socket_option::no_delay, options.no_delay);
+    to.set("set receive_buffer_bytes", socket_option::receive_buffer, options.receive_buffer_bytes);
+    to.set("set send_buffer_bytes", socket_option::send_buffer, options.send_buffer_bytes);
+    to.set("set linger", socket_option::linger, options.linger);
+    if (options.keepalive) {
+        // The times first: probes must not begin with the system's.
+        const net::keepalive_options& probes = *options.keepalive;
+        to.set("set keepalive.idle", socket_option::keepalive_idle, probes.idle);
+        to.set("set keepalive.interval", socket_option::keepalive_interval, probes.interval);
+        to.set("set keepalive.count", socket_option::keepalive_count, probes.count);
+        to.set("set keepalive", socket_option::keepalive, true);
+    }
+    to.set("set user_timeout", socket_option::user_timeout, options.user_timeout);
+}
+
+}  // namespace
+
+option_failure apply_options(poller& world, socket_handle socket,
+                             const net::stream_options& options) noexcept {
+    setter to(world, socket);
+    set_stream_options(to, options);
+    return to.failure();
+}
+
+option_failure apply_options(poller& world, socket_handle socket,
+                             const net::listen_options& options) noexcept {
+    setter to(world, socket);
+    if (options.reuse_address) to.set("set reuse_address", socket_option::reuse_address, true);
+    if (options.reuse_port) to.set("set reuse_port", socket_option::reuse_port, true);
+    to.set("set v6_only", socket_option::v6_only, options.v6_only);
+    set_stream_options(to, options.accepted);
+    return to.failure();
+}
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,27 @@
+// Tells a socket its options, through the waist.
+#pragma once
+
+#include <coro/net/socket_options.hpp>
+
+#include "runtime/poller.hpp"
+
+namespace coro::inline v0::detail {
+
+/// The first option that was refused. `verb` names it and is a literal: io_error's operation.
+struct option_failure {
+    int error = 0;  ///< a negated errno or result_closed; 0: all are set
+    const char* verb = "";
+
+    [[nodiscard]] explicit operator bool() const noexcept { return error != 0; }
+};
+
+/// Sets what is set in `options`, in the order of the members, and stops at the first refusal. A
+/// value that does not fit the kernel's int is refused here, with -EINVAL.
+[[nodiscard]] option_failure apply_options(poller& world, socket_handle socket,
+                                           const net::stream_options& options) noexcept;
+
+/// To be called before bind(); the backlog belongs to listen() and is not looked at.
+[[nodiscard]] option_failure apply_options(poller& world, socket_handle socket,
+                                           const net::listen_options& options) noexcept;
+
+}  // namespace coro::inline v0::detail

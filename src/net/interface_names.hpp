@@ -1,0 +1,12 @@
+// Names of network interfaces, for the scope of a link-local address.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace coro::inline v0::detail {
+
+/// The index of the interface called `name`, 0 when this machine has none of that name.
+[[nodiscard]] std::uint32_t interface_index(std::string_view name) noexcept;
+
+}  // namespace coro::inline v0::detail

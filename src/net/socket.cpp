@@ -1,0 +1,103 @@
+// Operations on sockets: submission, cancellation, errors in words, leases.
+#include <coro/net/socket.hpp>
+#include <coro/net/stream.hpp>
+
+#include <cerrno>
+#include <cstring>
+
+#include "net/io_failure.hpp"
+#include "runtime/scheduler.hpp"
+
+namespace coro::inline v0::detail {
+
+std::error_code error_of(std::int32_t result) noexcept {
+    switch (result) {
+        case result_closed: return errc::closed;
+        case result_busy: return errc::busy;
+        case result_limit: return errc::limit_exceeded;
+        case result_broken: return errc::broken;
+        default: return {-result, std::generic_category()};
+    }
+}
+
+std::string_view peer_text(socket_ref socket, std::span<char> buffer) noexcept {
+    socket_address raw;
+    net::endpoint peer;
+    if (socket.loop == nullptr ||
+        scheduler_of(*socket.loop).world().remote_address(socket.handle, raw) != 0 ||
+        !from_socket_address(raw, peer))
+        return {};
+    return peer.to_text(buffer);
+}
+
+std::string_view local_text(socket_ref socket, std::span<char> buffer) noexcept {
+    socket_address raw;
+    net::endpoint local;
+    if (socket.loop == nullptr ||
+        scheduler_of(*socket.loop).world().local_address(socket.handle, raw) != 0 ||
+        !from_socket_address(raw, local))
+        return {};
+    return local.to_text(buffer);
+}
+
+void throw_io(std::int32_t result, const char* verb, socket_ref socket, std::size_t moved) {
+    if (result == -ECANCELED) throw cancelled(moved);
+    std::array<char, net::endpoint::text_capacity> buffer;
+    throw io_error(error_of(result), verb, peer_text(socket, buffer), moved);
+}
+
+void describe_io(text_sink& out, const char* verb, socket_ref socket) noexcept {
+    std::array<char, net::endpoint::text_capacity> buffer;
+    out.write(verb);
+    const std::string_view peer = peer_text(socket, buffer);
+    const std::string_view where = peer.empty() ? local_text(socket, buffer) : peer;
+    if (where.empty()) return;
+    out.write(" ");
+    out.write(where);
+}
+
+bool submit_io(operation& op, context& strand) noexcept {
+    return scheduler_of(*strand.loop).submit(op, strand);
+}
+
+void cancel_io(operation& op, loop_core& loop) noexcept { scheduler_of(loop).world().cancel(op); }
+
+namespace {
+/// Bits of the poller's user word of a socket.
+constexpr std::uint32_t broken_bit = 1;
+}  // namespace
+
+void mark_broken(socket_ref socket) noexcept {
+    if (std::uint32_t* word = scheduler_of(*socket.loop).world().user_word(socket.handle))
+        *word |= broken_bit;
+}
+
+bool is_broken(socket_ref socket) noexcept {
+    if (socket.loop == nullptr) return false;
+    const std::uint32_t* word = scheduler_of(*socket.loop).world().user_word(socket.handle);
+    return word != nullptr && (*word & broken_bit) != 0;
+}
+
+void owned_socket::close_socket(socket_ref which) noexcept {
+    CORO_ASSERT(current == which.loop, "a stream or listener was destroyed outside of its loop: it "
+                                       "must end inside of the run() in which it was made");
+    scheduler_of(*which.loop).world().close(which.handle);
+}
+
+template <bool Sending>
+void exact_awaiter<Sending>::throw_end_of_stream(std::size_t moved) {
+    throw io_error(errc::end_of_stream, Sending ? "write_all" : "read_exact", {}, moved);
+}
+template void exact_awaiter<true>::throw_end_of_stream(std::size_t);
+template void exact_awaiter<false>::throw_end_of_stream(std::size_t);
+
+}  // namespace coro::inline v0::detail
+
+namespace coro::inline v0::net {
+
+void read_lease::give_back() noexcept {
+    CORO_ASSERT(detail::current == loop_, "a read lease ended outside of its loop");
+    detail::scheduler_of(*loop_).world().return_lease(id_, data_, from_heap_);
+}
+
+}  // namespace coro::inline v0::net

@@ -1,0 +1,270 @@
+// TCP over the waist: connect with its options, accept that survives every errno, closing in order.
+#include <coro/net/tcp.hpp>
+
+#include <cerrno>
+
+#include <coro/base/report.hpp>
+#include <coro/core/as_result.hpp>
+#include <coro/runtime/sleep.hpp>
+#include <coro/runtime/timeout.hpp>
+
+#include "net/apply_options.hpp"
+#include "net/io_failure.hpp"
+#include "runtime/scheduler.hpp"
+
+namespace coro::inline v0::detail {
+namespace {
+
+/// How long accept pauses when descriptors or memory have run out. Service resumes within 100 ms
+/// after they have come back; 20 attempts a second cost nothing.
+constexpr duration exhausted_pause = std::chrono::milliseconds(50);
+/// Dead connections that accept skips in a row before it lets others run.
+constexpr unsigned most_skipped = 64;
+
+poller& world_of(const socket_ref& socket) noexcept { return scheduler_of(*socket.loop).world(); }
+
+address_family family_of(const net::endpoint& of) noexcept {
+    return of.family() == net::ip_family::ipv4 ? address_family::ipv4 : address_family::ipv6;
+}
+
+enum class accept_problem { exhausted, dead_connection, fatal };
+
+/// accept(2) names these: network errors that were already pending on the new connection.
+accept_problem classify(std::int32_t result) noexcept {
+    switch (-result) {
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM: return accept_problem::exhausted;
+        case ECONNABORTED:
+        case EPROTO:
+        case ENETDOWN:
+        case ENOPROTOOPT:
+        case EHOSTDOWN:
+        case ENONET:
+        case EHOSTUNREACH:
+        case ENETUNREACH:
+        case ETIMEDOUT:
+        case ECONNRESET:
+        case EPERM: return accept_problem::dead_connection;
+        default: return accept_problem::fatal;
+    }
+}
+
+}  // namespace
+
+// --- connect
+
+bool connect_awaiter::start() noexcept {
+    poller& world = scheduler_of(loop()).world();
+    set_outcome(wait_outcome::done);
+    result = world.open_stream(family_of(to_), target);
+    if (result < 0) return false;
+    socket_ = owned_socket({&loop(), target});
+    if (const option_failure refused = apply_options(world, target, options_.stream)) {
+        failed_verb_ = refused.verb;
+        result = refused.error;
+        return false;
+    }
+    if (options_.local) {
+        result = world.bind(target, to_socket_address(*options_.local));
+        if (result < 0) {
+            failed_verb_ = "bind tcp";
+            return false;
+        }
+    }
+    address_ = to_socket_address(to_);
+    data = &address_;
+    size = sizeof(address_);
+    return submit_io(*this, strand());
+}
+
+net::tcp_stream connect_awaiter::finish() {
+    if (result >= 0) return net::tcp_stream({&loop(), socket_.release()});
+    if (result == -ECANCELED) throw cancelled();
+    std::array<char, net::endpoint::text_capacity> buffer;
+    throw io_error(error_of(result), failed_verb_ != nullptr ? failed_verb_ : "connect tcp",
+                   to_.to_text(buffer));
+}
+
+void connect_awaiter::describe(text_sink& out) const noexcept {
+    std::array<char, net::endpoint::text_capacity> buffer;
+    out.write("connect ");
+    out.write(to_.to_text(buffer));
+}
+
+// --- accept
+
+bool accept_awaiter::ask() noexcept {
+    if (submit_io(*this, strand())) {
+        // Success wins over a cancel: a connection that waits is taken, otherwise -ECANCELED comes.
+        if (only_now_) cancel_io(*this, loop());
+        return true;
+    }
+    return false;
+}
+
+bool accept_awaiter::start() noexcept {
+    set_outcome(wait_outcome::done);
+    return ask() || !go_on();
+}
+
+/// After a completion: true when the wait has ended, false when it goes on.
+bool accept_awaiter::go_on() noexcept {
+    while (result < 0) {
+        switch (classify(result)) {
+            case accept_problem::fatal: return true;
+            case accept_problem::dead_connection:
+                if (strand().scope->is_cancelled()) {
+                    result = -ECANCELED;
+                    return true;
+                }
+                if (++skipped_ >= most_skipped) {
+                    loop().arm_timer(pause_, saturating_add(loop().read_clock(), exhausted_pause));
+                    return false;
+                }
+                if (ask()) return false;
+                break;
+            case accept_problem::exhausted: {
+                const int shed = world_of(own_socket()).shed_connection(target);
+                report({.level = severity::warning, .verb = "accept", .endpoint = {},
+                        .error = error_of(result),
+                        .text = shed == 0 ? "turned one client away; raise the limit of open files "
+                                            "(ulimit -n) or lower serve_limits.connections"
+                                          : "waiting for descriptors or memory to come back",
+                        .task = {}});
+                if (only_now_ || strand().scope->is_cancelled()) {
+                    result = -ECANCELED;
+                    return true;
+                }
+                loop().arm_timer(pause_, saturating_add(loop().read_clock(), exhausted_pause));
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+void accept_awaiter::after_pause() noexcept {
+    skipped_ = 0;
+    if (ask()) return;
+    if (go_on()) grant(strand());
+}
+
+void accept_awaiter::cancel_wait() noexcept {
+    if (pause_.armed()) {
+        loop().disarm_timer(pause_);
+        result = -ECANCELED;
+        grant(strand());
+    } else {
+        cancel_io(*this, loop());
+    }
+}
+
+net::tcp_stream accept_awaiter::finish() {
+    if (result >= 0) return net::tcp_stream({&loop(), accepted});
+    if (only_now_ && result == -ECANCELED && !strand().scope->is_cancelled()) return {};
+    throw_io(result, verb(), own_socket());
+}
+
+}  // namespace coro::inline v0::detail
+
+namespace coro::inline v0::net {
+
+using detail::error_of;
+
+detail::connect_awaiter tcp_stream::connect(endpoint to, const connect_options& options) noexcept {
+    return {to, options};
+}
+
+void tcp_stream::shutdown_send() {
+    const detail::socket_ref socket = socket_.ref();
+    if (!socket.handle) throw io_error(errc::closed, "shutdown tcp");
+    const int result =
+        detail::world_of(socket).shutdown(socket.handle, detail::shutdown_how::send);
+    if (result < 0) detail::throw_io(result, "shutdown tcp", socket);
+}
+
+task<> tcp_stream::close_gracefully(duration limit) {
+    // Moved here, so that it is closed in every case, also when the await below throws.
+    tcp_stream closing = std::move(*this);
+    const detail::socket_ref socket = closing.ref();
+    if (!socket.handle) co_return;
+    if (detail::world_of(socket).shutdown(socket.handle, detail::shutdown_how::send) < 0) co_return;
+    const time_point deadline = saturating_add(now(), limit);
+    for (;;) {
+        const result<read_lease> dropped =
+            co_await as_result(with_deadline(deadline, closing.read_leased()));
+        if (!dropped.has_value() || (*dropped).empty()) co_return;
+    }
+}
+
+endpoint tcp_stream::remote_endpoint() const {
+    detail::socket_address raw;
+    endpoint peer;
+    const detail::socket_ref& socket = socket_.ref();
+    const int result = socket.handle
+                           ? detail::world_of(socket).remote_address(socket.handle, raw)
+                           : detail::result_closed;
+    if (result < 0) throw io_error(error_of(result), "getpeername tcp");
+    if (!detail::from_socket_address(raw, peer))
+        throw io_error(std::make_error_code(std::errc::address_family_not_supported),
+                       "getpeername tcp");
+    return peer;
+}
+
+namespace {
+
+endpoint local_endpoint_of(const detail::socket_ref& socket) {
+    detail::socket_address raw;
+    endpoint local;
+    const int result = socket.handle ? detail::world_of(socket).local_address(socket.handle, raw)
+                                     : detail::result_closed;
+    if (result < 0) throw io_error(error_of(result), "getsockname tcp");
+    if (!detail::from_socket_address(raw, local))
+        throw io_error(std::make_error_code(std::errc::address_family_not_supported),
+                       "getsockname tcp");
+    return local;
+}
+
+}  // namespace
+
+endpoint tcp_stream::local_endpoint() const { return local_endpoint_of(socket_.ref()); }
+
+void tcp_stream::set_options(const stream_options& options) {
+    const detail::socket_ref& socket = socket_.ref();
+    if (!socket.handle) throw io_error(errc::closed, "setsockopt tcp");
+    if (const detail::option_failure refused =
+            detail::apply_options(detail::world_of(socket), socket.handle, options))
+        throw io_error(error_of(refused.error), refused.verb);
+}
+
+tcp_listener tcp_listener::bind(endpoint where, const listen_options& options) {
+    detail::loop_core& loop = detail::this_loop();
+    detail::poller& world = detail::scheduler_of(loop).world();
+    std::array<char, endpoint::text_capacity> buffer;
+    const auto check = [&](int result, const char* verb) {
+        if (result < 0) throw io_error(error_of(result), verb, where.to_text(buffer));
+    };
+    detail::socket_handle handle;
+    check(world.open_stream(detail::family_of(where), handle), "bind tcp");
+    tcp_listener listener(detail::socket_ref{&loop, handle});
+    const detail::option_failure refused = detail::apply_options(world, handle, options);
+    check(refused.error, refused.verb);
+    check(world.bind(handle, detail::to_socket_address(where)), "bind tcp");
+    check(world.listen(handle, options.backlog), "listen tcp");
+    return listener;
+}
+
+detail::accept_awaiter tcp_listener::accept() noexcept { return {socket_.ref(), false}; }
+
+task<std::optional<tcp_stream>> tcp_listener::accept_waiting() {
+    detail::accept_awaiter once(socket_.ref(), true);
+    tcp_stream stream = co_await once;
+    if (!stream) co_return std::nullopt;
+    co_return std::optional<tcp_stream>(std::move(stream));
+}
+
+endpoint tcp_listener::local_endpoint() const { return local_endpoint_of(socket_.ref()); }
+
+}  // namespace coro::inline v0::net

@@ -1,0 +1,582 @@
+// How a readiness world answers in completions.
+//
+// A socket is registered once, edge-triggered, for everything, at the first moment at which
+// somebody has to wait for it: a connection that never makes anybody wait costs no epoll_ctl.
+// After that epoll_ctl is never called again for it. What epoll has said is kept in two bits of
+// the slot, `readable` and `writable`; an operation is tried at once if its bit is set, otherwise,
+// or on EAGAIN, it is parked in the slot, and wait() tries it again after the next edge.
+//
+// No edge is lost, because:
+//  a. A bit is cleared only by a call that found the kernel's buffer exhausted: EAGAIN, or a
+//     transfer shorter than asked (epoll(7), Q&A 9). What arrives after that call is a new edge.
+//  b. Registering (EPOLL_CTL_ADD) reports the state at that moment as a first edge.
+//  c. A short receive does not mean "exhausted" while the end of the stream, an error (both are no
+//     new edge once seen) or urgent data is in the queue: recv(2) stops at the urgent mark. These
+//     are remembered in `hung_up`, which only EAGAIN takes back. At a unix(7) socket a receive
+//     also stops behind ancillary data, which MSG_CTRUNC gives away.
+//
+// An event names a slot by index and generation. It may be older than the slot: something_ready()
+// keeps what it has seen for the next wait(), and a duplicate of a closed descriptor in a child
+// process keeps the registration alive (epoll(7), Q&A 6). Such events are dropped.
+#include "poller/epoll_poller.hpp"
+
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <limits>
+#include <new>
+
+#include <coro/base/assert.hpp>
+
+namespace coro::inline v0::detail {
+namespace {
+
+constexpr std::uint32_t all_edges =
+    EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | static_cast<std::uint32_t>(EPOLLET);
+constexpr std::uint32_t ending_edges = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+/// After these a short receive is no proof of an empty queue (rule c).
+constexpr std::uint32_t unreliable_edges = ending_edges | EPOLLPRI;
+constexpr std::uint64_t wake_event = 0;  ///< generation 0, which no slot has
+constexpr int accept_attempts = 16;      ///< connections in a row that may be dead when accepted
+/// How often a connect is repeated that a local listener had no room for.
+constexpr duration connect_pause = std::chrono::milliseconds(1);
+
+/// operation::backend_state
+enum : std::uint8_t { state_parked = 0, state_ending = 1 };
+
+/// What an attempt answers when the kernel said EAGAIN.
+constexpr std::int32_t would_block = std::numeric_limits<std::int32_t>::min();
+
+std::uint64_t event_data(const socket_slot& slot) noexcept {
+    return std::uint64_t{slot.generation} << 32 | slot.index;
+}
+
+bool receives(opcode code) noexcept {
+    return code == opcode::receive || code == opcode::receive_vectored ||
+           code == opcode::receive_leased || code == opcode::accept;
+}
+
+/// accept(2): pending network errors of the new connection, which is gone; the next may be well.
+bool lost_connection(int error) noexcept {
+    return error == ECONNABORTED || error == EPROTO || error == ENETDOWN || error == ENOPROTOOPT ||
+           error == EHOSTDOWN || error == ENONET || error == EHOSTUNREACH || error == ENETUNREACH;
+}
+
+/// Tries once; on EINTR again. A byte count or a negated errno.
+template <typename Call>
+std::int32_t uninterrupted(Call call) noexcept {
+    for (;;) {
+        const ssize_t answer = call();
+        // At most 0x7ffff000 bytes are moved by a call: read(2), NOTES.
+        if (answer >= 0) return static_cast<std::int32_t>(answer);
+        if (errno != EINTR) return -errno;
+    }
+}
+
+msghdr message_of(std::span<io_slice> slices) noexcept {
+    msghdr message{};
+    message.msg_iov = reinterpret_cast<iovec*>(slices.data());
+    // Beyond UIO_MAXIOV the call would fail with EMSGSIZE; a short transfer is legal.
+    message.msg_iovlen = std::min(slices.size(), std::size_t{UIO_MAXIOV});
+    return message;
+}
+
+std::size_t bytes_of(const msghdr& message) noexcept {
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < message.msg_iovlen; ++i) bytes += message.msg_iov[i].iov_len;
+    return bytes;
+}
+
+std::span<io_slice> slices_of(const operation& op) noexcept {
+    return {static_cast<io_slice*>(op.data), op.size};
+}
+
+}  // namespace
+
+// --- set-up
+
+std::string epoll_poller::prepare() {
+    epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
+    if (epoll_ < 0) return std::string("epoll_create1 answered ") + strerrorname_np(errno);
+    wake_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake_ < 0) return std::string("eventfd answered ") + strerrorname_np(errno);
+    epoll_event event{};
+    event.events = EPOLLIN | static_cast<std::uint32_t>(EPOLLET);
+    event.data.u64 = wake_event;
+    if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) != 0) {
+        return std::string("epoll_ctl answered ") + strerrorname_np(errno);
+    }
+    try {
+        // Not initialised on purpose: memory of buffers that are never used is never touched.
+        pool_.reset(new std::byte[std::size_t{options_.lease_buffers} *
+                                  options_.lease_buffer_bytes]);
+        free_leases_.reserve(options_.lease_buffers);
+        for (std::uint32_t id = options_.lease_buffers; id-- > 0;) free_leases_.push_back(id);
+        leased_.resize(options_.lease_buffers);
+    } catch (const std::bad_alloc&) {
+        return "no memory for the pool of leased buffers";
+    }
+    return {};
+}
+
+epoll_poller::~epoll_poller() {
+    if (wake_ >= 0) ::close(wake_);
+    if (epoll_ >= 0) ::close(epoll_);
+}
+
+// --- the life of an operation
+
+bool epoll_poller::submit(operation& op) noexcept {
+    ++counters.submitted;
+    socket_slot* slot = find(op.target);
+    if (slot == nullptr) {
+        finish(op, result_closed);
+        return true;
+    }
+    if ((receives(op.code) ? slot->receiver : slot->sender) != nullptr) {
+        finish(op, result_busy);
+        return true;
+    }
+    if (op.code == opcode::receive_leased) op.lease_data = nullptr;
+    const std::int32_t result = start(*slot, op);
+    if (result == would_block) return !park(*slot, op);
+    finish(op, result);
+    return true;
+}
+
+std::int32_t epoll_poller::start(socket_slot& slot, operation& op) noexcept {
+    if (op.code == opcode::connect) return start_connect(slot, op);
+    if (!(receives(op.code) ? slot.readable : slot.writable)) return would_block;
+    return attempt(slot, op);
+}
+
+std::int32_t epoll_poller::attempt(socket_slot& slot, operation& op) noexcept {
+    switch (op.code) {
+        case opcode::receive: {
+            io_slice slice{op.data, op.size};
+            return try_receive(slot, {&slice, 1});
+        }
+        case opcode::receive_vectored: return try_receive(slot, slices_of(op));
+        case opcode::receive_leased: return try_receive_leased(slot, op);
+        case opcode::send: {
+            io_slice slice{op.data, op.size};
+            return try_send(slot, {&slice, 1});
+        }
+        case opcode::send_vectored: return try_send(slot, slices_of(op));
+        case opcode::accept: return try_accept(slot, op);
+        case opcode::connect: return check_connect(slot, op);
+    }
+    return -EINVAL;
+}
+
+/// False when the socket cannot be waited for; the operation is completed then.
+bool epoll_poller::park(socket_slot& slot, operation& op) noexcept {
+    if (!slot.registered) {
+        if (const int error = register_slot(slot); error != 0) {
+            finish(op, error);
+            return false;
+        }
+    }
+    (receives(op.code) ? slot.receiver : slot.sender) = &op;
+    op.phase = operation_phase::submitted;
+    op.backend_state = state_parked;
+    ++pending_operations_;
+    return true;
+}
+
+int epoll_poller::register_slot(socket_slot& slot) noexcept {
+    epoll_event event{};
+    event.events = all_edges;
+    event.data.u64 = event_data(slot);
+    ++counters.controls;
+    if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, slot.descriptor, &event) != 0) {
+        // The same open file under the same number again: dup2(2) by the program behind our back.
+        if (errno != EEXIST) return -errno;
+        ++counters.controls;
+        if (::epoll_ctl(epoll_, EPOLL_CTL_MOD, slot.descriptor, &event) != 0) return -errno;
+    }
+    slot.registered = true;
+    return 0;
+}
+
+void epoll_poller::finish(operation& op, std::int32_t result) noexcept {
+    op.result = result;
+    op.phase = operation_phase::completed;
+    ++counters.completed;
+}
+
+void epoll_poller::finish_parked(operation*& parked, std::int32_t result,
+                                 operation_list& to) noexcept {
+    operation& op = *parked;
+    parked = nullptr;
+    --pending_operations_;
+    finish(op, result);
+    to.push(op);
+}
+
+void epoll_poller::cancel(operation& op) noexcept {
+    if (op.phase != operation_phase::submitted || op.backend_state == state_ending) return;
+    ++counters.cancels;
+    end(op);
+}
+
+/// The operation stays in its slot, which is busy until wait() completes it.
+void epoll_poller::end(operation& op) noexcept {
+    op.backend_state = state_ending;
+    ending_.push(op);
+}
+
+bool epoll_poller::begin_close(socket_slot& slot) noexcept {
+    for (operation* op : {slot.receiver, slot.sender}) {
+        if (op != nullptr && op->backend_state != state_ending) end(*op);
+    }
+    return slot.receiver == nullptr && slot.sender == nullptr;
+}
+
+int epoll_poller::forget(socket_slot& slot) noexcept {
+    if (!slot.registered) return 0;
+    ++counters.controls;
+    if (::epoll_ctl(epoll_, EPOLL_CTL_DEL, slot.descriptor, nullptr) != 0) return -errno;
+    slot.registered = false;
+    return 0;
+}
+
+// --- the calls
+
+std::int32_t epoll_poller::try_receive(socket_slot& slot, std::span<io_slice> into) noexcept {
+    ++counters.receives;
+    if (into.size() == 1 && !slot.local) {
+        const std::int32_t got = uninterrupted(
+            [&] { return ::recv(slot.descriptor, into[0].data, into[0].size, 0); });
+        const bool whole = got >= 0 && static_cast<std::uint32_t>(got) == into[0].size;
+        return note_receive(slot, got, !whole);
+    }
+    msghdr message = message_of(into);
+    const std::int32_t got =
+        uninterrupted([&] { return ::recvmsg(slot.descriptor, &message, 0); });
+    const bool whole = got >= 0 && static_cast<std::uint32_t>(got) == bytes_of(message);
+    return note_receive(slot, got, !whole && (message.msg_flags & MSG_CTRUNC) == 0);
+}
+
+/// `short_of`: fewer bytes came than were asked for.
+std::int32_t epoll_poller::note_receive(socket_slot& slot, std::int32_t got,
+                                        bool short_of) noexcept {
+    if (got == -EAGAIN) {
+        ++counters.would_block;
+        slot.readable = false;
+        slot.hung_up = false;
+        return would_block;
+    }
+    if (got < 0) return got;
+    if (short_of) {
+        // An end of stream that was read before its edge was seen stays readable, like the edge.
+        if (got == 0) slot.hung_up = true;
+        if (!slot.hung_up) slot.readable = false;
+    }
+    moved_in(slot, got);
+    return got;
+}
+
+std::int32_t epoll_poller::try_receive_leased(socket_slot& slot, operation& op) noexcept {
+    lease buffer;
+    if (!take_lease(buffer)) return peek_for_lease(slot);
+    // Like io_uring with a buffer ring: no length means as much as the buffer holds.
+    const std::size_t most = op.size == 0 ? options_.lease_buffer_bytes
+                                          : std::min<std::size_t>(op.size,
+                                                                  options_.lease_buffer_bytes);
+    io_slice slice{buffer.data, most};
+    const std::int32_t got = try_receive(slot, {&slice, 1});
+    if (got <= 0) {
+        return_lease(buffer.id, buffer.data, buffer.from_heap);
+        return got;
+    }
+    op.lease_data = buffer.data;
+    op.lease_id = buffer.id;
+    op.lease_from_heap = buffer.from_heap;
+    return got;
+}
+
+/// No buffer is left; that is an error only if one is needed.
+std::int32_t epoll_poller::peek_for_lease(socket_slot& slot) noexcept {
+    std::byte first{};
+    ++counters.receives;
+    const std::int32_t got =
+        uninterrupted([&] { return ::recv(slot.descriptor, &first, 1, MSG_PEEK); });
+    return got > 0 ? result_limit : note_receive(slot, got, got == 0);
+}
+
+std::int32_t epoll_poller::try_send(socket_slot& slot, std::span<io_slice> from) noexcept {
+    ++counters.sends;
+    std::int32_t sent = 0;
+    std::size_t asked = 0;
+    if (from.size() == 1) {
+        asked = from[0].size;
+        sent = uninterrupted(
+            [&] { return ::send(slot.descriptor, from[0].data, asked, MSG_NOSIGNAL); });
+    } else {
+        const msghdr message = message_of(from);
+        asked = bytes_of(message);
+        sent = uninterrupted([&] { return ::sendmsg(slot.descriptor, &message, MSG_NOSIGNAL); });
+    }
+    if (sent == -EAGAIN) {
+        ++counters.would_block;
+        slot.writable = false;
+        return would_block;
+    }
+    if (sent < 0) return sent;
+    // The kernel asks for the EPOLLOUT edge itself when it takes less than offered.
+    if (static_cast<std::uint32_t>(sent) < asked) slot.writable = false;
+    moved_out(slot, sent);
+    return sent;
+}
+
+std::int32_t epoll_poller::try_accept(socket_slot& listener, operation& op) noexcept {
+    // Asked first: a connection that was taken could not be put back.
+    if (!slot_available()) return -ENOMEM;
+    socket_address peer;
+    int error = 0;
+    for (int tries = 0; tries < accept_attempts; ++tries) {
+        socklen_t size = static_cast<socklen_t>(peer.bytes.size());
+        const std::int32_t descriptor = uninterrupted([&] {
+            return ::accept4(listener.descriptor, reinterpret_cast<sockaddr*>(peer.bytes.data()),
+                             &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        });
+        if (descriptor >= 0) {
+            socket_slot* slot = make_slot(descriptor);
+            fit_address(peer, size);
+            slot->remote = peer;
+            slot->local = listener.local;
+            op.accepted = handle_of(*slot);
+            return 0;
+        }
+        error = -descriptor;
+        if (!lost_connection(error)) break;
+    }
+    if (error != EAGAIN) return -error;
+    ++counters.would_block;
+    listener.readable = false;
+    return would_block;
+}
+
+int epoll_poller::call_connect(const socket_slot& slot, const operation& op) noexcept {
+    const auto& where = *static_cast<const socket_address*>(op.data);
+    if (where.size > where.bytes.size()) return -EINVAL;
+    const auto* address = reinterpret_cast<const sockaddr*>(where.bytes.data());
+    if (::connect(slot.descriptor, address, where.size) == 0) return 0;
+    // connect(2): an interrupted connect goes on in the background like one in progress.
+    return errno == EINTR ? -EINPROGRESS : -errno;
+}
+
+std::int32_t epoll_poller::note_connected(socket_slot& slot, const operation& op) noexcept {
+    // A peer that has gone already has no name; it was the one that was asked for.
+    if (ask_peer(slot.descriptor, slot.remote) != 0) {
+        slot.remote = *static_cast<const socket_address*>(op.data);
+    }
+    return 0;
+}
+
+std::int32_t epoll_poller::start_connect(socket_slot& slot, const operation& op) noexcept {
+    const int answer = call_connect(slot, op);
+    if (answer == 0) return note_connected(slot, op);
+    // connect(2): at a local listener its backlog is full, elsewhere there are no ports.
+    const bool refused_for_now = answer == -EAGAIN && slot.local;
+    if (answer != -EINPROGRESS && !refused_for_now) {
+        return answer == -EAGAIN ? -EADDRNOTAVAIL : answer;
+    }
+    if (refused_for_now) {
+        try {
+            refused_for_now_.push_back(op.target);
+        } catch (const std::bad_alloc&) {
+            return -ENOMEM;
+        }
+    }
+    // A receive in the meantime must not take away the error that belongs to the connect.
+    slot.readable = false;
+    return would_block;
+}
+
+/// The second call of connect() is needed: only that makes a TCP socket "connected" for a third
+/// one, which is answered with EISCONN (inet_stream_connect() in the kernel's net/ipv4/af_inet.c).
+std::int32_t epoll_poller::check_connect(socket_slot& slot, const operation& op) noexcept {
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (::getsockopt(slot.descriptor, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return -errno;
+    if (error != 0) return -error;
+    const int answer = call_connect(slot, op);
+    if (answer == 0 || answer == -EISCONN) return note_connected(slot, op);
+    // The edge was an older one, or a local listener is still full.
+    if (answer == -EALREADY || answer == -EINPROGRESS || answer == -EAGAIN) return would_block;
+    return answer;
+}
+
+// --- collecting
+
+void epoll_poller::wait(time_point deadline, operation_list& completed) noexcept {
+    const std::uint64_t pending_before = pending_operations_;
+    finish_ending(completed);
+    if (!refused_for_now_.empty()) {
+        retry_connects(completed);
+        deadline = std::min(deadline, saturating_add(now(), connect_pause));
+    }
+    int count = kept_events_;
+    kept_events_ = 0;
+    if (count == 0) count = collect(deadline, pending_operations_ == pending_before);
+    for (int i = 0; i < count; ++i) {
+        socket_slot* slot = note_edges(events_[static_cast<std::size_t>(i)]);
+        if (slot != nullptr) try_parked(*slot, completed);
+    }
+}
+
+void epoll_poller::finish_ending(operation_list& completed) noexcept {
+    while (operation* op = ending_.pop()) {
+        socket_slot& slot = slot_at(op->target.index);
+        operation*& parked = receives(op->code) ? slot.receiver : slot.sender;
+        finish_parked(parked, slot.closing ? result_closed : -ECANCELED, completed);
+        if (slot.closing && slot.receiver == nullptr && slot.sender == nullptr) free_slot(slot);
+    }
+}
+
+void epoll_poller::retry_connects(operation_list& completed) noexcept {
+    // No edge tells when a local listener has room again: unix(7).
+    std::erase_if(refused_for_now_, [&](socket_handle socket) {
+        socket_slot* slot = find(socket);
+        // Cancelled since, or closed.
+        if (slot == nullptr || slot->sender == nullptr) return true;
+        if (slot->sender->code != opcode::connect) return true;
+        const std::int32_t result = check_connect(*slot, *slot->sender);
+        if (result == would_block) return false;
+        finish_parked(slot->sender, result, completed);
+        return true;
+    });
+}
+
+bool epoll_poller::something_ready() noexcept {
+    if (!ending_.empty() || kept_events_ > 0) return true;
+    // The edges that this takes out of epoll do not come again. Those that let somebody go on are
+    // kept for wait(); of the others the bits are noted.
+    const int count = collect(time_point::min(), false);
+    for (int i = 0; i < count; ++i) {
+        const epoll_event event = events_[static_cast<std::size_t>(i)];
+        const socket_slot* slot = note_edges(event);
+        const bool of_use = slot == nullptr ? event.data.u64 == wake_event
+                                            : (slot->receiver != nullptr && slot->readable) ||
+                                                  (slot->sender != nullptr && slot->writable);
+        if (of_use) events_[static_cast<std::size_t>(kept_events_++)] = event;
+    }
+    return kept_events_ > 0;
+}
+
+int epoll_poller::collect(time_point deadline, bool may_wait) noexcept {
+    ++counters.waits;
+    if (may_wait && deadline == never) return wait_in_kernel(nullptr);
+    timespec timeout{};
+    // The turn's time is in the past: what was due then needs no look at the clock.
+    if (may_wait && deadline > turn_time) {
+        const duration left = std::max(deadline - now(), duration::zero());
+        timeout.tv_sec = static_cast<time_t>(left / std::chrono::seconds(1));
+        timeout.tv_nsec = static_cast<long>((left % std::chrono::seconds(1)).count());
+    }
+    return wait_in_kernel(&timeout);
+}
+
+/// The number of events; 0 also when a signal came: returning early is legal.
+int epoll_poller::wait_in_kernel(const timespec* timeout) noexcept {
+    constexpr int most = static_cast<int>(std::tuple_size_v<decltype(events_)>);
+    if (has_pwait2_) {
+        const int count = ::epoll_pwait2(epoll_, events_.data(), most, timeout, nullptr);
+        if (count >= 0) return count;
+        if (errno == EINTR) return 0;
+        // Linux before 5.11, or a seccomp filter older than the call (which answers EPERM).
+        has_pwait2_ = false;
+        ++counters.waits;
+    }
+    int milliseconds = -1;
+    if (timeout != nullptr) {
+        // Rounded up: never before the deadline, and no spinning in its last millisecond.
+        const std::int64_t whole = std::int64_t{timeout->tv_sec} < INT_MAX / 1000
+            ? std::int64_t{timeout->tv_sec} * 1000 + (timeout->tv_nsec + 999'999) / 1'000'000
+            : INT_MAX;
+        milliseconds = static_cast<int>(whole);
+    }
+    const int count = ::epoll_wait(epoll_, events_.data(), most, milliseconds);
+    CORO_ASSERT(count >= 0 || errno == EINTR, "epoll_wait(2) failed on the poller's descriptor");
+    return std::max(count, 0);
+}
+
+/// The slot that the event is about; nullptr for the wake-up and for what is out of date.
+socket_slot* epoll_poller::note_edges(const epoll_event& event) noexcept {
+    if (event.data.u64 == wake_event) return nullptr;
+    socket_slot& slot = slot_at(static_cast<std::uint32_t>(event.data.u64));
+    if (!slot.open || slot.generation != event.data.u64 >> 32) return nullptr;
+    const std::uint32_t edges = event.events;
+    if ((edges & unreliable_edges) != 0) slot.hung_up = true;
+    if ((edges & (EPOLLIN | unreliable_edges)) != 0) slot.readable = true;
+    if ((edges & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) slot.writable = true;
+    return &slot;
+}
+
+void epoll_poller::try_parked(socket_slot& slot, operation_list& completed) noexcept {
+    // The sender first: a refused connect must find its error before a receive takes it.
+    if (slot.sender != nullptr && slot.writable) {
+        const std::int32_t result = attempt(slot, *slot.sender);
+        if (result != would_block) finish_parked(slot.sender, result, completed);
+    }
+    const bool connecting = slot.sender != nullptr && slot.sender->code == opcode::connect;
+    // One receive an event: what is left waits behind the other sockets of this batch.
+    if (slot.receiver != nullptr && slot.readable && !connecting) {
+        const std::int32_t result = attempt(slot, *slot.receiver);
+        if (result != would_block) finish_parked(slot.receiver, result, completed);
+    }
+}
+
+void epoll_poller::wake() noexcept {
+    const int saved = errno;  // this may be a signal handler
+    const std::uint64_t one = 1;
+    // Nobody reads the counter: each write is an edge of its own. After 2^64 - 2 of them write
+    // answers EAGAIN (eventfd(2)); then, and only then, it is emptied.
+    while (::write(wake_, &one, sizeof one) < 0) {
+        std::uint64_t count = 0;
+        if (errno == EAGAIN && ::read(wake_, &count, sizeof count) < 0 && errno != EAGAIN) break;
+    }
+    errno = saved;
+}
+
+// --- leases
+
+bool epoll_poller::take_lease(lease& out) noexcept {
+    if (free_leases_.empty()) return take_heap_lease(out);
+    const std::uint32_t id = free_leases_.back();
+    free_leases_.pop_back();
+    leased_[id] = true;
+    ++leases_out_;
+    out = {id, pool_.get() + std::size_t{id} * options_.lease_buffer_bytes, false};
+    return true;
+}
+
+void epoll_poller::return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept {
+    if (from_heap) {
+        give_heap_lease(data);
+        return;
+    }
+    CORO_ASSERT(lease_id < leased_.size() && leased_[lease_id],
+                "a leased buffer was returned twice, or to a poller that did not lend it");
+    leased_[lease_id] = false;
+    free_leases_.push_back(lease_id);
+    --leases_out_;
+}
+
+std::unique_ptr<poller> make_epoll_poller(const poller_options& options, std::string& why_not) {
+    auto made = std::make_unique<epoll_poller>(options);
+    why_not = made->prepare();
+    if (!why_not.empty()) return nullptr;
+    return made;
+}
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,90 @@
+// The readiness world: the waist over epoll(7).
+#pragma once
+
+#include <sys/epoll.h>
+#include <time.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "poller/posix_sockets.hpp"
+
+namespace coro::inline v0::detail {
+
+/// A poller over epoll, or nullptr and in `why_not` a clause that says what failed.
+std::unique_ptr<poller> make_epoll_poller(const poller_options& options, std::string& why_not);
+
+/// Waits for edges, tries operations when they may succeed; see the top of the .cpp.
+class epoll_poller final : public posix_sockets {
+public:
+    using posix_sockets::posix_sockets;
+    ~epoll_poller() override;
+    /// Empty on success, otherwise what failed.
+    std::string prepare();
+
+    [[nodiscard]] std::string_view name() const noexcept override { return "epoll"; }
+    [[nodiscard]] bool submit(operation& op) noexcept override;
+    void cancel(operation& op) noexcept override;
+    void wait(time_point deadline, operation_list& completed) noexcept override;
+    [[nodiscard]] bool something_ready() noexcept override;
+    void wake() noexcept override;
+    void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override;
+
+protected:
+    bool begin_close(socket_slot& slot) noexcept override;
+    int forget(socket_slot& slot) noexcept override;
+
+private:
+    // --- the life of an operation
+    std::int32_t start(socket_slot& slot, operation& op) noexcept;
+    std::int32_t attempt(socket_slot& slot, operation& op) noexcept;
+    bool park(socket_slot& slot, operation& op) noexcept;
+    void end(operation& op) noexcept;
+    void finish(operation& op, std::int32_t result) noexcept;
+    void finish_parked(operation*& parked, std::int32_t result, operation_list& to) noexcept;
+    int register_slot(socket_slot& slot) noexcept;
+
+    // --- the calls; each answers a result or would_block
+    std::int32_t try_receive(socket_slot& slot, std::span<io_slice> into) noexcept;
+    std::int32_t try_receive_leased(socket_slot& slot, operation& op) noexcept;
+    std::int32_t peek_for_lease(socket_slot& slot) noexcept;
+    std::int32_t try_send(socket_slot& slot, std::span<io_slice> from) noexcept;
+    std::int32_t try_accept(socket_slot& listener, operation& op) noexcept;
+    static int call_connect(const socket_slot& slot, const operation& op) noexcept;
+    std::int32_t start_connect(socket_slot& slot, const operation& op) noexcept;
+    std::int32_t check_connect(socket_slot& slot, const operation& op) noexcept;
+    std::int32_t note_connected(socket_slot& slot, const operation& op) noexcept;
+    std::int32_t note_receive(socket_slot& slot, std::int32_t got, bool short_of) noexcept;
+
+    // --- collecting
+    void finish_ending(operation_list& completed) noexcept;
+    void retry_connects(operation_list& completed) noexcept;
+    int collect(time_point deadline, bool may_wait) noexcept;
+    int wait_in_kernel(const timespec* timeout) noexcept;
+    socket_slot* note_edges(const epoll_event& event) noexcept;
+    void try_parked(socket_slot& slot, operation_list& completed) noexcept;
+
+    // --- leases
+    bool take_lease(lease& out) noexcept;
+
+    int epoll_ = -1;
+    int wake_ = -1;
+    bool has_pwait2_ = true;
+    int kept_events_ = 0;  ///< in events_, seen by something_ready(), for the next wait()
+    std::array<epoll_event, 256> events_;
+    operation_list ending_;  ///< cancelled or closed; completed by the next wait()
+
+    std::vector<socket_handle> refused_for_now_;  ///< connects to local listeners that were full
+
+    std::unique_ptr<std::byte[]> pool_;
+    std::vector<std::uint32_t> free_leases_;  ///< last in, first out: the warm one first
+    std::vector<bool> leased_;
+};
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,400 @@
+#include "poller/posix_sockets.hpp"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+#include <coro/base/assert.hpp>
+
+namespace coro::inline v0::detail {
+namespace {
+
+static_assert(sizeof(sockaddr_in6) <= sizeof(socket_address::bytes));
+static_assert(alignof(socket_address) >= alignof(sockaddr_in6));
+static_assert(sizeof(io_slice) == sizeof(iovec));
+static_assert(offsetof(io_slice, data) == offsetof(iovec, iov_base));
+static_assert(offsetof(io_slice, size) == offsetof(iovec, iov_len));
+
+int open_reserve() noexcept {
+    return ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/// No retry on EINTR: close(2) on Linux frees the descriptor all the same, and a second attempt
+/// could close one that another thread has just been given.
+void close_descriptor(int descriptor) noexcept {
+    if (descriptor >= 0) ::close(descriptor);
+}
+
+sockaddr* kernel_view(socket_address& address) noexcept {
+    return reinterpret_cast<sockaddr*>(address.bytes.data());
+}
+
+const sockaddr* kernel_view(const socket_address& address) noexcept {
+    return reinterpret_cast<const sockaddr*>(address.bytes.data());
+}
+
+int domain_of(address_family family) noexcept {
+    switch (family) {
+        case address_family::ipv4: return AF_INET;
+        case address_family::ipv6: return AF_INET6;
+        case address_family::local: return AF_UNIX;
+    }
+    return AF_UNSPEC;
+}
+
+struct option_name {
+    int level;
+    int name;
+};
+
+option_name name_of(socket_option which) noexcept {
+    switch (which) {
+        case socket_option::reuse_address: return {SOL_SOCKET, SO_REUSEADDR};
+        case socket_option::reuse_port: return {SOL_SOCKET, SO_REUSEPORT};
+        case socket_option::no_delay: return {IPPROTO_TCP, TCP_NODELAY};
+        case socket_option::receive_buffer: return {SOL_SOCKET, SO_RCVBUF};
+        case socket_option::send_buffer: return {SOL_SOCKET, SO_SNDBUF};
+        case socket_option::linger: return {SOL_SOCKET, SO_LINGER};
+        case socket_option::keepalive: return {SOL_SOCKET, SO_KEEPALIVE};
+        case socket_option::keepalive_idle: return {IPPROTO_TCP, TCP_KEEPIDLE};
+        case socket_option::keepalive_interval: return {IPPROTO_TCP, TCP_KEEPINTVL};
+        case socket_option::keepalive_count: return {IPPROTO_TCP, TCP_KEEPCNT};
+        case socket_option::user_timeout: return {IPPROTO_TCP, TCP_USER_TIMEOUT};
+        case socket_option::v6_only: return {IPPROTO_IPV6, IPV6_V6ONLY};
+    }
+    return {SOL_SOCKET, -1};
+}
+
+bool add_descriptor_flag(int descriptor, int get, int set, int flag) noexcept {
+    const int flags = ::fcntl(descriptor, get);
+    if (flags < 0) return false;
+    if ((flags & flag) != 0) return true;
+    return ::fcntl(descriptor, set, flags | flag) == 0;
+}
+
+}  // namespace
+
+// --- the table
+
+posix_sockets::posix_sockets(const poller_options& options)
+    : options_(options), reserved_descriptor_(open_reserve()) {}
+
+posix_sockets::~posix_sockets() {
+    CORO_ASSERT(pending_operations_ == 0,
+                "a poller was destroyed while operations were pending: cancel them and wait for "
+                "their completions first");
+    for (const auto& chunk : chunks_) {
+        for (std::size_t i = 0; i < slots_per_chunk; ++i) {
+            if (chunk[i].open) vacate_slot(chunk[i]);
+        }
+    }
+    close_descriptor(reserved_descriptor_);
+}
+
+bool posix_sockets::add_chunk() noexcept {
+    std::unique_ptr<socket_slot[]> chunk(new (std::nothrow) socket_slot[slots_per_chunk]);
+    if (chunk == nullptr) return false;
+    const std::size_t first = chunks_.size() * slots_per_chunk;
+    if (first + slots_per_chunk > UINT32_MAX) return false;
+    try {
+        // Only ever grows, and geometrically: vector::reserve alone would copy at each chunk.
+        const std::size_t slots = first + slots_per_chunk;
+        if (free_.capacity() < slots) free_.reserve(2 * slots);
+        chunks_.push_back(std::move(chunk));
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+    for (std::size_t i = slots_per_chunk; i-- > 0;) {
+        socket_slot& slot = chunks_.back()[i];
+        slot.index = static_cast<std::uint32_t>(first + i);
+        slot.generation = 1;
+        free_.push_back(slot.index);
+    }
+    return true;
+}
+
+socket_slot* posix_sockets::find(socket_handle socket) noexcept {
+    if (!socket || socket.index >= chunks_.size() * slots_per_chunk) return nullptr;
+    socket_slot& slot = slot_at(socket.index);
+    if (!slot.open || slot.closing || slot.generation != socket.generation) return nullptr;
+    return &slot;
+}
+
+socket_slot* posix_sockets::make_slot(int descriptor) noexcept {
+    if (!slot_available()) return nullptr;
+    socket_slot& slot = slot_at(free_.back());
+    free_.pop_back();
+    slot.descriptor = descriptor;
+    slot.open = true;
+    slot.activity.last = turn_time;
+    ++open_slots_;
+    return &slot;
+}
+
+void posix_sockets::free_slot(socket_slot& slot) noexcept {
+    CORO_ASSERT(slot.open && slot.receiver == nullptr && slot.sender == nullptr,
+                "a socket slot was freed while an operation was pending on it");
+    vacate_slot(slot);
+    free_.push_back(slot.index);
+}
+
+void posix_sockets::vacate_slot(socket_slot& slot) noexcept {
+    close_descriptor(slot.descriptor);
+    if (slot.prefetched != nullptr) {
+        for (const int waiting : *slot.prefetched) close_descriptor(waiting);
+    }
+    const std::uint32_t index = slot.index;
+    const std::uint32_t next_generation = slot.generation + 1;
+    slot = socket_slot{};
+    slot.index = index;
+    // After 2^32 reuses of one slot a handle kept since then could match again; 0 stays "none".
+    slot.generation = next_generation == 0 ? 1 : next_generation;
+    --open_slots_;
+}
+
+poller_census posix_sockets::census() const noexcept {
+    poller_census alive{pending_operations_, open_slots_, leases_out_};
+    for (const auto& chunk : chunks_) {
+        for (std::size_t i = 0; i < slots_per_chunk; ++i) {
+            if (chunk[i].prefetched != nullptr) alive.sockets += chunk[i].prefetched->size();
+        }
+    }
+    return alive;
+}
+
+// --- descriptors come and go
+
+int posix_sockets::open_stream(address_family family, socket_handle& out) noexcept {
+    const int descriptor =
+        ::socket(domain_of(family), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0) return -errno;
+    socket_slot* slot = make_slot(descriptor);
+    if (slot == nullptr) {
+        close_descriptor(descriptor);
+        return -ENOMEM;
+    }
+    slot->local = family == address_family::local;
+    out = handle_of(*slot);
+    return 0;
+}
+
+int posix_sockets::adopt(int descriptor, socket_handle& out) noexcept {
+    int listening = 0;
+    int domain = 0;
+    socklen_t size = sizeof(int);
+    // Also the check that it is a socket at all: EBADF or ENOTSOCK.
+    if (::getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0) return -errno;
+    if (::getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) return -errno;
+    // O_NONBLOCK belongs to the open file description: a duplicate elsewhere sees it too.
+    if (!add_descriptor_flag(descriptor, F_GETFD, F_SETFD, FD_CLOEXEC) ||
+        !add_descriptor_flag(descriptor, F_GETFL, F_SETFL, O_NONBLOCK)) {
+        return -errno;
+    }
+    socket_slot* slot = make_slot(descriptor);
+    if (slot == nullptr) return -ENOMEM;
+    slot->listening = listening != 0;
+    slot->local = domain == AF_UNIX;
+    if (ask_peer(descriptor, slot->remote) != 0) slot->remote.size = 0;
+    out = handle_of(*slot);
+    return 0;
+}
+
+int posix_sockets::release(socket_handle socket, int& descriptor) noexcept {
+    socket_slot* slot = find(socket);
+    if (slot == nullptr) return result_closed;
+    if (slot->receiver != nullptr || slot->sender != nullptr) return -EBUSY;
+    if (const int error = forget(*slot); error != 0) return error;
+    descriptor = slot->descriptor;
+    slot->descriptor = -1;
+    free_slot(*slot);
+    return 0;
+}
+
+void posix_sockets::close(socket_handle socket) noexcept {
+    socket_slot* slot = find(socket);
+    if (slot == nullptr) return;
+    slot->closing = true;
+    if (begin_close(*slot)) free_slot(*slot);
+}
+
+int posix_sockets::shed_connection(socket_handle listener) noexcept {
+    const socket_slot* slot = find(listener);
+    if (slot == nullptr) return result_closed;
+    if (reserved_descriptor_ < 0) reserved_descriptor_ = open_reserve();
+    if (reserved_descriptor_ < 0) return -errno;
+    close_descriptor(reserved_descriptor_);
+    int descriptor = -1;
+    do {
+        // ECONNABORTED: accept(2), that connection is gone already; the next one may be shed.
+        descriptor = ::accept4(slot->descriptor, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    } while (descriptor < 0 && (errno == EINTR || errno == ECONNABORTED));
+    const int answer = descriptor < 0 ? -errno : 0;
+    close_descriptor(descriptor);
+    // Another thread may be faster; then the next call tries to reserve again.
+    reserved_descriptor_ = open_reserve();
+    return answer;
+}
+
+// --- translation
+
+int posix_sockets::bind(socket_handle socket, const socket_address& where) noexcept {
+    const socket_slot* slot = find(socket);
+    if (slot == nullptr) return result_closed;
+    if (where.size > where.bytes.size()) return -EINVAL;
+    return ::bind(slot->descriptor, kernel_view(where), where.size) == 0 ? 0 : -errno;
+}
+
+int posix_sockets::listen(socket_handle socket, int backlog) noexcept {
+    socket_slot* slot = find(socket);
+    if (slot == nullptr) return result_closed;
+    if (::listen(slot->descriptor, backlog) != 0) return -errno;
+    slot->listening = true;
+    return 0;
+}
+
+int posix_sockets::set_option(socket_handle socket, socket_option which, int value) noexcept {
+    const socket_slot* slot = find(socket);
+    if (slot == nullptr) return result_closed;
+    const option_name option = name_of(which);
+    if (which == socket_option::linger) {
+        const ::linger how{value >= 0 ? 1 : 0, value >= 0 ? value : 0};
+        const int failed =
+            ::setsockopt(slot->descriptor, option.level, option.name, &how, sizeof how);
+        return failed == 0 ? 0 : -errno;
+    }
+    const int failed =
+        ::setsockopt(slot->descriptor, option.level, option.name, &value, sizeof value);
+    return failed == 0 ? 0 : -errno;
+}
+
+int posix_sockets::get_option(socket_handle socket, socket_option which, int& value) noexcept {
+    const socket_slot* slot = find(socket);
+    if (slot == nullptr) return result_closed;
+    const option_name option = name_of(which);
+    if (which == socket_option::linger) {
+        ::linger how{};
+        socklen_t size = sizeof how;
+        if (::getsockopt(slot->descriptor, option.level, option.name, &how, &size) != 0) {
+            return -errno;
+        }
+        value = how.l_onoff != 0 ? how.l_linger : -1;
+        return 0;
+    }
+    int answer = 0;
+    socklen_t size = sizeof answer;
+    if (::getsockopt(slot->descriptor, option.level, option.name, &answer, &size) != 0) {
+        return -errno;
+    }
+    value = answer;
+    return 0;
+}
+
+int posix_sockets::local_address(socket_handle socket, socket_address& out) noexcept {
+    const socket_slot* slot = find(socket);
+    if (slot == nullptr) return result_closed;
+    socklen_t size = static_cast<socklen_t>(out.bytes.size());
+    if (::getsockname(slot->descriptor, kernel_view(out), &size) != 0) return -errno;
+    return fit_address(out, size) ? 0 : -ENAMETOOLONG;
+}
+
+int posix_sockets::remote_address(socket_handle socket, socket_address& out) noexcept {
+    const socket_slot* slot = find(socket);
+    if (slot == nullptr) return result_closed;
+    if (slot->remote.size == 0) return -ENOTCONN;
+    out = slot->remote;
+    return 0;
+}
+
+int posix_sockets::ask_peer(int descriptor, socket_address& out) noexcept {
+    socklen_t size = static_cast<socklen_t>(out.bytes.size());
+    if (::getpeername(descriptor, kernel_view(out), &size) != 0) return -errno;
+    fit_address(out, size);
+    return 0;
+}
+
+bool posix_sockets::fit_address(socket_address& address, std::uint32_t kernel_size) noexcept {
+    // getsockname(2): a size beyond the buffer means that the address was truncated.
+    const bool fits = kernel_size <= address.bytes.size();
+    address.size = fits ? kernel_size : static_cast<std::uint32_t>(sizeof(sa_family_t));
+    return fits;
+}
+
+int posix_sockets::shutdown(socket_handle socket, shutdown_how how) noexcept {
+    socket_slot* slot = find(socket);
+    if (slot == nullptr) return result_closed;
+    int direction = SHUT_RDWR;
+    if (how == shutdown_how::receive) direction = SHUT_RD;
+    if (how == shutdown_how::send) direction = SHUT_WR;
+    if (::shutdown(slot->descriptor, direction) != 0) return -errno;
+    if (how != shutdown_how::receive) slot->shut_sending = true;
+    return 0;
+}
+
+int posix_sockets::activity(socket_handle socket, socket_activity& out) noexcept {
+    const socket_slot* slot = find(socket);
+    if (slot == nullptr) return result_closed;
+    out = slot->activity;
+    return 0;
+}
+
+std::uint32_t* posix_sockets::user_word(socket_handle socket) noexcept {
+    socket_slot* slot = find(socket);
+    return slot == nullptr ? nullptr : &slot->user_word;
+}
+
+// --- time, randomness, memory
+
+time_point posix_sockets::now() noexcept {
+    timespec monotonic{};
+    ::clock_gettime(CLOCK_MONOTONIC, &monotonic);
+    return time_point(std::chrono::seconds(monotonic.tv_sec) +
+                      std::chrono::nanoseconds(monotonic.tv_nsec));
+}
+
+void posix_sockets::random(void* into, std::size_t size) noexcept {
+    auto* at = static_cast<std::byte*>(into);
+    while (size > 0) {
+        const ssize_t got = ::getrandom(at, size, 0);
+        if (got < 0) {
+            CORO_ASSERT(errno == EINTR, "getrandom(2) failed: the kernel gives no random bytes");
+            continue;
+        }
+        at += got;
+        size -= static_cast<std::size_t>(got);
+    }
+}
+
+bool posix_sockets::take_heap_lease(lease& out) noexcept {
+    if (heap_leases_out_ >= options_.leases_on_heap) return false;
+    void* data = std::malloc(options_.lease_buffer_bytes);
+    if (data == nullptr) return false;
+    ++heap_leases_out_;
+    ++leases_out_;
+    out = {0, data, true};
+    return true;
+}
+
+void posix_sockets::give_heap_lease(void* data) noexcept {
+    CORO_ASSERT(heap_leases_out_ > 0, "a leased buffer was returned twice");
+    --heap_leases_out_;
+    --leases_out_;
+    std::free(data);
+}
+
+void posix_sockets::return_lease(std::uint32_t, void* data, bool from_heap) noexcept {
+    CORO_ASSERT(from_heap, "a leased buffer was returned to a poller that has no pool");
+    give_heap_lease(data);
+}
+
+}  // namespace coro::inline v0::detail

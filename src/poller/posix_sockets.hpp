@@ -1,0 +1,144 @@
+// The table of sockets and the cold half of the waist, shared by the two pollers over a kernel.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "runtime/poller.hpp"
+
+namespace coro::inline v0::detail {
+
+/// What belongs to a socket and outlives the stream object. Addresses of slots are stable.
+struct socket_slot {
+    int descriptor = -1;
+    std::uint32_t generation = 0;  ///< 0 is never valid; counts up at each reuse
+    std::uint32_t index = 0;
+
+    bool open = false;
+    bool closing = false;    ///< close() was called; the descriptor goes at the last completion
+    bool listening = false;
+    bool shut_sending = false;
+    bool local = false;  ///< unix(7): a receive may end early at discarded ancillary data
+
+    // For the backend: the pending operation of each direction (accept counts as receiving).
+    operation* receiver = nullptr;
+    operation* sender = nullptr;
+
+    // epoll: what is known about readiness. io_uring: state of the armed multishot accept.
+    bool registered = false;
+    bool readable = true;   ///< optimistic: the first attempt finds out
+    bool writable = true;
+    bool hung_up = false;   ///< RDHUP, HUP or ERR seen: a short receive no longer means "empty"
+    bool multishot_armed = false;
+    bool multishot_cancelling = false;
+    std::uint32_t user_word = 0;  ///< for the layers above
+    std::uint32_t in_flight = 0;  ///< requests the kernel still holds for this slot (io_uring)
+
+    /// Accepted by a multishot and not asked for yet; bounded, see uring_poller.
+    std::unique_ptr<std::vector<int>> prefetched;
+
+    socket_activity activity;
+    socket_address remote;
+};
+
+/// Base of epoll_poller and uring_poller. Owns descriptors; translates, decides nothing.
+class posix_sockets : public poller {
+public:
+    explicit posix_sockets(const poller_options& options);
+    ~posix_sockets() override;  ///< closes what is open; the reserved descriptor too
+
+    [[nodiscard]] time_point now() noexcept final;  ///< CLOCK_MONOTONIC
+    int open_stream(address_family family, socket_handle& out) noexcept override;
+    int bind(socket_handle socket, const socket_address& where) noexcept override;
+    int listen(socket_handle socket, int backlog) noexcept override;
+    int set_option(socket_handle socket, socket_option which, int value) noexcept override;
+    int get_option(socket_handle socket, socket_option which, int& value) noexcept override;
+    int local_address(socket_handle socket, socket_address& out) noexcept override;
+    int remote_address(socket_handle socket, socket_address& out) noexcept override;
+    int shutdown(socket_handle socket, shutdown_how how) noexcept override;
+    int activity(socket_handle socket, socket_activity& out) noexcept override;
+    std::uint32_t* user_word(socket_handle socket) noexcept override;
+    int shed_connection(socket_handle listener) noexcept override;
+    int adopt(int descriptor, socket_handle& out) noexcept override;
+    int release(socket_handle socket, int& descriptor) noexcept override;
+    void random(void* into, std::size_t size) noexcept final;
+    void close(socket_handle socket) noexcept final;
+    /// Operations, open slots with their prefetched accepts, leases.
+    [[nodiscard]] poller_census census() const noexcept override;
+    /// The heap half only; a backend with a pool overrides it and passes on what is from the heap.
+    void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override;
+
+protected:
+    /// The open slot of `socket`, or nullptr when the handle is stale or closing.
+    [[nodiscard]] socket_slot* find(socket_handle socket) noexcept;
+    /// A fresh slot that owns `descriptor`; nullptr (descriptor not taken) without memory.
+    socket_slot* make_slot(int descriptor) noexcept;
+    /// Closes the descriptor and what is prefetched, frees the slot. Requires: nothing pending,
+    /// nothing in flight.
+    void free_slot(socket_slot& slot) noexcept;
+    [[nodiscard]] static socket_handle handle_of(const socket_slot& slot) noexcept {
+        return {slot.index, slot.generation};
+    }
+    /// Whether make_slot() will succeed: ask before a call whose descriptor must not be lost.
+    [[nodiscard]] bool slot_available() noexcept { return !free_.empty() || add_chunk(); }
+    /// The slot of that number, open or not: for events whose generation is checked by the caller.
+    [[nodiscard]] socket_slot& slot_at(std::uint32_t index) noexcept {
+        return chunks_[index / slots_per_chunk][index % slots_per_chunk];
+    }
+    /// Asks the kernel for the peer's address, getpeername(2): 0 or a negated errno.
+    static int ask_peer(int descriptor, socket_address& out) noexcept;
+    /// Trims an address to what the kernel said about its length; one that does not fit (a long
+    /// path of unix(7)) becomes unnamed: family only. Returns false in that case.
+    static bool fit_address(socket_address& address, std::uint32_t kernel_size) noexcept;
+
+    /// Asks the backend to end what is pending on a slot that is closing; returns true when
+    /// nothing was pending, so that the caller frees the slot at once.
+    virtual bool begin_close(socket_slot& slot) noexcept = 0;
+    /// Called before a descriptor leaves by release(); the backend forgets it (epoll_ctl DEL,
+    /// multishot cancel). Requires: nothing pending. Returns 0 or a negated errno.
+    virtual int forget(socket_slot& slot) noexcept = 0;
+
+    /// Counts moved bytes and stamps the turn time.
+    void moved_in(socket_slot& slot, std::int32_t bytes) noexcept {
+        if (bytes <= 0) return;
+        slot.activity.bytes_in += static_cast<std::uint32_t>(bytes);
+        slot.activity.last = turn_time;
+    }
+    void moved_out(socket_slot& slot, std::int32_t bytes) noexcept {
+        if (bytes <= 0) return;
+        slot.activity.bytes_out += static_cast<std::uint32_t>(bytes);
+        slot.activity.last = turn_time;
+    }
+
+    // The lease pool of the readiness world and the heap fallback of both. (io_uring keeps its own
+    // ring of buffers and overrides return_lease; it uses the heap half.)
+    struct lease {
+        std::uint32_t id = 0;
+        void* data = nullptr;
+        bool from_heap = false;
+    };
+    /// False when the named cap on heap leases is reached or memory is out. Both halves keep
+    /// leases_out_ and heap_leases_out_; a backend counts only the leases of its own pool.
+    bool take_heap_lease(lease& out) noexcept;
+    void give_heap_lease(void* data) noexcept;
+
+    poller_options options_;
+    std::uint64_t pending_operations_ = 0;  ///< kept by the backend
+    std::uint64_t leases_out_ = 0;          ///< all leases, from pool and heap
+    std::uint32_t heap_leases_out_ = 0;
+
+private:
+    static constexpr std::size_t slots_per_chunk = 256;
+
+    bool add_chunk() noexcept;
+    void vacate_slot(socket_slot& slot) noexcept;
+
+    std::vector<std::unique_ptr<socket_slot[]>> chunks_;
+    std::vector<std::uint32_t> free_;  ///< reserved for all slots: freeing never allocates
+    std::uint64_t open_slots_ = 0;
+    int reserved_descriptor_ = -1;  ///< given up for a moment by shed_connection()
+};
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,98 @@
+// Registration of the buffer ring and the accounting of who has which buffer.
+#include "poller/uring_buffers.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <new>
+
+#include <coro/base/assert.hpp>
+
+namespace coro::inline v0::detail {
+namespace {
+
+/// io_uring_register(2), IORING_REGISTER_PBUF_RING: at most 2^15 entries.
+constexpr unsigned most_buffers = 1u << 15;
+
+void* map_pages(std::size_t size) noexcept {
+    void* const at =
+        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return at == MAP_FAILED ? nullptr : at;
+}
+
+}  // namespace
+
+uring_buffers::~uring_buffers() {
+    if (memory_ != nullptr) ::munmap(memory_, count_ * bytes_);
+    if (entries_ != nullptr) ::munmap(entries_, entries_size_);
+}
+
+bool uring_buffers::open(uring_ring& ring, unsigned count, std::size_t bytes) noexcept {
+    count_ = std::min(count, most_buffers);
+    bytes_ = bytes;
+    if (count_ == 0 || bytes_ == 0) {
+        count_ = 0;
+        return true;
+    }
+    memory_ = static_cast<std::byte*>(map_pages(count_ * bytes_));
+    if (memory_ == nullptr) return false;
+    try {
+        out_.resize(count_, true);
+        free_.reserve(count_);
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+    kernel_chooses_ = ring.has(uring_buffer_ring) && provide_ring(ring);
+    for (unsigned id = count_; id-- > 0;) give_back(id);
+    return true;
+}
+
+bool uring_buffers::provide_ring(uring_ring& ring) noexcept {
+    const unsigned places = std::bit_ceil(count_);
+    entries_size_ = places * sizeof(io_uring_buf);
+    entries_ = map_pages(entries_size_);
+    if (entries_ == nullptr) return false;
+    // The kernel has pinned these pages: a child's copy would be of no use to it.
+    ::madvise(entries_, entries_size_, MADV_DONTFORK);
+    io_uring_buf_reg where{};
+    where.ring_addr = reinterpret_cast<std::uintptr_t>(entries_);
+    where.ring_entries = places;
+    where.bgid = group;
+    mask_ = static_cast<std::uint16_t>(places - 1);
+    return ring.register_thing(IORING_REGISTER_PBUF_RING, &where, 1) == 0;
+}
+
+void uring_buffers::taken(std::uint32_t id) noexcept {
+    CORO_ASSERT(id < count_ && !out_[id], "the kernel chose a lease buffer that is in use");
+    out_[id] = true;
+    --available_;
+}
+
+std::uint32_t uring_buffers::take() noexcept {
+    const std::uint32_t id = free_.back();
+    free_.pop_back();
+    taken(id);
+    return id;
+}
+
+void uring_buffers::give_back(std::uint32_t id) noexcept {
+    CORO_ASSERT(id < count_ && out_[id],
+                "a leased buffer was returned twice, or to a poller that did not lend it");
+    out_[id] = false;
+    ++available_;
+    if (!kernel_chooses_) {
+        free_.push_back(id);
+        return;
+    }
+    // Field by field: the tail of the ring lies over `resv` of the first entry.
+    io_uring_buf& entry = ring_buffers(entries_)[tail_ & mask_];
+    entry.addr = reinterpret_cast<std::uintptr_t>(at(id));
+    entry.len = static_cast<std::uint32_t>(bytes_);
+    entry.bid = static_cast<std::uint16_t>(id);
+    ++tail_;
+    std::atomic_ref(*ring_buffers_tail(entries_)).store(tail_, std::memory_order_release);
+}
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,405 @@
+// How a completion world answers: submit() fills an entry of the submission queue, wait() enters
+// the kernel once for all of them and reads what has completed.
+//
+// The invariants:
+//  1. A request in the kernel is named by user_data (uring_state.hpp): an operation by its address,
+//     which is sound because the operation stays where it is until its own completion was read. A
+//     cancel names it too. It cannot hit a later operation at the same address: the kernel takes
+//     entries in order, so a cancel is through before anything submitted after it.
+//  2. `slot.in_flight` counts the requests that name the slot's descriptor. A closing slot keeps it
+//     open until that is 0; close(2) alone would end nothing, because a request pins the file.
+//  3. Nobody is completed outside of wait(). What ends elsewhere (cancelled while it waited for a
+//     multishot, or read because close() or a full queue had to make room) is settled: its result
+//     stands, and the next wait() delivers it. Until then it holds its place in the slot.
+//  4. Reading completions never submits. What then needs an entry (a request to be made again, a
+//     cancel that found no room) is postponed; wait() arms it before it enters.
+//  5. With DEFER_TASKRUN a completion is posted only inside an enter() that collects. That there is
+//     something to collect shows in the TASKRUN flag of the submission queue, in user memory.
+#include "poller/uring_poller.hpp"
+
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <new>
+
+#include <coro/base/assert.hpp>
+
+#include "poller/inflight_registry.hpp"
+#include "poller/kernel_order.hpp"
+#include "poller/uring_state.hpp"
+
+namespace coro::inline v0::detail {
+
+using namespace uring;
+
+namespace {
+
+constexpr std::size_t most_bytes = 0x7ffff000;  ///< moved by one request: read(2), NOTES
+constexpr std::size_t messages_per_chunk = 64;
+
+/// Not MSG_WAITALL: the kernel would go on by itself after a partial send, meet the reset, and
+/// answer only the count. The reset would be gone, and the next receive an orderly end of stream.
+constexpr std::uint32_t send_flags = MSG_NOSIGNAL;
+
+std::uint32_t length_of(std::size_t size) noexcept {
+    return static_cast<std::uint32_t>(std::min(size, most_bytes));
+}
+
+}  // namespace
+
+/// recvmsg(2) writes back into its header when it completes, so the header lives as long as the
+/// request; the awaiter has no room for one.
+struct uring_poller::message_record {
+    msghdr header{};
+    message_record* next_free = nullptr;
+};
+
+// --- set-up and end
+
+uring_poller::uring_poller(const poller_options& options) : posix_sockets(options) {}
+
+bool uring_poller::open(std::string& why_not) {
+    wake_descriptor_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake_descriptor_ < 0) {
+        why_not = "eventfd(2) gave no descriptor";
+        return false;
+    }
+    if (!ring_.open(options_, why_not)) return false;
+    if (!buffers_.open(ring_, options_.lease_buffers, options_.lease_buffer_bytes)) {
+        why_not = "no memory for the pool of leased buffers";
+        return false;
+    }
+    arm_wake();
+    return true;
+}
+
+uring_poller::~uring_poller() {
+    CORO_ASSERT(pending_operations_ == 0 || !ring_.is_ours(),
+                "a poller was destroyed while operations were pending: cancel them and wait for "
+                "their completions first");
+    if (ring_.is_ours() && internal_ != 0) {
+        // The kernel tears a ring down later, on another thread: an armed accept would keep its
+        // port until then. So everything is ended here first.
+        const bool all = ring_.has(uring_multishot_accept);
+        if (io_uring_sqe* const entry = take_internal_entry(tag_ignored); entry != nullptr) {
+            entry->opcode = IORING_OP_ASYNC_CANCEL;
+            entry->addr = tag_wake;
+            if (all) entry->cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
+        }
+        if (!all && timeout_armed_) {
+            queue_cancel(timeout_number_ << tag_bits | tag_timeout);
+        }
+        for (int attempt = 0; internal_ != 0 && attempt < most_attempts; ++attempt) {
+            enter(1, nullptr, true);
+            reap();
+        }
+    }
+    if (wake_descriptor_ >= 0) ::close(wake_descriptor_);
+}
+
+std::uint32_t uring_poller::features() const noexcept {
+    const std::uint32_t refused = buffers_.kernel_chooses() ? 0u : std::uint32_t{uring_buffer_ring};
+    return ring_.features() & ~refused;
+}
+
+// --- the life of an operation
+
+bool uring_poller::submit(operation& op) noexcept {
+    ring_.check_ours();
+    ++counters.submitted;
+    op.backend_state = 0;
+    op.backend_pointer = nullptr;
+    op.lease_from_heap = false;
+    socket_slot* const slot = find(op.target);
+    if (slot == nullptr) return answer(op, result_closed);
+    operation*& lane = lane_of(*slot, op.code);
+    if (lane != nullptr) return answer(op, result_busy);
+    if (op.code == opcode::accept && answer_prefetched(*slot, op)) return true;
+    if (op.code == opcode::connect) {
+        const auto& where = *static_cast<const socket_address*>(op.data);
+        if (where.size > where.bytes.size()) return answer(op, -EINVAL);
+    }
+    if (!arm(*slot, op)) {
+        give_message(op);
+        return answer(op, -ENOMEM);
+    }
+    lane = &op;
+    op.phase = operation_phase::submitted;
+    ++pending_operations_;
+    if (inflight_registry::enabled()) [[unlikely]] {
+        if (op.code == opcode::receive) inflight_registry::add(&op, op.data, op.size);
+        if (op.code == opcode::receive_vectored) {
+            inflight_registry::add(&op, static_cast<const io_slice*>(op.data), op.size);
+        }
+    }
+    return false;
+}
+
+bool uring_poller::answer(operation& op, std::int32_t result) noexcept {
+    op.result = result;
+    op.phase = operation_phase::completed;
+    ++counters.completed;
+    return true;
+}
+
+/// Queues the request of `op`; false when there is no entry or no memory.
+bool uring_poller::arm(socket_slot& slot, operation& op) noexcept {
+    if (op.code == opcode::accept && ring_.has(uring_multishot_accept)) {
+        return arm_multishot(slot, op);
+    }
+    const bool vectored =
+        op.code == opcode::receive_vectored || op.code == opcode::send_vectored;
+    if (vectored && op.backend_pointer == nullptr) {
+        op.backend_pointer = take_message();
+        if (op.backend_pointer == nullptr) return false;
+    }
+    io_uring_sqe* const entry = take_entry();
+    if (entry == nullptr) return false;
+    entry->fd = slot.descriptor;
+    entry->user_data = name_of(op);
+    fill(*entry, op);
+    ++slot.in_flight;
+    return true;
+}
+
+void uring_poller::fill(io_uring_sqe& entry, operation& op) noexcept {
+    switch (op.code) {
+        case opcode::receive:
+            ++counters.receives;
+            entry.opcode = IORING_OP_RECV;
+            entry.addr = reinterpret_cast<std::uintptr_t>(op.data);
+            entry.len = length_of(op.size);
+            return;
+        case opcode::send:
+            ++counters.sends;
+            hand_to_kernel();
+            entry.opcode = IORING_OP_SEND;
+            entry.addr = reinterpret_cast<std::uintptr_t>(op.data);
+            entry.len = length_of(op.size);
+            entry.msg_flags = send_flags;
+            return;
+        case opcode::receive_vectored:
+            ++counters.receives;
+            entry.opcode = IORING_OP_RECVMSG;
+            fill_message(entry, op);
+            return;
+        case opcode::send_vectored:
+            ++counters.sends;
+            hand_to_kernel();
+            entry.opcode = IORING_OP_SENDMSG;
+            entry.msg_flags = send_flags;
+            fill_message(entry, op);
+            return;
+        case opcode::receive_leased: fill_leased(entry, op); return;
+        case opcode::accept:
+            entry.opcode = IORING_OP_ACCEPT;
+            entry.accept_flags = accept_flags;
+            return;
+        case opcode::connect: {
+            hand_to_kernel();
+            const auto& where = *static_cast<const socket_address*>(op.data);
+            entry.opcode = IORING_OP_CONNECT;
+            entry.addr = reinterpret_cast<std::uintptr_t>(where.bytes.data());
+            entry.off = where.size;
+            return;
+        }
+    }
+}
+
+void uring_poller::fill_message(io_uring_sqe& entry, operation& op) noexcept {
+    msghdr& header = static_cast<message_record*>(op.backend_pointer)->header;
+    header = msghdr{};
+    header.msg_iov = static_cast<iovec*>(op.data);
+    // Beyond UIO_MAXIOV it would be EMSGSIZE; a short transfer is legal.
+    header.msg_iovlen = std::min(op.size, std::size_t{UIO_MAXIOV});
+    entry.addr = reinterpret_cast<std::uintptr_t>(&header);
+    entry.len = 1;
+}
+
+/// The request has ended with `result`: inside wait() the operation is completed, elsewhere it is
+/// kept for the next one.
+void uring_poller::settle(operation& op, std::int32_t result) noexcept {
+    op.result = result;
+    if (out_ != nullptr) {
+        deliver(op);
+        return;
+    }
+    op.backend_state = settled;
+    ready_.push(op);
+}
+
+void uring_poller::deliver(operation& op) noexcept {
+    socket_slot& slot = slot_at(op.target.index);
+    if (is_no_answer(op.result)) op.result = slot.closing ? result_closed : -ECANCELED;
+    lane_of(slot, op.code) = nullptr;
+    give_message(op);
+    if (inflight_registry::enabled()) [[unlikely]] inflight_registry::remove(&op);
+    op.phase = operation_phase::completed;
+    ++counters.completed;
+    --pending_operations_;
+    out_->push(op);
+    if (slot.closing) [[unlikely]] free_if_left(slot);
+}
+
+void uring_poller::free_if_left(socket_slot& slot) noexcept {
+    if (&slot == closing_now_ || slot.in_flight != 0) return;
+    if (slot.receiver == nullptr && slot.sender == nullptr) free_slot(slot);
+}
+
+void uring_poller::cancel(operation& op) noexcept {
+    if (op.phase != operation_phase::submitted) return;
+    if ((op.backend_state & (cancelling | settled)) != 0) return;
+    ++counters.cancels;
+    abandon(op);
+}
+
+/// Ends a pending operation as soon as possible; its completion tells how.
+void uring_poller::abandon(operation& op) noexcept {
+    if ((op.backend_state & (cancelling | settled)) != 0) return;
+    op.backend_state |= cancelling;
+    if ((op.backend_state & owes_request) != 0) {
+        withdraw(op);
+        settle(op, -ECANCELED);
+    } else if ((op.backend_state & in_slot) != 0) {
+        // A connection that comes now goes to the slot: nothing is lost.
+        settle(op, -ECANCELED);
+    } else if (!queue_cancel(name_of(op))) {
+        postpone(op, owes_cancel);
+    }
+}
+
+void uring_poller::postpone(operation& op, std::uint8_t why) noexcept {
+    op.backend_state |= why;
+    op.next = nullptr;
+    *postponed_tail_ = &op;
+    postponed_tail_ = &op.next;
+}
+
+/// Takes it out of the postponed ones; a linear search, because they are few and rare.
+void uring_poller::withdraw(operation& op) noexcept {
+    operation** link = &postponed_;
+    while (*link != &op) link = &(*link)->next;
+    *link = op.next;
+    if (postponed_tail_ == &op.next) postponed_tail_ = link;
+    op.backend_state &= static_cast<std::uint8_t>(~owes_something);
+}
+
+bool uring_poller::begin_close(socket_slot& slot) noexcept {
+    ring_.check_ours();
+    for (operation* const op : {slot.receiver, slot.sender}) {
+        if (op != nullptr) abandon(*op);
+    }
+    closing_now_ = &slot;
+    end_multishot(slot);
+    closing_now_ = nullptr;
+    return slot.receiver == nullptr && slot.sender == nullptr && slot.in_flight == 0;
+}
+
+int uring_poller::forget(socket_slot& slot) noexcept {
+    ring_.check_ours();
+    // Connections that wait here belong to the loop: whoever releases the listener accepts first.
+    if (!end_multishot(slot)) return -EBUSY;
+    return slot.prefetched != nullptr && !slot.prefetched->empty() ? -EBUSY : 0;
+}
+
+// --- what the kernel says
+
+void uring_poller::dispatch(const io_uring_cqe& done) noexcept {
+    const std::uint64_t name = done.user_data;
+    const std::uint64_t kind = name & tag_mask;
+    if (kind == tag_operation) [[likely]] {
+        on_operation(*reinterpret_cast<operation*>(name), done.res, done.flags);
+        return;
+    }
+    const bool ended = (done.flags & IORING_CQE_F_MORE) == 0;
+    if (ended) --internal_;
+    if (kind == tag_accept) on_multishot(name, done.res, done.flags);
+    if (kind == tag_wake) on_wake(done.res, ended);
+    if (kind == tag_timeout && name >> tag_bits == timeout_number_) timeout_armed_ = false;
+}
+
+void uring_poller::on_operation(operation& op, std::int32_t result, std::uint32_t flags) noexcept {
+    socket_slot& slot = slot_at(op.target.index);
+    --slot.in_flight;
+    if ((op.backend_state & owes_cancel) != 0) withdraw(op);
+    if (op.code == opcode::receive_leased) {
+        on_lease(slot, op, result, flags);
+        return;
+    }
+    // unix(7): the backlog is full, and nothing will tell when it is not.
+    if (op.code == opcode::connect && result == -EAGAIN) result = -ECONNREFUSED;
+    if (op.code == opcode::accept && lost_connection(result)) result = -EAGAIN;
+    if (is_no_answer(result) && (op.backend_state & cancelling) == 0) {
+        postpone(op, owes_request);
+        return;
+    }
+    switch (op.code) {
+        case opcode::receive:
+        case opcode::receive_vectored:
+            take_from_kernel();
+            moved_in(slot, result);
+            break;
+        case opcode::send:
+        case opcode::send_vectored: moved_out(slot, result); break;
+        case opcode::connect:
+            if (result == 0) on_connected(slot, op);
+            break;
+        case opcode::accept:
+            if (result >= 0) result = on_one_shot(slot, op, result);
+            break;
+        case opcode::receive_leased: break;
+    }
+    settle(op, result);
+}
+
+void uring_poller::on_connected(socket_slot& slot, const operation& op) noexcept {
+    slot.activity.last = turn_time;
+    // Asked, because 0.0.0.0 connects to 127.0.0.1; a peer that is gone again has no name.
+    if (ask_peer(slot.descriptor, slot.remote) != 0) {
+        slot.remote = *static_cast<const socket_address*>(op.data);
+    }
+}
+
+// --- message headers
+
+uring_poller::message_record* uring_poller::take_message() noexcept {
+    if (free_messages_ == nullptr) {
+        std::unique_ptr<message_record[]> chunk(new (std::nothrow)
+                                                    message_record[messages_per_chunk]);
+        if (chunk == nullptr) return nullptr;
+        try {
+            messages_.push_back(std::move(chunk));
+        } catch (const std::bad_alloc&) {
+            return nullptr;
+        }
+        for (std::size_t i = 0; i < messages_per_chunk; ++i) {
+            message_record& one = messages_.back()[i];
+            one.next_free = free_messages_;
+            free_messages_ = &one;
+        }
+    }
+    message_record* const taken = free_messages_;
+    free_messages_ = taken->next_free;
+    return taken;
+}
+
+void uring_poller::give_message(operation& op) noexcept {
+    if (op.code != opcode::receive_vectored && op.code != opcode::send_vectored) return;
+    if (op.backend_pointer == nullptr) return;
+    auto* const record = static_cast<message_record*>(op.backend_pointer);
+    record->next_free = free_messages_;
+    free_messages_ = record;
+    op.backend_pointer = nullptr;
+}
+
+std::unique_ptr<poller> make_uring_poller(const poller_options& options, std::string& why_not) {
+    auto made = std::make_unique<uring_poller>(options);
+    if (!made->open(why_not)) return nullptr;
+    return made;
+}
+
+}  // namespace coro::inline v0::detail

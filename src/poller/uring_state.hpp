@@ -1,0 +1,69 @@
+// What the files of uring_poller share: names of its requests and of the states of an operation.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstdint>
+
+#include "poller/posix_sockets.hpp"
+
+namespace coro::inline v0::detail::uring {
+
+// user_data: the address of the operation, or one of these in its low bits, which are zero there.
+enum tag : std::uint64_t {
+    tag_operation = 0,
+    tag_ignored = 1,  ///< a cancel, a removal: what it answers does not matter
+    tag_accept = 2,   ///< a multishot accept: generation << 32 | index << tag_bits
+    tag_wake = 3,     ///< the poll of the event descriptor
+    tag_timeout = 4,  ///< number << tag_bits
+};
+inline constexpr unsigned tag_bits = 3;
+inline constexpr std::uint64_t tag_mask = (1u << tag_bits) - 1;
+static_assert(alignof(operation) >= tag_mask + 1);
+
+inline std::uint64_t name_of(const operation& op) noexcept {
+    return reinterpret_cast<std::uintptr_t>(&op);
+}
+inline std::uint64_t name_of_multishot(const socket_slot& slot) noexcept {
+    return std::uint64_t{slot.generation} << 32 | slot.index << tag_bits | tag_accept;
+}
+
+// operation::backend_state: 0 is "a request of its own is in the kernel or in the queue", and
+enum state : std::uint8_t {
+    cancelling = 1,    ///< asked to end; the next -ECANCELED is the answer
+    settled = 2,       ///< in ready_, with its result; the kernel is done with it
+    owes_request = 4,  ///< postponed: no request in the kernel, wants one
+    owes_cancel = 8,   ///< postponed: the request is in the kernel, its cancel found no room
+    polling = 16,      ///< leased: the request in the kernel is a poll for readability
+    in_slot = 32,      ///< accept: waits for the slot's multishot, has no request of its own
+};
+inline constexpr std::uint8_t owes_something = owes_request | owes_cancel;
+
+/// To get requests past EBUSY, EAGAIN or ENOMEM, before what is there is handed out first.
+inline constexpr int most_attempts = 16;
+
+inline bool receives(opcode code) noexcept {
+    return code == opcode::receive || code == opcode::receive_vectored ||
+           code == opcode::receive_leased || code == opcode::accept;
+}
+inline operation*& lane_of(socket_slot& slot, opcode code) noexcept {
+    return receives(code) ? slot.receiver : slot.sender;
+}
+
+/// Answers that only mean "not now": cancelled by us, interrupted, or would have blocked.
+inline bool is_no_answer(std::int32_t result) noexcept {
+    return result == -ECANCELED || result == -EINTR || result == -EAGAIN;
+}
+
+/// accept(2): pending network errors of the new connection, which is gone; the next may be well.
+inline bool lost_connection(std::int32_t result) noexcept {
+    return result == -ECONNABORTED || result == -EPROTO || result == -ENETDOWN ||
+           result == -ENOPROTOOPT || result == -EHOSTDOWN || result == -ENONET ||
+           result == -EHOSTUNREACH || result == -ENETUNREACH;
+}
+
+/// accept4(2) on a multishot: the descriptors are like those of every other backend.
+inline constexpr std::uint32_t accept_flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
+
+}  // namespace coro::inline v0::detail::uring

@@ -1,0 +1,52 @@
+// The strand of a task that runs in a group: what spawn makes, and what serve makes of a
+// connection.
+#pragma once
+
+#include <exception>
+#include <utility>
+
+#include <coro/runtime/task_group.hpp>
+
+namespace coro::inline v0::detail {
+
+/// A task and its strand. The derived class sets `kind`, allocates and frees itself, and calls
+/// leave_group() last.
+class group_child : public context {
+public:
+    /// Puts the strand into the run queue.
+    void begin() noexcept {
+        if (loop->hooks != nullptr && loop->hooks->spawned != nullptr) [[unlikely]]
+            loop->hooks->spawned(*this, loop->hooks->user);
+        loop->make_ready(*this);
+    }
+
+protected:
+    group_child(task_group& group, const char* task_name, task<>&& child) noexcept
+        : context(this_loop(), group.scope_), group_(group), task_(std::move(child)) {
+        name = task_name;
+        resume_point = task_access::frame(task_);
+        task_promise_base& promise = task_access::promise(task_);
+        promise.strand = this;
+        promise.state = frame_state::detached;
+        leaf = &promise;
+        ++group.alive_;
+    }
+    ~group_child() = default;
+
+    [[nodiscard]] task_group& group() const noexcept { return group_; }
+    [[nodiscard]] std::exception_ptr& error() noexcept { return task_access::promise(task_).error; }
+    void tell_hooks_of_end() noexcept {
+        if (loop->hooks != nullptr && loop->hooks->ended != nullptr) [[unlikely]]
+            loop->hooks->ended(*this, loop->hooks->user);
+    }
+    /// To be called when the child is destroyed.
+    static void leave_group(task_group& group) noexcept {
+        if (--group.alive_ == 0 && group.joiner_ != nullptr) group.joiner_->last_child_ended();
+    }
+
+private:
+    task_group& group_;
+    task<> task_;
+};
+
+}  // namespace coro::inline v0::detail

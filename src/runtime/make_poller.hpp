@@ -1,0 +1,29 @@
+// Chooses and makes the poller of a loop: reads CORO_POLLER and CORO_URING, probes, falls back.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <coro/runtime/poller_choice.hpp>
+
+#include "runtime/poller.hpp"
+
+namespace coro::inline v0::detail {
+
+/// A poller, or why there is none. `reason` says which poller runs and why, in one sentence, also
+/// when all is well ("io_uring: asked for by CORO_POLLER").
+struct made_poller {
+    std::unique_ptr<poller> instance;
+    std::string reason;
+    bool fell_back = false;  ///< automatic wanted io_uring and got epoll
+};
+
+/// `strict` refuses to fall back. The environment's CORO_POLLER overrides `automatic` only.
+/// A bad value in the environment gives no instance and a sentence that names the bad part.
+made_poller make_poller(poller_choice choice, bool strict, poller_options options);
+
+/// Parses `sq=4,cq=8,buffers=2,mask=6.1,disable=a+b` into `options`; an empty answer is success,
+/// otherwise the sentence to show.
+std::string apply_uring_environment(std::string_view text, poller_options& options);
+
+}  // namespace coro::inline v0::detail

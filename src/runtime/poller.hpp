@@ -1,0 +1,181 @@
+// THE WAIST: everything the library asks of the world below it. Three worlds supply it: io_uring,
+// epoll, and a simulation. Time, randomness, threads, signals and network come only from here.
+//
+// The contract (tests/conformance/poller_test.cpp is its executable form, the same for all three):
+//
+//  1. Completion-shaped. Every submitted operation completes exactly once, also after cancel().
+//     submit() either answers `true`: done at once, phase == completed, and the operation will
+//     not appear in any completed list; or `false`: phase == submitted, and it will appear in the
+//     list that a later wait() fills. submit() allocates nothing and resumes nobody. (A backend may
+//     grow its own tables; it answers -ENOMEM when that fails.)
+//  2. result >= 0 is bytes (or 0 for accept and connect); < 0 is a negated errno with the same
+//     meaning in every world, or result_closed / result_busy / result_limit. Short transfers are
+//     legal. EINTR and EAGAIN never come out. End of stream is a receive of 0 bytes. Sends never
+//     raise SIGPIPE: they answer -EPIPE or -ECONNRESET.
+//  3. cancel() asks; it never completes the operation itself synchronously to the caller's frame:
+//     the operation still arrives through wait(), with -ECANCELED if nothing was taken or moved,
+//     or with its true result if it had succeeded meanwhile (success wins; no byte and no accepted
+//     connection is ever lost). cancel() of an operation that is completed is a no-op.
+//  4. One pending operation a direction: a second receive* (or send*, or accept) on a handle while
+//     one is pending answers result_busy at once. One receive and one send at once are fine.
+//  5. A handle is index + generation. Operations refer to the slot, not to any stream object.
+//     close() marks the slot closing, cancels what is outstanding, which then completes with
+//     result_closed (unless it had succeeded), and closes the descriptor at the last completion;
+//     with nothing outstanding it closes at once. A closed or stale handle answers result_closed.
+//     close() never blocks.
+//  6. The slot, not the awaiter, holds what belongs to the connection: armed multishots, accepted
+//     connections that nobody has asked for yet (a submit of `accept` is answered from there
+//     first; closing the listener closes them), readiness bits, byte counters, time of the last
+//     activity (turn_time of the turn in which bytes moved), the peer's address as of accept or
+//     connect.
+//  7. Only wake() may be called from another thread (or a signal handler). Everything else belongs
+//     to the thread that runs the loop.
+//  8. wait() returns when an operation has completed, when wake() was called since the last wait(),
+//     or when now() >= deadline; a deadline in the past only collects what is there. Spurious
+//     returns are legal. All that is complete is collected (at most a bounded batch per call);
+//     nobody is resumed inside.
+//  9. Leases: receive_leased takes a buffer only when bytes have come. The buffer stays valid until
+//     return_lease(). At most `options.leases_on_heap` buffers beyond the pool; then result_limit.
+// 10. A destroyed poller has no operation pending: it asserts that.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include <coro/base/time.hpp>
+#include <coro/runtime/operation.hpp>
+
+namespace coro::inline v0::detail {
+
+enum class address_family : std::uint8_t { ipv4, ipv6, local };
+enum class shutdown_how : std::uint8_t { receive, send, both };
+
+/// The socket options that the library knows; `value` units as in the man page named.
+enum class socket_option : std::uint8_t {
+    reuse_address,       ///< 0/1, socket(7) SO_REUSEADDR
+    reuse_port,          ///< 0/1, socket(7) SO_REUSEPORT
+    no_delay,            ///< 0/1, tcp(7) TCP_NODELAY
+    receive_buffer,      ///< bytes, socket(7) SO_RCVBUF (the kernel doubles and answers doubled)
+    send_buffer,         ///< bytes, socket(7) SO_SNDBUF
+    linger,              ///< seconds, -1 = off, socket(7) SO_LINGER
+    keepalive,           ///< 0/1, socket(7) SO_KEEPALIVE
+    keepalive_idle,      ///< seconds, tcp(7) TCP_KEEPIDLE
+    keepalive_interval,  ///< seconds, tcp(7) TCP_KEEPINTVL
+    keepalive_count,     ///< probes, tcp(7) TCP_KEEPCNT
+    user_timeout,        ///< milliseconds, tcp(7) TCP_USER_TIMEOUT
+    v6_only,             ///< 0/1, ipv6(7) IPV6_V6ONLY
+};
+
+/// What guards and servers read about a connection without a system call.
+struct socket_activity {
+    time_point last{};            ///< turn time of the last byte in or out; of the accept if none
+    std::uint64_t bytes_in = 0;
+    std::uint64_t bytes_out = 0;
+};
+
+/// Deterministic counts for tests and statistics; each backend counts what it really calls.
+struct poller_counters {
+    std::uint64_t waits = 0;        ///< epoll_wait calls; io_uring_enter calls that may wait
+    std::uint64_t enters = 0;       ///< all io_uring_enter calls
+    std::uint64_t receives = 0;     ///< receive system calls (epoll) or submissions (io_uring)
+    std::uint64_t sends = 0;        ///< send system calls (epoll) or submissions (io_uring)
+    std::uint64_t would_block = 0;  ///< system calls that answered EAGAIN
+    std::uint64_t controls = 0;     ///< epoll_ctl calls
+    std::uint64_t submitted = 0;    ///< operations submitted
+    std::uint64_t completed = 0;    ///< operations completed, at once or later
+    std::uint64_t cancels = 0;      ///< cancel requests that reached a pending operation
+    std::uint64_t overflows = 0;    ///< completion queue overflows survived
+    std::uint64_t no_buffers = 0;   ///< ENOBUFS answers survived
+    std::uint64_t queue_full = 0;   ///< submission queue found full
+};
+
+/// How many things are alive; a test that ends with any of them not 0 has leaked.
+struct poller_census {
+    std::uint64_t operations = 0;  ///< submitted, not completed
+    std::uint64_t sockets = 0;     ///< open slots, prefetched accepts included
+    std::uint64_t leases = 0;      ///< leased buffers not returned
+};
+
+class poller {
+public:
+    poller() = default;
+    poller(const poller&) = delete;
+    poller& operator=(const poller&) = delete;
+    virtual ~poller() = default;
+
+    /// "io_uring", "epoll" or "simulation".
+    [[nodiscard]] virtual std::string_view name() const noexcept = 0;
+
+    // --- hot half
+    [[nodiscard]] virtual bool submit(operation& op) noexcept = 0;
+    virtual void cancel(operation& op) noexcept = 0;
+    virtual void wait(time_point deadline, operation_list& completed) noexcept = 0;
+    /// Whether wait() would find something, at the lowest price at which this world can tell:
+    /// io_uring reads two words of shared memory, epoll makes one system call that does not wait.
+    [[nodiscard]] virtual bool something_ready() noexcept = 0;
+    /// Makes a wait() under way, or the next one, return. Thread-safe and async-signal-safe.
+    virtual void wake() noexcept = 0;
+    [[nodiscard]] virtual time_point now() noexcept = 0;
+    virtual void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept = 0;
+
+    // --- cold half: answers 0 or a negated errno (or result_closed)
+    virtual int open_stream(address_family family, socket_handle& out) noexcept = 0;
+    virtual int bind(socket_handle socket, const socket_address& where) noexcept = 0;
+    virtual int listen(socket_handle socket, int backlog) noexcept = 0;
+    virtual int set_option(socket_handle socket, socket_option which, int value) noexcept = 0;
+    virtual int get_option(socket_handle socket, socket_option which, int& value) noexcept = 0;
+    virtual int local_address(socket_handle socket, socket_address& out) noexcept = 0;
+    /// The peer as captured at accept or connect; no system call.
+    virtual int remote_address(socket_handle socket, socket_address& out) noexcept = 0;
+    virtual int shutdown(socket_handle socket, shutdown_how how) noexcept = 0;
+    virtual void close(socket_handle socket) noexcept = 0;
+    virtual int activity(socket_handle socket, socket_activity& out) noexcept = 0;
+    /// A word of the socket that the layers above may use as they like, 0 at first; nullptr for a
+    /// handle that is stale or closing. Lives as long as the slot.
+    virtual std::uint32_t* user_word(socket_handle socket) noexcept = 0;
+    /// Gives up one waiting connection of a listener when no descriptor is left: closes the
+    /// reserved descriptor, accepts and closes the connection, reserves again. 0 if one was shed,
+    /// else errno.
+    virtual int shed_connection(socket_handle listener) noexcept = 0;
+    /// Takes over / gives away an operating system descriptor; -EOPNOTSUPP in a simulation.
+    virtual int adopt(int descriptor, socket_handle& out) noexcept = 0;
+    virtual int release(socket_handle socket, int& descriptor) noexcept = 0;
+    /// Fills `into` with random bytes: getrandom(2), or the seed of a simulation.
+    virtual void random(void* into, std::size_t size) noexcept = 0;
+
+    [[nodiscard]] virtual poller_census census() const noexcept = 0;
+
+    /// The time of the present turn, set by the scheduler; backends stamp activity with it.
+    time_point turn_time{};
+    poller_counters counters;
+};
+
+/// What a poller is made from; a copy of the relevant part of run's options and the environment.
+struct poller_options {
+    unsigned ring_entries = 512;        ///< submission queue entries (CORO_URING sq=)
+    unsigned completion_entries = 0;    ///< 0: four times ring_entries (CORO_URING cq=)
+    unsigned lease_buffers = 64;        ///< buffers in the pool (CORO_URING buffers=)
+    unsigned lease_buffer_bytes = 16384;
+    unsigned leases_on_heap = 256;      ///< the cap on allocated lease buffers beyond the pool
+    std::uint32_t disabled_features = 0;  ///< uring_feature bits (CORO_URING disable=, mask=)
+    std::uint64_t seed = 1;               ///< simulation: all that is random in it
+};
+
+/// Features of the running kernel that the io_uring poller uses if they are there. Each missing one
+/// is handled by itself. `CORO_URING=disable=a+b` takes them away by these names.
+enum uring_feature : std::uint32_t {
+    uring_single_issuer = 1u << 0,      ///< "single_issuer", 6.0
+    uring_defer_taskrun = 1u << 1,      ///< "defer_taskrun", 6.1; falls back to coop_taskrun
+    uring_coop_taskrun = 1u << 2,       ///< "coop_taskrun", 5.19
+    uring_submit_all = 1u << 3,         ///< "submit_all", 5.18
+    uring_multishot_accept = 1u << 4,   ///< "multishot_accept", 5.19
+    uring_buffer_ring = 1u << 5,        ///< "buffer_ring", 5.19; without: leases by poll + receive
+    uring_registered_ring = 1u << 6,    ///< "registered_ring", 5.18
+    uring_no_iowait = 1u << 7,          ///< "no_iowait", 6.15
+    uring_no_sqarray = 1u << 8,         ///< "no_sqarray", 6.6
+    uring_wait_argument = 1u << 9,      ///< "wait_argument" (EXT_ARG), 5.11; without: a timeout op
+};
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,208 @@
+// The turn of a loop; see scheduler.hpp for its six steps.
+#include "runtime/scheduler.hpp"
+
+#include <algorithm>
+
+#include <coro/base/assert.hpp>
+#include <coro/base/report.hpp>
+#include <coro/runtime/sleep.hpp>
+
+#include "core/frame_census.hpp"
+#include "runtime/processors.hpp"
+
+namespace coro::inline v0::detail {
+
+scheduler::scheduler(std::unique_ptr<poller> world, scheduler_options options)
+    : world_(std::move(world)),
+      options_(std::move(options)),
+      timers_(world_->now()),
+      spin_(options_.spin && !options_.virtual_time ? adaptive_spin::default_window
+                                                    : duration::zero()) {
+    spin_.set_room(options_.loops, available_processors());
+    scope_access::open_root(root_);
+    turn_time = world_->now();
+    world_->turn_time = turn_time;
+    hooks = options_.hooks;
+}
+
+scheduler::~scheduler() { add_frames_of_ended_loop(frames_alive); }
+
+void scheduler::turn() noexcept {
+    ++turns_;
+    turn_time = world_->now();
+    world_->turn_time = turn_time;
+    timers_fired_ += timers_.expire(turn_time, timers_per_turn);
+    take_posted();
+    resume_ready();
+    while (!turn_ends_.empty()) {
+        turn_end* work = turn_ends_.pop_front();
+        work->call(*work);
+    }
+    if (turn_hook_ != nullptr) turn_hook_(turn_hook_user_);
+    if (has_ready() || ending || !deferred_.empty()) collect(time_point::min());
+    else sleep();
+}
+
+void scheduler::resume_ready() noexcept {
+    for (unsigned budget = resumes_per_turn; budget != 0; --budget) {
+        context* strand = pop_ready();
+        if (strand == nullptr) break;
+        ++resumed_;
+        running = strand;
+        depth = 0;
+        inline_budget = inline_completions;
+        if (hooks != nullptr) [[unlikely]]
+            if (hooks->resumed != nullptr) hooks->resumed(*strand, hooks->user);
+        // The strand may end inside, and clears `running` then.
+        strand->kind->resume(*strand);
+        while (next) {
+            depth = 0;
+            std::exchange(next, {}).resume();
+        }
+        if (hooks != nullptr && hooks->suspended != nullptr && running != nullptr) [[unlikely]]
+            hooks->suspended(*running, hooks->user);
+    }
+    running = nullptr;
+}
+
+void scheduler::collect(time_point until) noexcept {
+    operation_list completed;
+    completed.append(deferred_);
+    world_->wait(until, completed);
+    finish_completed(completed);
+}
+
+void scheduler::finish_completed(operation_list& completed) noexcept {
+    while (operation* op = completed.pop()) {
+        // A short transfer that must go on is submitted again without waking its owner.
+        if (op->advance != nullptr && !op->advance(*op)) continue;
+        grant(*op->owner);
+    }
+}
+
+void scheduler::sleep() noexcept {
+    const time_point deadline = timers_.next_deadline();
+    if (deadline <= turn_time) {
+        collect(time_point::min());
+        return;
+    }
+    // The clock of the turn is good enough for the beginning of a silence: what ran since then was
+    // short, or there was no silence to speak of.
+    const duration span = spin_.spin_for(turn_time);
+    const time_point until = std::min(saturating_add(turn_time, span), deadline);
+    if (span > duration::zero() && spin(until)) return;
+    sleeping_.store(true, std::memory_order_seq_cst);
+    if (inbox_.load(std::memory_order_seq_cst) != nullptr) {
+        sleeping_.store(false, std::memory_order_relaxed);
+        collect(time_point::min());
+        return;
+    }
+    ++sleeps_;
+    collect(deadline);
+    sleeping_.store(false, std::memory_order_relaxed);
+    spin_.silence_ended(world_->now());
+}
+
+/// Polls instead of sleeping; true when something came.
+bool scheduler::spin(time_point until) noexcept {
+    ++spins_;
+    time_point present{};
+    do {
+        collect(time_point::min());
+        present = world_->now();
+        if (has_ready() || inbox_.load(std::memory_order_relaxed) != nullptr) {
+            ++spin_hits_;
+            spin_.silence_ended(present);
+            if (spin_.wants_sample(present)) spin_.sample(present, involuntary_switches());
+            return true;
+        }
+    } while (present < until);
+    spin_.missed();
+    if (spin_.wants_sample(present)) spin_.sample(present, involuntary_switches());
+    return false;
+}
+
+void scheduler::post(posted& work) noexcept {
+    work.next = inbox_.load(std::memory_order_relaxed);
+    while (!inbox_.compare_exchange_weak(work.next, &work, std::memory_order_seq_cst,
+                                         std::memory_order_relaxed)) {
+    }
+    if (sleeping_.exchange(false, std::memory_order_seq_cst)) world_->wake();
+}
+
+void scheduler::take_posted() noexcept {
+    if (inbox_.load(std::memory_order_relaxed) == nullptr) return;
+    posted* stack = inbox_.exchange(nullptr, std::memory_order_acquire);
+    posted* in_order = nullptr;  // the stack is last in first out: turn it over
+    while (stack != nullptr) in_order = std::exchange(stack, std::exchange(stack->next, in_order));
+    while (in_order != nullptr) {
+        posted* work = std::exchange(in_order, in_order->next);
+        ++posts_;
+        work->run(*work);  // may destroy it
+    }
+}
+
+bool scheduler::submit(operation& op, context& strand) noexcept {
+    op.owner = &strand;
+    if (!world_->submit(op)) return true;
+    if (inline_budget > 0) [[likely]] {
+        --inline_budget;
+        return false;
+    }
+    deferred_.push(op);  // its completion comes like that of any other, in the next turn
+    return true;
+}
+
+void scheduler::report_stubborn(context& strand) noexcept {
+    if (strand.cancellations >= stubborn_reported) return;
+    strand.cancellations += stubborn_reported;
+    std::string text = "was cancelled 1000 times and still awaits; it goes through the run queue "
+                       "each time";
+    if (strand.leaf != nullptr) {
+        const std::source_location& site = strand.leaf->awaiting;
+        text.append(", now at ").append(site.file_name()).append(":");
+        text.append(std::to_string(site.line()));
+    }
+    report({.level = severity::warning, .verb = "cancel", .endpoint = {}, .error = {}, .text = text,
+            .task = strand.name != nullptr ? strand.name : "(unnamed task)"});
+}
+
+loop_stats scheduler::stats() const noexcept {
+    const poller_counters& io = world_->counters;
+    const poller_census alive = world_->census();
+    loop_stats all;
+    all.poller = world_->name();
+    all.turns = turns_;
+    all.resumed = resumed_;
+    all.sleeps = sleeps_;
+    all.spins = spins_;
+    all.spin_hits = spin_hits_;
+    all.timers_fired = timers_fired_;
+    all.timers_armed = timers_.size();
+    all.posts = posts_;
+    all.operations_submitted = io.submitted;
+    all.operations_completed = io.completed;
+    all.receive_calls = io.receives;
+    all.send_calls = io.sends;
+    all.would_block = io.would_block;
+    all.wait_calls = io.waits;
+    all.enter_calls = io.enters;
+    all.control_calls = io.controls;
+    all.queue_overflows = io.overflows;
+    all.buffers_exhausted = io.no_buffers;
+    all.frames = frames_alive;
+    all.operations = alive.operations;
+    all.sockets = alive.sockets;
+    all.leases = alive.leases;
+    return all;
+}
+
+}  // namespace coro::inline v0::detail
+
+namespace coro::inline v0 {
+
+loop_stats current_loop_stats() noexcept {
+    return detail::scheduler_of(detail::this_loop()).stats();
+}
+
+}  // namespace coro::inline v0

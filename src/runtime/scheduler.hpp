@@ -1,0 +1,121 @@
+// The loop: run queue, timers, inbox and poller, turn by turn.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <coro/core/cancel_scope.hpp>
+#include <coro/core/loop.hpp>
+#include <coro/runtime/stats.hpp>
+
+#include "runtime/adaptive_spin.hpp"
+#include "runtime/poller.hpp"
+#include "runtime/timer_queue.hpp"
+
+namespace coro::inline v0::detail {
+
+struct scheduler_options {
+    bool virtual_time = false;  ///< a simulation: never spin
+    bool spin = true;
+    unsigned loops = 1;
+    const task_hooks* hooks = nullptr;
+    std::string poller_reason;
+};
+
+/// One loop. A loop is not a thread: drive() may be called turn by turn.
+///
+/// A turn: (1) read the clock; (2) fire due timers; (3) take what other threads posted; (4) resume
+/// what is ready, at most `resumes_per_turn`; (5) ask the poller, waiting until the nearest
+/// deadline only if nothing is ready; (6) make the owners of completed operations ready. Nobody is
+/// resumed inside (1)-(3), (5) and (6).
+class scheduler final : public loop_core {
+public:
+    /// After this many resumptions the poller is asked, so that I/O is never starved by
+    /// computation.
+    static constexpr unsigned resumes_per_turn = 256;
+    /// At most this many timers fire in a turn (1 M timers at one instant must not stall I/O).
+    static constexpr std::size_t timers_per_turn = 1024;
+
+    scheduler(std::unique_ptr<poller> world, scheduler_options options);
+    ~scheduler();
+
+    /// One turn; does not sleep once `ending` is set.
+    void turn() noexcept;
+    /// Set when the root task has ended: nothing will come any more that is worth waiting for.
+    bool ending = false;
+
+    [[nodiscard]] poller& world() noexcept { return *world_; }
+    [[nodiscard]] bool world_is_virtual() const noexcept { return options_.virtual_time; }
+    [[nodiscard]] cancel_scope& root_scope() noexcept { return root_; }
+    [[nodiscard]] std::string_view reason() const noexcept { return options_.poller_reason; }
+    [[nodiscard]] loop_stats stats() const noexcept;
+    void dump(text_sink& out) noexcept;
+
+    /// Called once a turn, after the poller: what run() does about signals.
+    void set_turn_hook(void (*hook)(void* user) noexcept, void* user) noexcept {
+        turn_hook_ = hook;
+        turn_hook_user_ = user;
+    }
+
+    /// Runs what other threads posted; for run(), after the last turn.
+    void take_posted() noexcept;
+
+    // loop_core
+    void post(posted& work) noexcept override;
+    [[nodiscard]] time_point read_clock() noexcept override { return world_->now(); }
+    void arm_timer(timer_node& timer, time_point deadline) noexcept override {
+        timers_.arm(timer, deadline);
+    }
+    void disarm_timer(timer_node& timer) noexcept override { timers_.disarm(timer); }
+    void report_stubborn(context& strand) noexcept override;
+    void at_turn_end(turn_end& work) noexcept override {
+        if (!work.linked()) turn_ends_.push_back(work);
+    }
+
+    /// Asks for `op` on behalf of `strand`. True: pending, the strand must give way (it is made
+    /// ready at the completion). False: done, op.result is set. At most `inline_completions` a
+    /// resumption are answered at once; after that the answer comes through the run queue.
+    [[nodiscard]] bool submit(operation& op, context& strand) noexcept;
+
+private:
+    void resume_ready() noexcept;
+    void collect(time_point until) noexcept;
+    void sleep() noexcept;
+    bool spin(time_point until) noexcept;
+    void finish_completed(operation_list& completed) noexcept;
+
+    std::unique_ptr<poller> world_;
+    scheduler_options options_;
+    timer_queue timers_;
+    adaptive_spin spin_;
+    scope_access::owned root_;
+
+    operation_list deferred_;  ///< answered at once beyond the budget of their resumption
+    intrusive_list<turn_end> turn_ends_;
+
+    /// Posted work, last in first out; any thread pushes, the loop takes all. Partner: sleeping_.
+    std::atomic<posted*> inbox_{nullptr};
+    /// false: running, will look at inbox_ before it sleeps; true: asleep or about to be. The loop
+    /// stores true, then looks at inbox_; post() pushes, then exchanges it to false: of the two at
+    /// least one sees the other (both seq_cst), so no post is slept over, and wake() is called at
+    /// most once a sleep.
+    std::atomic<bool> sleeping_{false};
+
+    void (*turn_hook_)(void* user) noexcept = nullptr;
+    void* turn_hook_user_ = nullptr;
+
+    std::uint64_t turns_ = 0;
+    std::uint64_t resumed_ = 0;
+    std::uint64_t sleeps_ = 0;
+    std::uint64_t spins_ = 0;
+    std::uint64_t spin_hits_ = 0;
+    std::uint64_t timers_fired_ = 0;
+    std::uint64_t posts_ = 0;
+};
+
+/// The scheduler behind a loop; there is no other kind of loop.
+inline scheduler& scheduler_of(loop_core& loop) noexcept { return static_cast<scheduler&>(loop); }
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,142 @@
+// Task groups: the record of a child, its end, and the group's verdict.
+#include <coro/runtime/task_group.hpp>
+
+#include <string>
+
+#include <coro/base/report.hpp>
+
+#include "runtime/group_child.hpp"
+
+namespace coro::inline v0 {
+namespace detail {
+
+/// A spawned task, in one recycled block.
+class child_strand final : public group_child {
+public:
+    static void start(task_group& group, const spawn_options& options, task<>&& child) {
+        void* memory = allocate_block(sizeof(child_strand));
+        (::new (memory) child_strand(group, options, std::move(child)))->begin();
+    }
+
+private:
+    child_strand(task_group& of, const spawn_options& options, task<>&& child) noexcept
+        : group_child(of, options.name, std::move(child)) {
+        static constexpr strand_kind as_child{
+            .resume = &resume_coroutine, .finished = &ended, .granted = nullptr};
+        kind = &as_child;
+    }
+
+    static void ended(context& strand) noexcept {
+        auto* self = static_cast<child_strand*>(&strand);
+        task_group& of = self->group();
+        self->tell_hooks_of_end();
+        if (self->error()) [[unlikely]] of.child_ended(strand, std::move(self->error()));
+        self->~child_strand();
+        free_block(self, sizeof(child_strand));
+        leave_group(of);
+    }
+
+    ~child_strand() = default;
+};
+
+bool is_cancelled_exception(const std::exception_ptr& error) noexcept {
+    if (!error) return false;
+    try {
+        std::rethrow_exception(error);
+    } catch (const cancelled&) {
+        return true;
+    } catch (...) {
+        return false;  // only looked at: whoever holds `error` still has it
+    }
+}
+
+namespace {
+
+void report_child(const context& strand, const std::exception_ptr& error) noexcept {
+    const std::string_view name = strand.name != nullptr ? strand.name : std::string_view{};
+    try {
+        std::rethrow_exception(error);
+    } catch (const io_error& problem) {
+        report({.level = severity::error, .verb = problem.operation(),
+                .endpoint = problem.endpoint(), .error = problem.code(),
+                .text = "a task of a group that goes on ended with this error", .task = name});
+    } catch (const std::exception& problem) {
+        report({.level = severity::error, .verb = "task", .endpoint = {}, .error = {},
+                .text = problem.what(), .task = name});
+    } catch (...) {
+        report({.level = severity::error, .verb = "task", .endpoint = {}, .error = {},
+                .text = "ended with an exception that is no std::exception", .task = name});
+    }
+}
+
+}  // namespace
+
+void group_join::describe(text_sink& out) const noexcept {
+    out.write("join of ");
+    out.write(std::to_string(group_.alive_));
+    out.write(" children");
+}
+
+void group_run::leave() noexcept {
+    scope_access::leave(strand_, group.scope_);
+    scope_access::close(group.scope_);
+    group.joined_ = true;
+}
+
+void group_run::judge(std::exception_ptr from_body) {
+    if (group.uncounted_ != 0)
+        report({.level = severity::warning, .verb = "task_group", .endpoint = {}, .error = {},
+                .text = std::to_string(group.uncounted_) +
+                        " further errors of children; pass group_options.further to keep them",
+                .task = {}});
+    const bool body_cancelled = is_cancelled_exception(from_body);
+    if (group.first_error_ && (body_cancelled || !from_body))
+        std::rethrow_exception(std::move(group.first_error_));
+    if (from_body && !(body_cancelled && scope_access::swallows(group.scope_)))
+        std::rethrow_exception(std::move(from_body));
+}
+
+}  // namespace detail
+
+task_group::task_group(group_options options) noexcept : options_(options) {}
+
+task_group::~task_group() {
+    CORO_ASSERT(alive_ == 0, "a task group was destroyed before its children had ended");
+}
+
+void task_group::spawn(spawn_options options, task<> child) {
+    CORO_ASSERT(!joined_, "spawn into a task group that has ended: its children must be spawned "
+                          "before with_task_group returns");
+    CORO_ASSERT(static_cast<bool>(child), "spawn of a task that was moved from");
+    const auto& promise = detail::task_access::promise(child);
+    if (promise.capturing_closure) [[unlikely]]
+        detail::assertion_failed(promise.created.file_name(),
+                                 static_cast<int>(promise.created.line()),
+                                 "spawn of the body of a lambda with captures, which die before "
+                                 "it: pass the captured values as arguments of spawn");
+    detail::child_strand::start(*this, options, std::move(child));
+}
+
+void task_group::keep_error(std::exception_ptr error) noexcept {
+    if (!first_error_) {
+        first_error_ = std::move(error);
+    } else if (options_.further == nullptr) {
+        ++uncounted_;
+    } else if (options_.further->kept.size() < group_errors::kept_at_most) {
+        options_.further->kept.push_back(std::move(error));
+    } else {
+        ++options_.further->not_kept;
+    }
+}
+
+void task_group::child_ended(detail::context& strand, std::exception_ptr error) noexcept {
+    if (detail::is_cancelled_exception(error)) return;
+    if (options_.policy == on_error::report_and_go_on) {
+        detail::report_child(strand, error);
+        return;
+    }
+    keep_error(std::move(error));
+    scope_.cancel();
+}
+
+}  // namespace coro::inline v0

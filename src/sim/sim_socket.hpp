@@ -1,0 +1,76 @@
+// A simulated socket: what a kernel would keep behind one descriptor.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+
+#include "runtime/poller.hpp"
+#include "sim/byte_pipe.hpp"
+#include "sim/sim_address.hpp"
+
+namespace coro::inline v0::detail {
+
+enum class sim_state : std::uint8_t {
+    fresh,       ///< opened, perhaps bound; also after a connect that failed or was cancelled
+    listening,
+    connecting,  ///< a connect is pending
+    connected,   ///< also half-closed
+    reset,       ///< a reset came in; what had arrived before can still be read
+};
+
+inline constexpr std::size_t socket_option_count =
+    static_cast<std::size_t>(socket_option::v6_only) + 1;
+
+struct sim_socket : std::enable_shared_from_this<sim_socket> {
+    using options_array = std::array<int, socket_option_count>;
+
+    /// A connect that found the queue of its listener full. `attempt` tells a cancelled connect
+    /// from a later one on the same socket.
+    struct waiting_client {
+        std::shared_ptr<sim_socket> socket;
+        std::uint32_t attempt = 0;
+    };
+
+    explicit sim_socket(address_family of)
+        : family(of), local(sim_address::any(of)), remote(sim_address::any(of)) {}
+
+    [[nodiscard]] int option(socket_option which) const noexcept {
+        return options[static_cast<std::size_t>(which)];
+    }
+
+    address_family family;
+    sim_state state = sim_state::fresh;
+    bool closed = false;          ///< the descriptor is gone; late bytes are answered by a reset
+    bool bound = false;           ///< `local` is meant
+    bool in_port_table = false;   ///< `local` is registered and must be given back
+    bool end_arrived = false;     ///< the peer's end of stream came, after all its bytes
+    bool shut_sending = false;
+    bool shut_receiving = false;
+    int error = 0;                ///< reported once, to whichever call comes first (SO_ERROR)
+    sim_address local;
+    sim_address remote;           ///< meant once connecting
+    options_array options{};
+    socket_activity activity;
+    std::uint32_t user_word = 0;  ///< for the layers above
+
+    // The pending operation of each direction; accept counts as receiving, connect as sending. The
+    // tickets count the operations that were ever pending: they tell a late cancel from its target.
+    operation* receiver = nullptr;
+    operation* sender = nullptr;
+    std::uint32_t receive_ticket = 0;
+    std::uint32_t send_ticket = 0;
+
+    byte_pipe inbound;
+    /// Not owning: a peer that was closed is gone, and what is sent to it is answered by a reset.
+    std::weak_ptr<sim_socket> peer;
+
+    // Listening only.
+    std::size_t backlog = 0;
+    std::deque<std::shared_ptr<sim_socket>> accept_queue;
+    std::deque<waiting_client> waiting;
+};
+
+}  // namespace coro::inline v0::detail

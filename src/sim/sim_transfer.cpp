@@ -1,0 +1,171 @@
+// Bytes between simulated sockets: receiving, sending, ends and resets.
+//
+// Errors come out as Linux gives them (net/ipv4/tcp.c, tcp_input.c): a reset is reported once, to
+// whichever call comes first, as ECONNRESET, or as EPIPE when the end of stream had come before it;
+// then receives answer 0 and sends EPIPE. Bytes that had arrived before the reset are still read.
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "sim/sim_poller.hpp"
+
+namespace coro::inline v0::detail {
+namespace {
+
+/// Calls `each(pointer, size)` for the pieces of the operation's buffers, at most `most` bytes.
+template <typename Each>
+void for_each_piece(const operation& op, bool vectored, std::size_t most, Each each) {
+    if (!vectored) {
+        each(op.data, std::min(op.size, most));
+        return;
+    }
+    const auto* slices = static_cast<const io_slice*>(op.data);
+    for (std::size_t i = 0; i < op.size && most > 0; ++i) {
+        const std::size_t part = std::min(slices[i].size, most);
+        each(slices[i].data, part);
+        most -= part;
+    }
+}
+
+std::size_t wanted(const operation& op, bool vectored) {
+    std::size_t total = 0;
+    constexpr std::size_t most = std::numeric_limits<std::int32_t>::max();
+    for_each_piece(op, vectored, most, [&](void*, std::size_t part) { total += part; });
+    return total;
+}
+
+}  // namespace
+
+// --- receiving
+
+sim_poller::outcome sim_poller::attempt_receive(sim_socket& socket, operation& op) {
+    ++counters.receives;
+    if (op.code == opcode::receive_leased) op.lease_data = nullptr;
+    if (socket.inbound.visible() > 0) return take_bytes(socket, op);
+    const outcome result = nothing_to_receive(socket);
+    if (!result) ++counters.would_block;
+    return result;
+}
+
+/// The order of these questions is the kernel's: an end hides an error that came after it.
+sim_poller::outcome sim_poller::nothing_to_receive(sim_socket& socket) noexcept {
+    if (socket.end_arrived) return 0;
+    if (socket.error != 0) return -std::exchange(socket.error, 0);
+    if (socket.state == sim_state::reset || socket.shut_receiving) return 0;
+    if (socket.state == sim_state::fresh || socket.state == sim_state::listening) return -ENOTCONN;
+    return std::nullopt;
+}
+
+std::int32_t sim_poller::take_bytes(sim_socket& socket, operation& op) {
+    const bool vectored = op.code == opcode::receive_vectored;
+    std::size_t size = std::min(wanted(op, vectored), socket.inbound.visible());
+    if (op.code == opcode::receive_leased) {
+        lease_pool::lease lease;
+        if (!leases_.take(lease)) return result_limit;
+        size = std::min(size, leases_.buffer_bytes());
+        socket.inbound.take(lease.data, size);
+        op.lease_data = lease.data;
+        op.lease_id = lease.id;
+        op.lease_from_heap = lease.from_heap;
+    } else {
+        for_each_piece(op, vectored, size, [&](void* into, std::size_t part) {
+            socket.inbound.take(into, part);
+        });
+    }
+    socket.activity.bytes_in += size;
+    socket.activity.last = turn_time;
+    const socket_pointer peer = socket.peer.lock();
+    if (peer && peer->sender != nullptr) after(latency_, sim_event_kind::try_again, *peer);
+    return static_cast<std::int32_t>(size);
+}
+
+void sim_poller::bytes_arrive(sim_socket& socket, std::size_t size) {
+    if (socket.closed) {
+        const socket_pointer peer = socket.peer.lock();
+        if (peer) after(latency_, sim_event_kind::reset_arrives, *peer);
+        return;
+    }
+    if (socket.state == sim_state::reset) return;
+    socket.inbound.reveal(size);
+    retry_receiver(socket);
+}
+
+void sim_poller::reset_arrives(sim_socket& socket) {
+    if (socket.closed || socket.state != sim_state::connected) return;
+    socket.state = sim_state::reset;
+    socket.error = socket.end_arrived ? EPIPE : ECONNRESET;
+    retry_receiver(socket);
+    retry_sender(socket);
+}
+
+// --- sending
+
+std::size_t sim_poller::room_at(const sim_socket& sender, const sim_socket& peer) {
+    // Both options are stored doubled, as the kernel answers them; half of each is for bytes.
+    const int halves = sender.option(socket_option::send_buffer) / 2 +
+                       peer.option(socket_option::receive_buffer) / 2;
+    const auto capacity = static_cast<std::size_t>(halves);
+    return capacity - std::min(capacity, peer.inbound.buffered());
+}
+
+sim_poller::outcome sim_poller::attempt_send(sim_socket& socket, operation& op) {
+    ++counters.sends;
+    if (socket.error != 0) return -std::exchange(socket.error, 0);
+    if (socket.state != sim_state::connected || socket.shut_sending) return -EPIPE;
+    std::size_t size = wanted(op, op.code == opcode::send_vectored);
+    const socket_pointer peer = socket.peer.lock();
+    if (!peer || peer->closed) {
+        // The host of a closed socket takes the bytes and answers them with a reset; until that is
+        // here the sender cannot know.
+        size = std::min(size, static_cast<std::size_t>(socket.option(socket_option::send_buffer)));
+        after(2 * latency_, sim_event_kind::reset_arrives, socket);
+    } else {
+        const std::size_t room = room_at(socket, *peer);
+        if (room == 0 && size > 0) {
+            ++counters.would_block;
+            return std::nullopt;
+        }
+        size = std::min(size, room);
+        put_bytes(*peer, op, size);
+    }
+    if (size > 0) {
+        socket.activity.bytes_out += size;
+        socket.activity.last = turn_time;
+    }
+    return static_cast<std::int32_t>(size);
+}
+
+void sim_poller::put_bytes(sim_socket& peer, const operation& op, std::size_t size) {
+    if (size == 0) return;
+    for_each_piece(op, op.code == opcode::send_vectored, size,
+                   [&](const void* from, std::size_t part) { peer.inbound.append(from, part); });
+    after(latency_, sim_event_kind::bytes_arrive, peer, static_cast<std::uint32_t>(size));
+}
+
+void sim_poller::return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept {
+    leases_.give_back({lease_id, static_cast<std::byte*>(data), from_heap});
+}
+
+int sim_poller::shutdown(socket_handle handle, shutdown_how how) noexcept {
+    sim_socket* socket = find(handle);
+    if (socket == nullptr) return result_closed;
+    const bool receiving = how != shutdown_how::send;
+    const bool sending = how != shutdown_how::receive;
+    if (socket->state == sim_state::listening) {
+        // Linux: shutting a listener's receiving side ends listening; its sending side is nothing.
+        if (receiving) stop_listening(*socket);
+        return 0;
+    }
+    if (socket->state != sim_state::connected) return -ENOTCONN;
+    if (receiving) socket->shut_receiving = true;
+    if (sending && !std::exchange(socket->shut_sending, true)) {
+        const socket_pointer peer = socket->peer.lock();
+        if (peer) after(latency_, sim_event_kind::end_arrives, *peer);
+    }
+    after(duration::zero(), sim_event_kind::try_again, *socket);
+    return 0;
+}
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,9 @@
+// expect: no matching (member )?function for call to|no matching function for call to .*spawn
+// Nobody would read the value: await it in a task<>.
+#include <coro/coro.hpp>
+
+coro::task<int> child() { co_return 1; }
+coro::task<> body(coro::task_group& group) {
+    group.spawn(child());
+    co_return;
+}

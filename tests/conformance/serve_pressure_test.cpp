@@ -1,0 +1,229 @@
+// serve() under pressure, on real sockets: no descriptors left, and one connection that never stops.
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+
+#include "net_test_support.hpp"
+
+namespace coro::inline v0::detail::conformance {
+namespace {
+
+class serve_pressure_test : public world_test {};
+INSTANTIATE_TEST_SUITE_P(real_worlds, serve_pressure_test, ::testing::ValuesIn(real_worlds()),
+                         parameter_name);
+
+// --- no descriptors left: the server is a child process with a small limit, the clients are here
+
+/// Greets, and holds the connection until the client leaves.
+task<> greet(net::tcp_stream peer) {
+    co_await say(peer, "hi");
+    co_await read_to_end(peer);
+}
+
+task<> serve_with_few_descriptors(int port_to) {
+    auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+    const std::uint16_t port = listener.local_endpoint().port();
+    if (::write(port_to, &port, sizeof port) != sizeof port) std::abort();
+    co_await serve(listener, greet, {.connections = 10'000});
+}
+
+[[noreturn]] void be_the_server(poller_choice world, int port_to) {
+    const rlimit small{64, 64};
+    if (::setrlimit(RLIMIT_NOFILE, &small) != 0) std::abort();
+    set_report_hook([](const report_event&, void*) noexcept {}, nullptr);
+    run_options options;
+    options.poller = world;
+    options.strict = true;
+    ::_exit(run_main(serve_with_few_descriptors(port_to), options));
+}
+
+class child_server {
+public:
+    explicit child_server(poller_choice world) {
+        std::array<int, 2> ends{};
+        if (::pipe(ends.data()) != 0) std::abort();
+        pid_ = ::fork();
+        if (pid_ == 0) be_the_server(world, ends[1]);
+        ::close(ends[1]);
+        EXPECT_EQ(::read(ends[0], &port_, sizeof port_), static_cast<ssize_t>(sizeof port_));
+        ::close(ends[0]);
+    }
+    child_server(const child_server&) = delete;
+    child_server& operator=(const child_server&) = delete;
+    ~child_server() {
+        if (pid_ > 0) static_cast<void>(end(SIGKILL));
+    }
+
+    [[nodiscard]] int connect_to() const {
+        const int made = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        const socket_address where = ipv4_address(port_);
+        EXPECT_EQ(::connect(made, reinterpret_cast<const sockaddr*>(where.bytes.data()), where.size),
+                  0);
+        return made;
+    }
+
+    /// Ends it; answers its exit status.
+    int end(int signal) {
+        const pid_t child = std::exchange(pid_, -1);
+        int status = 0;
+        ::kill(child, signal);
+        EXPECT_EQ(::waitpid(child, &status, 0), child);
+        return status;
+    }
+
+    /// CPU time of the child so far.
+    [[nodiscard]] duration cpu() const {
+        clockid_t clock{};
+        timespec used{};
+        if (::clock_getcpuclockid(pid_, &clock) != 0 || ::clock_gettime(clock, &used) != 0)
+            ADD_FAILURE() << "no CPU time of the child";
+        return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+    }
+
+private:
+    pid_t pid_ = -1;
+    std::uint16_t port_ = 0;
+};
+
+enum class fate { greeted, closed, hangs };
+
+/// What becomes of a client: a greeting, or an end; a minute is the limit against hanging.
+fate fate_of(int client) {
+    pollfd wanted{client, POLLIN, 0};
+    if (::poll(&wanted, 1, 60'000) != 1) return fate::hangs;
+    std::array<char, 8> into{};
+    return ::recv(client, into.data(), into.size(), 0) > 0 ? fate::greeted : fate::closed;
+}
+
+TEST_P(serve_pressure_test, without_descriptors_clients_get_a_close_and_service_comes_back) {
+    child_server server(GetParam());
+    std::vector<int> clients;
+    for (int i = 0; i < 100; ++i) clients.push_back(server.connect_to());
+    std::vector<int> held;
+    int turned_away = 0;
+    for (const int each : clients) {
+        const fate seen = fate_of(each);
+        EXPECT_NE(seen, fate::hangs);
+        if (seen == fate::greeted) {
+            held.push_back(each);
+        } else {
+            ++turned_away;
+            ::close(each);
+        }
+    }
+    EXPECT_GT(held.size(), 20u);
+    EXPECT_GT(turned_away, 20);
+
+    // Full for a while, with one more client at the door: it is turned away, and nothing spins.
+    const duration before = server.cpu();
+    const int one_more = server.connect_to();
+    EXPECT_EQ(fate_of(one_more), fate::closed);
+    ::close(one_more);
+    ::usleep(500'000);
+    EXPECT_LT(server.cpu() - before, 250ms) << "it spins while descriptors are missing";
+
+    for (const int each : held) ::close(each);
+    bool served = false;
+    for (int attempt = 0; attempt < 100 && !served; ++attempt) {
+        const int again = server.connect_to();
+        served = fate_of(again) == fate::greeted;
+        ::close(again);
+    }
+    EXPECT_TRUE(served) << "service did not come back";
+    const int status = server.end(SIGTERM);
+    EXPECT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+// --- one firehose and many who ping
+
+struct crowd {
+    explicit crowd(net::endpoint to) : where(to) {}
+    net::endpoint where;
+    std::size_t pinging = 0;
+    std::size_t firehose_bytes = 0;
+    std::vector<duration> round_trips;
+};
+
+/// Sends without end what it is asked for; echoes otherwise.
+task<> pour_or_echo(net::tcp_stream peer) {
+    std::array<std::byte, 64> buffer{};
+    const std::vector<std::byte> water = pattern_bytes(0, 65536);
+    while (const std::size_t n = co_await peer.read_some(mutable_bytes(buffer))) {
+        if (buffer[0] == std::byte{'F'}) {
+            for (;;) co_await net::write_all(peer, const_bytes(water));
+        }
+        co_await net::write_all(peer, const_bytes(buffer).first(n));
+    }
+}
+
+task<> drink(crowd& all) {
+    net::tcp_stream stream = co_await net::tcp_stream::connect(all.where);
+    co_await say(stream, "F");
+    std::vector<std::byte> into(1 << 16);
+    while (all.pinging > 0) all.firehose_bytes += co_await stream.read_some(mutable_bytes(into));
+}
+
+constexpr duration ping_interval = 500ms;
+
+/// `phase`: when in the interval, so that the pings spread. What counts is measured when all are
+/// connected.
+task<> ping_often(crowd& all, int times, duration phase) {
+    net::tcp_stream stream = co_await net::tcp_stream::connect(all.where);
+    co_await sleep_for(ping_interval + phase);
+    for (int i = 0; i < times; ++i) {
+        const time_point begun = now();
+        co_await say(stream, "ping");
+        co_await hear(stream, "ping");
+        all.round_trips.push_back(now() - begun);
+        co_await sleep_for(ping_interval);
+    }
+    --all.pinging;
+}
+
+TEST_P(serve_pressure_test, one_firehose_does_not_starve_those_who_ping) {
+    const std::size_t count = sanitized ? 100 : 1000;
+    constexpr int times = 5;
+    const report_collector quiet;  // the firehose ends by a broken pipe
+    std::size_t poured = 0;
+    std::vector<duration> round_trips;
+    const auto body = [&]() -> task<> {
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        crowd all(listener.local_endpoint());
+        all.pinging = count;
+        const auto everybody = [&](task_group& group) -> task<> {
+            group.spawn([](net::tcp_listener& on) -> task<> { co_await serve(on, pour_or_echo); },
+                        std::ref(listener));
+            const auto clients = [&](task_group& inner) -> task<> {
+                inner.spawn(drink, std::ref(all));
+                for (std::size_t i = 0; i < count; ++i)
+                    inner.spawn(ping_often, std::ref(all), times, ping_interval * i / count);
+                co_return;
+            };
+            co_await with_task_group(clients);
+            group.cancel();
+        };
+        co_await with_task_group(everybody);
+        poured = all.firehose_bytes;
+        round_trips = std::move(all.round_trips);
+    };
+    in_world(body);
+    ASSERT_EQ(round_trips.size(), count * times);
+    EXPECT_GT(poured, 0u);
+    std::sort(round_trips.begin(), round_trips.end());
+    const duration p99 = round_trips[round_trips.size() * 99 / 100];
+    std::printf("%s: %zu connections pinging, firehose %zu MB: p50 %.2f ms, p99 %.2f ms\n",
+                world_name(GetParam()).c_str(), count, poured >> 20,
+                std::chrono::duration<double, std::milli>(round_trips[round_trips.size() / 2]).count(),
+                std::chrono::duration<double, std::milli>(p99).count());
+}
+
+}  // namespace
+}  // namespace coro::inline v0::detail::conformance

@@ -1,0 +1,279 @@
+#!/usr/bin/env python3
+# ctest: timeout=120 serial
+"""Runs each example with foreign clients and checks what it says on top: output and exit code."""
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import unittest
+
+BUILD = pathlib.Path(os.environ.get("CORO_BUILD_DIR", "build/debug"))
+ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
+PATIENCE = 20  # seconds, against hanging only
+POLLERS = ["io_uring", "epoll"]
+
+
+def program(name):
+    return BUILD / "examples" / name
+
+
+def environment(poller):
+    return {**os.environ, "CORO_POLLER": poller}
+
+
+def run(name, *arguments, poller="automatic"):
+    return subprocess.run(
+        [program(name), *arguments],
+        env=environment(poller),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+class server:
+    """An example that listens: started on a free port, ended by a signal."""
+
+    def __init__(self, name, poller):
+        self.process = subprocess.Popen(
+            [program(name), "0"],
+            env=environment(poller),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        line = self.process.stdout.readline()
+        match = re.fullmatch(r"listening 127\.0\.0\.1:(\d+)\n", line)
+        if not match:
+            self.process.kill()
+            raise AssertionError(f"{name} said {line!r}, {self.process.communicate()}")
+        self.port = int(match.group(1))
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+
+    def end(self, how):
+        """Sends the signal; (exit code, what else it printed, stderr)."""
+        self.process.send_signal(how)
+        try:
+            out, err = self.process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        return self.process.returncode, out, err
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+
+def read_exactly(stream, size):
+    data = b""
+    while len(data) < size:
+        piece = stream.recv(size - len(data))
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+class silent_peer:
+    """Accepts one connection, answers the first five bytes once, and says no more."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        stream, _ = self.listener.accept()
+        with stream:
+            stream.sendall(read_exactly(stream, 5))
+            stream.recv(1)  # until the client has closed
+
+    def close(self):
+        self.thread.join(PATIENCE)
+        self.listener.close()
+
+
+class examples(unittest.TestCase):
+    maxDiff = None
+
+    def test_each_is_tested_here_and_says_how_to_run_it(self):
+        tested = {"01_echo_server", "02_line_server", "03_timeouts", "04_task_groups"}
+        found = {path.stem for path in (ROOT / "examples").glob("*.cpp")}
+        for name in tested:
+            text = (ROOT / "examples" / f"{name}.cpp").read_text(encoding="utf-8")
+            self.assertIn("// Run:   build/debug/examples/", text)
+            self.assertIn(f"build/debug/examples/{name}", text)
+        # Those of later versions bring their own test beside this one.
+        here = pathlib.Path(__file__).parent
+        others = "".join(
+            path.read_text(encoding="utf-8")
+            for path in here.glob("*_test.py")
+            if path.name != pathlib.Path(__file__).name
+        )
+        for name in found - tested:
+            self.assertIn(name, others, f"examples/{name}.cpp has no test")
+
+    def test_01_echo_server(self):
+        for poller in POLLERS:
+            for how in (signal.SIGTERM, signal.SIGINT):
+                with self.subTest(poller=poller, signal=how.name), server(
+                    "01_echo_server", poller
+                ) as echo:
+                    data = os.urandom(200_000)
+                    with echo.connect() as one, echo.connect() as two:
+                        two.sendall(b"second")
+                        self.assertEqual(read_exactly(two, 6), b"second")
+                        sender = threading.Thread(target=one.sendall, args=(data,))
+                        sender.start()
+                        self.assertEqual(read_exactly(one, len(data)), data)
+                        sender.join()
+                        one.shutdown(socket.SHUT_WR)
+                        self.assertEqual(one.recv(1), b"")
+                        # `two` stays connected: the signal ends it.
+                        code, out, err = echo.end(how)
+                        self.assertEqual((code, out, err), (0, "", ""))
+                        self.assertEqual(two.recv(1), b"")
+
+    def test_01_survives_a_client_that_vanishes(self):
+        with server("01_echo_server", "automatic") as echo:
+            with echo.connect() as rude:
+                rude.sendall(b"x")
+                self.assertEqual(rude.recv(1), b"x")
+                rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            with echo.connect() as polite:
+                polite.sendall(b"hello")
+                self.assertEqual(read_exactly(polite, 5), b"hello")
+            code, _, err = echo.end(signal.SIGTERM)
+            self.assertEqual(code, 0)
+            self.assertRegex(
+                err, r"\Acoro: error: recv 127\.0\.0\.1:\d+: Connection reset by peer\n\Z"
+            )
+
+    def test_01_with_nc(self):
+        if not shutil.which("nc"):
+            print("nc is not here; Python's sockets stand for it")
+            return
+        with server("01_echo_server", "automatic") as echo:
+            client = subprocess.run(
+                ["nc", "-w", "5", "127.0.0.1", str(echo.port)],
+                input="one line\n",
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+            self.assertEqual(client.stdout, "one line\n")
+            self.assertEqual(echo.end(signal.SIGTERM)[0], 0)
+
+    def test_01_refuses_a_port_that_is_none(self):
+        end = run("01_echo_server", "70000")
+        self.assertEqual((end.returncode, end.stdout), (1, ""))
+        self.assertRegex(
+            end.stderr, r'\Acoro: main ended: parse address "127\.0\.0\.1:70000": .*\n\Z'
+        )
+
+    def test_02_line_server(self):
+        dialogue = [
+            ("get colour", "unknown key"),
+            ("set colour green as grass", "ok"),
+            ("get colour", "green as grass"),
+            ("hello", "say: set KEY VALUE, get KEY, quit"),
+            ("quit", "bye"),
+        ]
+        for poller in POLLERS:
+            with self.subTest(poller=poller), server("02_line_server", poller) as store:
+                with store.connect() as client, client.makefile("rw", newline="\n") as lines:
+                    for say, hear in dialogue:
+                        lines.write(say + "\r\n")
+                        lines.flush()
+                        self.assertEqual(lines.readline(), hear + "\n")
+                    self.assertEqual(lines.readline(), "")
+                with store.connect() as client, client.makefile("rb") as lines:
+                    client.sendall(b"get colour\nget col")  # a line and a half in one piece
+                    self.assertEqual(lines.readline(), b"green as grass\n")
+                    client.sendall(b"our\n" + 5 * b"get colour\n")
+                    for _ in range(5):
+                        self.assertEqual(lines.readline(), b"green as grass\n")
+                    self.assertEqual(lines.readline(), b"green as grass\n")
+                with store.connect() as client, client.makefile("rb") as lines:
+                    client.sendall(b"get colour\n" + b"x" * 1100)
+                    self.assertEqual(lines.readline(), b"green as grass\n")
+                    self.assertEqual(lines.readline(), b"line too long\n")
+                    self.assertEqual(lines.readline(), b"")
+                self.assertEqual(store.end(signal.SIGTERM), (0, "", ""))
+
+    def test_02_drains(self):
+        with server("02_line_server", "automatic") as store, store.connect() as client:
+            with client.makefile("rb") as lines:
+                client.sendall(b"set a 1\n")
+                self.assertEqual(lines.readline(), b"ok\n")
+                store.process.send_signal(signal.SIGINT)
+                with self.assertRaises(OSError):  # new clients are refused...
+                    while True:
+                        store.connect().close()
+                client.sendall(b"get a\n")  # ...and who is there may finish
+                self.assertEqual(lines.readline(), b"1\n")
+                self.assertEqual(lines.readline(), b"")
+            store.process.communicate(timeout=PATIENCE)
+            self.assertEqual(store.process.returncode, 0)
+
+    def test_03_timeouts(self):
+        for poller in POLLERS:
+            with self.subTest(poller=poller):
+                peer = silent_peer()
+                end = run("03_timeouts", str(peer.port), poller=poller)
+                peer.close()
+                wanted = (
+                    f"connected to 127.0.0.1:{peer.port}\n"
+                    "reply: hello\n"
+                    "nothing more within 200 ms\n"
+                    "with_timeout: deadline exceeded\n"
+                    "connect tcp 127.0.0.1:1: Connection refused\n"
+                )
+                self.assertEqual((end.stdout, end.stderr, end.returncode), (wanted, "", 0))
+
+    def test_03_without_a_server(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        end = run("03_timeouts", str(port))
+        sentence = f"coro: main ended: connect tcp 127.0.0.1:{port}: Connection refused\n"
+        self.assertEqual((end.stdout, end.stderr, end.returncode), ("", sentence, 1))
+
+    def test_04_task_groups(self):
+        wanted = (
+            "== all of a group\n"
+            "fast 1\nfast 2\nslow 1\nfast 3\nslow 2\n"
+            "the group has ended: 5 in all\n"
+            "== one child fails\n"
+            "patient: cancelled\n"
+            "the group threw: out of paper\n"
+            "== values\n"
+            "6 * 7 = 42\n"
+        )
+        # In virtual time the order is exact; in real time a stall may change it.
+        end = run("04_task_groups", poller="simulation")
+        self.assertEqual((end.stdout, end.stderr, end.returncode), (wanted, "", 0))
+        for poller in POLLERS:
+            end = run("04_task_groups", poller=poller)
+            self.assertEqual(sorted(end.stdout.split("\n")), sorted(wanted.split("\n")))
+            self.assertEqual((end.stderr, end.returncode), ("", 0))
+
+
+if __name__ == "__main__":
+    if not program("01_echo_server").exists():
+        sys.exit(f"{program('01_echo_server')} is not built")
+    unittest.main()

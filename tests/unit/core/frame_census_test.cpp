@@ -1,0 +1,51 @@
+// The census of frames: counts them, names their creation sites, and does detect a leak.
+#include "core/frame_census.hpp"
+
+#include <optional>
+
+#include <coro/runtime/stats.hpp>
+
+#include "unit/core/core_fixture.hpp"
+
+namespace coro_test {
+namespace {
+
+class frame_census_test : public core_test {};
+
+coro::task<> a_leaked_coroutine() { co_return; }
+
+TEST_F(frame_census_test, canary_a_frame_that_is_kept_is_counted_and_named) {
+    const auto before = coro::detail::frames_counted_outside();
+    std::optional<coro::task<>> kept(a_leaked_coroutine());
+    EXPECT_EQ(coro::detail::frames_counted_outside(), before + 1);
+    coro::detail::string_sink alive;
+    coro::detail::list_tracked_frames(alive);
+    EXPECT_NE(alive.content.find("a_leaked_coroutine"), std::string::npos) << alive.content;
+    EXPECT_NE(alive.content.find("frame_census_test.cpp:"), std::string::npos) << alive.content;
+    kept.reset();
+    EXPECT_EQ(coro::detail::frames_counted_outside(), before);
+}
+
+TEST_F(frame_census_test, canary_a_frame_that_outlives_its_loop_is_counted) {
+    const auto before = coro::detail::frames_counted_outside();
+    std::optional<coro::task<>> kept;
+    simulate([](std::optional<coro::task<>>& out) -> coro::task<> {
+        out.emplace(a_leaked_coroutine());
+        co_return;
+    }(kept));
+    EXPECT_EQ(coro::detail::frames_counted_outside(), before + 1);
+    kept.reset();
+    EXPECT_EQ(coro::detail::frames_counted_outside(), before);
+}
+
+TEST_F(frame_census_test, the_statistics_of_a_loop_count_its_frames) {
+    simulate([]() -> coro::task<> {
+        const auto frames = coro::current_loop_stats().frames;
+        const coro::task<> unstarted = a_leaked_coroutine();
+        EXPECT_EQ(coro::current_loop_stats().frames, frames + 1);
+        co_return;
+    }());
+}
+
+}  // namespace
+}  // namespace coro_test

@@ -1,0 +1,158 @@
+// Options reach the poller in order, by the right names, and the first refusal is the answer.
+#include "net/apply_options.hpp"
+
+#include <cerrno>
+#include <chrono>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace coro::detail {
+namespace {
+
+using namespace std::chrono_literals;
+using call = std::pair<socket_option, int>;
+
+/// A poller of which only set_option() may be called.
+class option_recorder final : public poller {
+public:
+    std::vector<call> calls;
+    std::optional<socket_option> refused;
+
+    int set_option(socket_handle socket, socket_option which, int value) noexcept override {
+        EXPECT_EQ(socket, (socket_handle{3, 7}));
+        if (refused == which) return -EPERM;
+        calls.emplace_back(which, value);
+        return 0;
+    }
+
+    std::string_view name() const noexcept override { return "recorder"; }
+    bool submit(operation&) noexcept override { return unexpected() != 0; }
+    void cancel(operation&) noexcept override { unexpected(); }
+    void wait(time_point, operation_list&) noexcept override { unexpected(); }
+    bool something_ready() noexcept override { return unexpected() != 0; }
+    void wake() noexcept override { unexpected(); }
+    time_point now() noexcept override { return time_point(duration(unexpected())); }
+    void return_lease(std::uint32_t, void*, bool) noexcept override { unexpected(); }
+    int open_stream(address_family, socket_handle&) noexcept override { return unexpected(); }
+    int bind(socket_handle, const socket_address&) noexcept override { return unexpected(); }
+    int listen(socket_handle, int) noexcept override { return unexpected(); }
+    int get_option(socket_handle, socket_option, int&) noexcept override { return unexpected(); }
+    int local_address(socket_handle, socket_address&) noexcept override { return unexpected(); }
+    int remote_address(socket_handle, socket_address&) noexcept override { return unexpected(); }
+    int shutdown(socket_handle, shutdown_how) noexcept override { return unexpected(); }
+    void close(socket_handle) noexcept override { unexpected(); }
+    int activity(socket_handle, socket_activity&) noexcept override { return unexpected(); }
+    std::uint32_t* user_word(socket_handle) noexcept override { return nullptr; }
+    int shed_connection(socket_handle) noexcept override { return unexpected(); }
+    int adopt(int, socket_handle&) noexcept override { return unexpected(); }
+    int release(socket_handle, int&) noexcept override { return unexpected(); }
+    void random(void*, std::size_t) noexcept override { unexpected(); }
+    poller_census census() const noexcept override { return {}; }
+
+private:
+    static int unexpected() {
+        ADD_FAILURE() << "only set_option() was expected";
+        return -EINVAL;
+    }
+};
+
+constexpr socket_handle socket{3, 7};
+
+TEST(apply_options, sets_no_delay_and_nothing_else_by_default) {
+    option_recorder world;
+    EXPECT_FALSE(apply_options(world, socket, net::stream_options{}));
+    EXPECT_EQ(world.calls, (std::vector<call>{{socket_option::no_delay, 1}}));
+
+    world.calls.clear();
+    EXPECT_FALSE(apply_options(world, socket, net::stream_options{.no_delay = std::nullopt}));
+    EXPECT_TRUE(world.calls.empty());
+}
+
+TEST(apply_options, sets_all_of_a_stream) {
+    option_recorder world;
+    const net::stream_options options{
+        .no_delay = false,
+        .receive_buffer_bytes = 65536,
+        .send_buffer_bytes = 32768,
+        .linger = 0s,
+        .keepalive = net::keepalive_options{.idle = 30s, .interval = 5s, .count = 3},
+        .user_timeout = 20s,
+    };
+    EXPECT_FALSE(apply_options(world, socket, options));
+    EXPECT_EQ(world.calls, (std::vector<call>{
+                               {socket_option::no_delay, 0},
+                               {socket_option::receive_buffer, 65536},
+                               {socket_option::send_buffer, 32768},
+                               {socket_option::linger, 0},
+                               {socket_option::keepalive_idle, 30},
+                               {socket_option::keepalive_interval, 5},
+                               {socket_option::keepalive_count, 3},
+                               {socket_option::keepalive, 1},
+                               {socket_option::user_timeout, 20'000},
+                           }));
+}
+
+TEST(apply_options, sets_a_listener_and_what_its_connections_inherit) {
+    option_recorder world;
+    EXPECT_FALSE(apply_options(world, socket, net::listen_options{}));
+    EXPECT_EQ(world.calls, (std::vector<call>{{socket_option::reuse_address, 1},
+                                              {socket_option::no_delay, 1}}));
+    world.calls.clear();
+    const net::listen_options options{.reuse_address = false,
+                                      .reuse_port = true,
+                                      .v6_only = true,
+                                      .accepted = {.user_timeout = 1500ms}};
+    EXPECT_FALSE(apply_options(world, socket, options));
+    EXPECT_EQ(world.calls, (std::vector<call>{{socket_option::reuse_port, 1},
+                                              {socket_option::v6_only, 1},
+                                              {socket_option::no_delay, 1},
+                                              {socket_option::user_timeout, 1500}}));
+}
+
+TEST(apply_options, names_the_first_option_that_is_refused_and_stops) {
+    const net::listen_options options{
+        .v6_only = false, .accepted = {.linger = 1s, .keepalive = net::keepalive_options{}}};
+    const std::vector<std::pair<socket_option, std::string>> names = {
+        {socket_option::reuse_address, "set reuse_address"},
+        {socket_option::v6_only, "set v6_only"},
+        {socket_option::no_delay, "set no_delay"},
+        {socket_option::linger, "set linger"},
+        {socket_option::keepalive_idle, "set keepalive.idle"},
+        {socket_option::keepalive_interval, "set keepalive.interval"},
+        {socket_option::keepalive_count, "set keepalive.count"},
+        {socket_option::keepalive, "set keepalive"},
+    };
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        option_recorder world;
+        world.refused = names[i].first;
+        const option_failure failure = apply_options(world, socket, options);
+        EXPECT_TRUE(failure);
+        EXPECT_EQ(failure.error, -EPERM);
+        EXPECT_EQ(failure.verb, names[i].second);
+        EXPECT_EQ(world.calls.size(), i);
+    }
+}
+
+TEST(apply_options, refuses_values_that_the_kernel_would_misread) {
+    const auto verb = [](const net::stream_options& options) {
+        option_recorder world;
+        const option_failure failure = apply_options(world, socket, options);
+        EXPECT_EQ(failure.error, -EINVAL);
+        return std::string(failure.verb);
+    };
+    EXPECT_EQ(verb({.receive_buffer_bytes = std::size_t{1} << 32}), "set receive_buffer_bytes");
+    EXPECT_EQ(verb({.send_buffer_bytes = std::numeric_limits<std::size_t>::max()}),
+              "set send_buffer_bytes");
+    EXPECT_EQ(verb({.linger = -1s}), "set linger");  // -1 would mean off
+    EXPECT_EQ(verb({.user_timeout = std::chrono::milliseconds(std::int64_t{1} << 40)}),
+              "set user_timeout");
+    EXPECT_EQ(verb({.keepalive = net::keepalive_options{.idle = -5s}}), "set keepalive.idle");
+}
+
+}  // namespace
+}  // namespace coro::detail

@@ -1,0 +1,329 @@
+// What io_uring keeps in the slot and in the pool: prefetched connections and lease buffers, at
+// their limits; and the debug registry of buffers that the kernel may still write.
+#include "unit/poller/uring_poller_fixture.hpp"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "poller/inflight_registry.hpp"
+
+namespace coro::detail::uring_tests {
+namespace {
+
+class uring_slots : public uring_fixture {
+protected:
+    void make_with(unsigned buffers, unsigned on_heap, std::uint32_t without = 0) {
+        finish();
+        poller_options options;
+        options.lease_buffers = buffers;
+        options.lease_buffer_bytes = 64;
+        options.leases_on_heap = on_heap;
+        options.disabled_features = without;
+        make(options);
+    }
+};
+
+// --- accept
+
+TEST_F(uring_slots, connections_that_nobody_asked_for_are_kept_and_bounded) {
+    const listening_end listener = listen(512);
+    client_of(listener);
+    ASSERT_EQ(accept(listener), 0);  // arms the multishot
+    constexpr std::uint64_t count = 200;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        client_of(listener);
+        if (i % 16 == 15) turn_now();
+    }
+    turn_now();
+    const std::uint64_t kept = poller_->census().sockets - 2;
+    EXPECT_GE(kept, uring_poller::most_prefetched);
+    EXPECT_LE(kept, uring_poller::most_prefetched + 16);
+    for (std::uint64_t i = 0; i < count; ++i) ASSERT_EQ(accept(listener), 0) << i;
+    EXPECT_EQ(poller_->census().sockets, 2 + count);
+}
+
+TEST_F(uring_slots, prefetched_is_answered_at_once_in_order) {
+    const listening_end listener = listen();
+    const int first = client_of(listener);
+    ASSERT_EQ(accept(listener), 0);
+    const int second = client_of(listener);
+    const int third = client_of(listener);
+    ASSERT_TRUE(until([&] { return poller_->census().sockets == 4; }));
+    write(second, "second");
+    write(third, "third");
+    EXPECT_NE(first, second);
+    for (const std::string_view text : {"second", "third"}) {
+        operation accepting(opcode::accept, listener.ours);
+        ASSERT_TRUE(poller_->submit(accepting));
+        ASSERT_EQ(accepting.result, 0);
+        ours_.push_back(accepting.accepted);
+        EXPECT_EQ(receive(accepting.accepted), text);
+        socket_address peer;
+        EXPECT_EQ(poller_->remote_address(accepting.accepted, peer), 0);
+    }
+}
+
+TEST_F(uring_slots, cancelled_accept_loses_no_connection) {
+    const listening_end listener = listen();
+    int accepted = 0;
+    constexpr int count = 50;
+    for (int i = 0; i < count; ++i) {
+        operation accepting(opcode::accept, listener.ours);
+        const bool at_once = poller_->submit(accepting);
+        if (!at_once && i % 2 == 0) turn_now();
+        client_of(listener);
+        if (!at_once) {
+            poller_->cancel(accepting);
+            complete(accepting);
+        }
+        if (accepting.result != 0) continue;
+        ++accepted;
+        ours_.push_back(accepting.accepted);
+    }
+    for (; accepted < count; ++accepted) ASSERT_EQ(accept(listener), 0);
+}
+
+TEST_F(uring_slots, running_out_of_descriptors_ends_the_multishot_and_not_the_listener) {
+    const listening_end listener = listen();
+    const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    theirs_.push_back(client);
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    // Before the accept is submitted: the kernel notes the limit then.
+    const rlimit low{static_cast<rlim_t>(client) + 1, before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+    std::vector<int> fillers;
+    for (int filler = 0; (filler = ::dup(client)) >= 0;) fillers.push_back(filler);
+    operation accepting(opcode::accept, listener.ours);
+    ASSERT_FALSE(poller_->submit(accepting));
+    turn_now();
+    ASSERT_EQ(::connect(client, reinterpret_cast<const sockaddr*>(&listener.where),
+                        sizeof listener.where), 0);
+    complete(accepting);
+    EXPECT_EQ(accepting.result, -EMFILE);
+    EXPECT_EQ(accept(listener), -EMFILE) << "the next one finds out anew";
+    for (const int filler : fillers) ::close(filler);
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+    EXPECT_EQ(accept(listener), 0) << "the connection was still in the queue";
+}
+
+TEST_F(uring_slots, closing_a_listener_closes_what_it_prefetched) {
+    const listening_end listener = listen();
+    client_of(listener);
+    ASSERT_EQ(accept(listener), 0);
+    const int kept = client_of(listener);
+    ASSERT_TRUE(until([&] { return poller_->census().sockets == 3; }));
+    int descriptor = -1;
+    EXPECT_EQ(poller_->release(listener.ours, descriptor), -EBUSY) << "it would lose a connection";
+    poller_->close(listener.ours);
+    EXPECT_EQ(poller_->census().sockets, 1u);
+    char end = 0;
+    EXPECT_EQ(::recv(kept, &end, 1, 0), 0);
+}
+
+TEST_F(uring_slots, released_listener_is_no_longer_accepted_from) {
+    const listening_end listener = listen();
+    client_of(listener);
+    ASSERT_EQ(accept(listener), 0);
+    int descriptor = -1;
+    ASSERT_EQ(poller_->release(listener.ours, descriptor), 0);
+    client_of(listener);
+    turn_now();
+    EXPECT_EQ(poller_->census().sockets, 1u);
+    const int accepted = ::accept(descriptor, nullptr, nullptr);
+    EXPECT_GE(accepted, 0);
+    ::close(accepted);
+    ::close(descriptor);
+}
+
+// --- leases
+
+TEST_F(uring_slots, idle_leased_receives_hold_no_buffer) {
+    for (const std::uint32_t without : {0u, std::uint32_t{uring_buffer_ring}}) {
+        make_with(2, 0, without);
+        std::vector<pair_of_ends> ends;
+        std::deque<operation> receiving;
+        for (int i = 0; i < 30; ++i) {
+            ends.push_back(local_pair());
+            ASSERT_FALSE(poller_->submit(
+                receiving.emplace_back(opcode::receive_leased, ends.back().ours)));
+        }
+        turn_now();
+        EXPECT_EQ(poller_->census().leases, 0u);
+        for (std::size_t i = 0; i < ends.size(); ++i) {
+            write(ends[i].theirs, "some bytes");
+            complete(receiving[i]);
+            ASSERT_EQ(text_of(receiving[i]), "some bytes");
+            EXPECT_FALSE(receiving[i].lease_from_heap);
+            give_back(receiving[i]);
+        }
+    }
+}
+
+TEST_F(uring_slots, empty_pool_takes_from_the_heap_up_to_the_cap) {
+    for (const std::uint32_t without : {0u, std::uint32_t{uring_buffer_ring}}) {
+        make_with(2, 1, without);
+        std::vector<pair_of_ends> ends;
+        std::deque<operation> receiving;
+        for (int i = 0; i < 5; ++i) {
+            ends.push_back(local_pair());
+            write(ends.back().theirs, "bytes");
+            operation& op = receiving.emplace_back(opcode::receive_leased, ends.back().ours);
+            EXPECT_EQ(run(op), i < 3 ? 5 : std::int32_t{result_limit}) << i;
+            EXPECT_EQ(op.lease_from_heap, i == 2);
+        }
+        EXPECT_EQ(poller_->census().leases, 3u);
+        if (without == 0) {
+            EXPECT_GT(counters().no_buffers, 0u);
+        }
+        for (std::size_t i = 0; i < 3; ++i) give_back(receiving[i]);
+        operation again(opcode::receive_leased, ends[4].ours);
+        EXPECT_EQ(run(again), 5) << "nothing was lost";
+        EXPECT_FALSE(again.lease_from_heap);
+        give_back(again);
+    }
+}
+
+TEST_F(uring_slots, waiting_with_an_empty_pool_makes_no_loop_and_holds_no_buffer) {
+    make_with(1, 1);
+    const pair_of_ends holder = local_pair();
+    write(holder.theirs, "held");
+    operation held(opcode::receive_leased, holder.ours);
+    ASSERT_EQ(run(held), 4);
+    const pair_of_ends waiter = local_pair();
+    operation waiting(opcode::receive_leased, waiter.ours);
+    ASSERT_FALSE(poller_->submit(waiting));
+    while (poller_->something_ready() || counters().no_buffers == 0) turn_now();
+    turn_now();
+    const std::uint64_t before = counters().enters;
+    for (int i = 0; i < 10; ++i) turn_now();
+    EXPECT_EQ(counters().enters, before);
+    EXPECT_EQ(poller_->census().leases, 1u);
+    give_back(held);
+    write(waiter.theirs, "late");
+    complete(waiting);
+    EXPECT_EQ(text_of(waiting), "late");
+    EXPECT_FALSE(waiting.lease_from_heap) << "the buffer is back in the pool";
+    give_back(waiting);
+}
+
+TEST_F(uring_slots, end_of_stream_needs_no_buffer) {
+    make_with(1, 0);
+    const pair_of_ends holder = local_pair();
+    write(holder.theirs, "held");
+    operation held(opcode::receive_leased, holder.ours);
+    ASSERT_EQ(run(held), 4);
+    const pair_of_ends ended = local_pair();
+    ASSERT_EQ(::shutdown(ended.theirs, SHUT_WR), 0);
+    operation leased(opcode::receive_leased, ended.ours);
+    EXPECT_EQ(run(leased), 0);
+    give_back(held);
+}
+
+TEST_F(uring_slots, cancelled_leased_receives_give_their_buffers_back) {
+    for (const std::uint32_t without : {0u, std::uint32_t{uring_buffer_ring}}) {
+        make_with(2, 0, without);
+        const pair_of_ends ends = local_pair();
+        std::size_t sent = 0;
+        std::size_t got = 0;
+        for (int round = 0; round < 100; ++round) {
+            operation leased(opcode::receive_leased, ends.ours);
+            ASSERT_FALSE(poller_->submit(leased));
+            if (round % 2 == 0) turn_now();
+            if (round % 3 == 0) {
+                write(ends.theirs, "1");
+                ++sent;
+            }
+            poller_->cancel(leased);
+            complete(leased);
+            if (leased.result <= 0) {
+                ASSERT_EQ(leased.result, -ECANCELED);
+                continue;
+            }
+            got += static_cast<std::size_t>(leased.result);
+            give_back(leased);
+        }
+        EXPECT_EQ(poller_->census().leases, 0u);
+        while (got < sent) {
+            operation leased(opcode::receive_leased, ends.ours);
+            ASSERT_GT(run(leased), 0);
+            got += static_cast<std::size_t>(leased.result);
+            give_back(leased);
+        }
+        EXPECT_EQ(got, sent);
+    }
+}
+
+TEST_F(uring_slots, returning_a_lease_twice_aborts) {
+    const pair_of_ends ends = local_pair();
+    write(ends.theirs, "x");
+    operation leased(opcode::receive_leased, ends.ours);
+    ASSERT_EQ(run(leased), 1);
+    give_back(leased);
+    testing::FLAGS_gtest_death_test_style = "threadsafe";
+    EXPECT_DEATH(
+        {
+            give_back(leased);
+            give_back(leased);
+        },
+        "returned twice|after fork");
+}
+
+// --- the registry
+
+class registry_test : public uring_fixture {
+protected:
+    void SetUp() override {
+        uring_fixture::SetUp();
+        inflight_registry::enable(true);
+    }
+    void TearDown() override {
+        inflight_registry::enable(false);
+        uring_fixture::TearDown();
+    }
+};
+
+TEST_F(registry_test, pending_receives_are_recorded_until_they_complete) {
+    const pair_of_ends ends = local_pair();
+    std::array<char, 16> into{};
+    operation receiving(opcode::receive, ends.ours);
+    receiving.data = into.data();
+    receiving.size = 8;
+    ASSERT_FALSE(poller_->submit(receiving));
+    EXPECT_FALSE(inflight_registry::check_free(into.data(), into.size()));
+    EXPECT_FALSE(inflight_registry::check_free(into.data() + 7, 1));
+    EXPECT_TRUE(inflight_registry::check_free(into.data() + 8, 8));
+    write(ends.theirs, "12345678");
+    complete(receiving);
+    inflight_registry::assert_none_in(into.data(), into.size());
+
+    std::array<io_slice, 2> slices{io_slice{into.data(), 2}, io_slice{into.data() + 4, 2}};
+    operation vectored(opcode::receive_vectored, ends.ours);
+    vectored.data = slices.data();
+    vectored.size = slices.size();
+    ASSERT_FALSE(poller_->submit(vectored));
+    EXPECT_EQ(inflight_registry::count(), 2u);
+    EXPECT_TRUE(inflight_registry::check_free(into.data() + 2, 2));
+    EXPECT_FALSE(inflight_registry::check_free(into.data() + 5, 1));
+    poller_->cancel(vectored);
+    complete(vectored);
+    EXPECT_EQ(inflight_registry::count(), 0u);
+}
+
+TEST_F(registry_test, giving_memory_back_under_a_pending_receive_aborts) {
+    const pair_of_ends ends = local_pair();
+    std::array<char, 16> into{};
+    operation receiving(opcode::receive, ends.ours);
+    receiving.data = into.data();
+    receiving.size = into.size();
+    ASSERT_FALSE(poller_->submit(receiving));
+    testing::FLAGS_gtest_death_test_style = "fast";
+    EXPECT_DEATH(inflight_registry::assert_none_in(into.data() + 15, 100), "pending receive");
+    poller_->cancel(receiving);
+    complete(receiving);
+}
+
+}  // namespace
+}  // namespace coro::detail::uring_tests

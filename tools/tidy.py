@@ -1,0 +1,420 @@
+#!/usr/bin/env python3
+"""Holds the tree to its rules: layers, owners of system headers, what only the waist may call,
+sizes, form.
+
+    tools/tidy.py [--root TREE] [--functions]
+
+Prints `file:line: sentence` for each finding and ends with 1 when there is one. The tables below
+are the rules; whoever changes one says why in its reason, and tests/tools/tidy_test.py proves that
+each rule can fail. --functions also names the functions that are longer than 70 lines (a guess from
+the braces, so it is not part of the test).
+"""
+import argparse
+import fnmatch
+import pathlib
+import re
+import sys
+
+from cpp_text import operations_of, read_tree, scopes, source
+
+# ---- tables --------------------------------------------------------------------------------------
+
+# Each layer includes itself and those before it.
+LAYERS = ["base", "core", "runtime", "net", "service"]
+
+# Plugs: folders of src/ that may include only these headers, and themselves. Nobody includes a
+# plug, but PLUG_USERS.
+PLUG_INCLUDES = [
+    "coro/base/*",
+    "coro/version.hpp",
+    "coro/runtime/operation.hpp",
+    "runtime/poller.hpp",
+    "runtime/make_poller.hpp",
+]
+PLUGS = {"poller": PLUG_INCLUDES, "sim": PLUG_INCLUDES + ["coro/sim/*"], "tls": ["coro/*", "net/*"]}
+PLUG_USERS = ["src/poller/make_poller.cpp"]
+
+# Where the process as a whole is looked after: signal dispositions, fork, descriptor limit.
+PROCESS = [
+    "src/runtime/process.cpp",
+    "src/runtime/processors.cpp",
+    "src/runtime/run_signals*.cpp",
+    "src/runtime/signals*.cpp",
+    "src/runtime/fork_guard*.cpp",
+]
+
+# fmt: off
+# (header patterns, files that may include them, reason). A header that is neither coro's nor of the
+# C++ library must be in the table; the first row that matches decides. Tests and the raw contenders
+# in perf/ are held to OWNED_EVERYWHERE only.
+OWNERS = [
+    (["boost/context/*"], ["src/core/fiber.cpp", "src/core/stack_pool.cpp", "perf/micro/*"],
+     "one pair of files switches stacks; the micro-benchmark measures the raw switch"),
+    (["openssl/*"], ["src/tls/*"],
+     "TLS is an optional plug"),
+    (["liburing.h", "linux/io_uring.h", "liburing/*"], ["src/poller/uring_*"],
+     "one backend talks to the ring"),
+    (["sys/epoll.h"], ["src/poller/epoll_*"],
+     "one backend talks to epoll"),
+    (["sanitizer/*"], ["src/core/fiber.cpp", "src/core/stack_pool.cpp"],
+     "stack switches are announced to the sanitizers"),
+    (["net/if.h"], ["src/poller/*", "src/net/interface_names.cpp"],
+     "the scope of an IPv6 address is the name of an interface, looked up in one file"),
+    (["signal.h", "sys/signalfd.h", "sys/wait.h", "unistd.h", "pthread.h", "sched.h",
+      "sys/resource.h"],
+     ["src/poller/*", *PROCESS],
+     "signals, fork and the descriptor limit are the process's, not a backend's"),
+    (["*.h", "*/*"], ["src/poller/*"],
+     "the operating system is met at the waist"),
+]
+OWNED_EVERYWHERE = ["boost/context/*", "openssl/*"]
+
+# (pattern, files that may, reason): calls that belong to the waist, in include/ and src/.
+WAIST = ["src/poller/*"]
+CALLS = [
+    (r"\b\w*clock::now\b", WAIST,
+     "time comes from the waist: ask the loop"),
+    (r"\b(clock_gettime|gettimeofday|timespec_get)\s*\(", [*WAIST, "src/base/report.cpp"],
+     "time comes from the waist (but the rate limit of reports counts also where no loop runs)"),
+    (r"(?<![\w.>:])(std::)?(rand|srand|drand48)\s*\(|\bmt19937|\brandom_device\b|\bgetrandom\s*\(",
+     WAIST,
+     "randomness comes from the waist"),
+    (r"\bstd::(jthread|thread|async)\b(?!::id)|\bpthread_create\s*\(", WAIST,
+     "threads come from the waist"),
+    (r"\bthis_thread::sleep|\b(nanosleep|usleep|sched_yield)\s*\(", WAIST,
+     "waiting is done in the poller"),
+    (r"\bgetaddrinfo\s*\(|\bgethostbyname", WAIST,
+     "names are resolved through the waist"),
+    (r"(?<![\w>])::(socket|accept4?|bind|listen|connect|send(to|msg)?|recv(from|msg)?|readv?|"
+     r"writev?|open|close|poll|select|shutdown|fcntl|ioctl|[gs]etsockopt|eventfd|pipe2?)\s*\(",
+     WAIST,
+     "descriptors belong to the waist"),
+    (r"(?<![\w.>:])(socket|accept4|epoll_\w+|[gs]etsockopt|eventfd|timerfd_\w+|signalfd)\s*\(",
+     WAIST,
+     "descriptors belong to the waist"),
+    (r"(?<![\w.>:])(::)?(fork|vfork|posix_spawnp?|sigaction|pthread_atfork)\s*\(",
+     [*WAIST, *PROCESS],
+     "signal dispositions and fork have their files"),
+]
+# fmt: on
+
+# (files, lines at most)
+SIZES = [("include/*.hpp", 400), ("examples/*.cpp", 100), ("*.hpp", 600), ("*.cpp", 600)]
+COLUMNS = 100
+COLUMNS_OF = ["*.hpp", "*.cpp", "*.def", "*.py"]
+FUNCTION_LINES = 70
+MACROS = 5
+
+STANDARD = set(
+    """
+algorithm any array atomic barrier bit bitset charconv chrono codecvt compare complex concepts
+condition_variable coroutine deque exception execution filesystem forward_list fstream functional
+future initializer_list iomanip ios iosfwd iostream istream iterator latch limits list locale map
+memory memory_resource mutex new numbers numeric optional ostream queue random ranges ratio regex
+scoped_allocator semaphore set shared_mutex source_location span sstream stack stdexcept stop_token
+streambuf string string_view syncstream system_error thread tuple type_traits typeindex typeinfo
+unordered_map unordered_set utility valarray variant vector version cassert cctype cerrno cfenv
+cfloat cinttypes climits clocale cmath csetjmp csignal cstdarg cstddef cstdint cstdio cstdlib
+cstring ctime cuchar cwchar cwctype
+""".split()
+)
+
+# ---- rules: each takes the root and the files, and yields (file, line, sentence) -----------------
+
+
+def layer_of(name):
+    """The folder that decides: include/coro/net/tcp.hpp and src/net/tcp.cpp are both of `net`."""
+    match = re.match(r"(?:include/coro|src)/(\w+)/", name)
+    return match.group(1) if match else None
+
+
+def header_layer(header, quoted):
+    """The layer of an included header of ours; None when it is not ours or belongs to no layer."""
+    if header.startswith("coro/"):
+        parts = header.split("/")
+        return parts[1] if len(parts) > 2 else "base"
+    if quoted and "/" in header:
+        return header.split("/")[0]
+    return None
+
+
+def rule_layers(_root, files):
+    for file in files:
+        if (
+            not file.within("include/*", "src/*")
+            or not file.is_cpp()
+            or file.name == "include/coro/coro.hpp"
+        ):
+            continue
+        own = layer_of(file.name) or "base"
+        for line, header, quoted in file.includes():
+            if header == "coro/coro.hpp":
+                yield file, line, "the umbrella header is for programs; include what is used"
+                continue
+            if quoted and file.within("include/*"):
+                yield file, line, f'a public header includes <coro/…>; "{header}" is not installed'
+                continue
+            other = header_layer(header, quoted)
+            if other is None or other == own:
+                continue
+            if own in PLUGS and file.name.startswith("src/"):
+                allowed = any(fnmatch.fnmatch(header, pattern) for pattern in PLUGS[own])
+                if not allowed and not (file.within(*PLUG_USERS) and other in PLUGS):
+                    seen = ", ".join(PLUGS[own])
+                    yield file, line, f"{own}/ is a plug and sees only {seen}; not {header}"
+            elif other in PLUGS:
+                if not file.within(*PLUG_USERS) and not (own == "sim" and other == "sim"):
+                    yield file, line, f"nobody includes {other}/ but {', '.join(PLUG_USERS)}"
+            elif own in LAYERS and other in LAYERS and LAYERS.index(other) > LAYERS.index(own):
+                yield file, line, f"{own} is below {other} and must not include {header}"
+            elif own in LAYERS and other not in LAYERS:
+                yield file, line, f"{other}/ is in no layer; add it to the table in tools/tidy.py"
+
+
+def rule_owners(_root, files):
+    for file in files:
+        if not file.is_cpp():
+            continue
+        for line, header, quoted in file.includes():
+            if quoted or header.startswith("coro/") or header in STANDARD:
+                continue
+            if file.within("include/*"):
+                yield file, line, f"<{header}>: no system or third-party header in a public one"
+                continue
+            if not file.within("src/*", "examples/*"):
+                if not any(fnmatch.fnmatch(header, pattern) for pattern in OWNED_EVERYWHERE):
+                    continue
+            for patterns, owners, reason in OWNERS:
+                if any(fnmatch.fnmatch(header, pattern) for pattern in patterns):
+                    if not file.within(*owners):
+                        yield file, line, f"<{header}> belongs to {', '.join(owners)}: {reason}"
+                    break
+            else:
+                yield file, line, f"<{header}> is neither standard nor owned; see OWNERS in tidy.py"
+
+
+def rule_no_system_switch(_root, files):
+    switch = re.compile(
+        r"^[ \t]*#[ \t]*(?:el)?if(?:n?def)?\b.*"
+        r"\b(__linux__|__linux|linux|__unix__|_WIN32|_WIN64|__APPLE__|__FreeBSD__|__CYGWIN__)\b",
+        re.MULTILINE,
+    )
+    for file in files:
+        if file.within("include/*.hpp"):
+            for match in switch.finditer(file.code):
+                line = file.line_at(match.start())
+                yield file, line, f"no #if on the operating system here ({match.group(1)})"
+
+
+def rule_calls(_root, files):
+    for file in files:
+        if not file.within("include/*", "src/*") or not file.is_cpp():
+            continue
+        for pattern, allowed, reason in CALLS:
+            if file.within(*allowed):
+                continue
+            for match in re.finditer(pattern, file.code):
+                yield file, file.line_at(match.start()), f"'{match.group().strip()}': {reason}"
+
+
+def rule_unit_tests_do_not_sleep(_root, files):
+    for file in files:
+        if file.within("tests/unit/*.cpp"):
+            for match in re.finditer(
+                r"\bthis_thread::sleep\w*|\b(?:usleep|nanosleep)\s*\(", file.code
+            ):
+                line = file.line_at(match.start())
+                yield file, line, "a unit test never really sleeps; use virtual time"
+
+
+def rule_sizes(_root, files):
+    for file in files:
+        for pattern, most in SIZES:
+            if file.within(pattern):
+                count = len(file.lines) - (file.lines[-1] == "")
+                if count > most:
+                    yield file, count, f"{count} lines, at most {most}: split by idea"
+                break
+        if file.within(*COLUMNS_OF):
+            for number, line in enumerate(file.lines, 1):
+                if len(line) > COLUMNS:
+                    yield file, number, f"{len(line)} columns, at most {COLUMNS}"
+
+
+def rule_form(_root, files):
+    for file in files:
+        first = file.lines[0]
+        if file.path.suffix == ".hpp":
+            body = [line for line in file.lines if line.strip() and not line.startswith("//")]
+            if not re.match(r"// \S", first):
+                yield file, 1, "a header begins with a comment that says what it is for"
+            if not body or body[0] != "#pragma once":
+                yield file, 1, "after the comment on top comes #pragma once"
+        if file.within("examples/*.cpp"):
+            top = []
+            for line in file.lines:
+                if not line.startswith("//"):
+                    break
+                top.append(line)
+            if not re.search(r"\b[Rr]un", "\n".join(top)):
+                yield file, 1, "an example says on top how to run it and what one will see"
+        for number, line in enumerate(file.lines, 1):
+            if file.is_cpp() and line != line.rstrip():
+                yield file, number, "blanks at the end of the line"
+            if file.is_cpp() and "\t" in line:
+                yield file, number, "a tab; indent by spaces"
+
+
+def rule_macros(_root, files):
+    seen = {}
+    for file in files:
+        if not file.within("include/*.hpp"):
+            continue
+        for match in re.finditer(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", file.code, re.MULTILINE):
+            name, line = match.group(1), file.line_at(match.start())
+            if re.search(rf"^[ \t]*#[ \t]*undef[ \t]+{name}\b", file.code, re.MULTILINE):
+                continue
+            if not name.startswith("CORO_") or not name.isupper():
+                yield file, line, f"macro {name}: a public macro is CORO_ and capitals"
+            seen.setdefault(name, (file, line))
+    if len(seen) > MACROS:
+        file, line = list(seen.values())[MACROS]
+        yield file, line, f"{len(seen)} public macros, at most {MACROS}: {', '.join(seen)}"
+
+
+def rule_no_promises(_root, files):
+    words = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
+    for file in files:
+        for number, line in enumerate(file.lines, 1):
+            if match := words.search(line):
+                yield file, number, f"{match.group()}: do it, or write it into an issue"
+
+
+OPERATIONS = "tests/conformance/operations.def"
+
+
+def rule_operations(root, files):
+    declared = {}
+    for file in files:
+        if file.within("include/*.hpp"):
+            for name, line in operations_of(file).items():
+                declared.setdefault(name, (file, line))
+    listing = next((file for file in files if file.name == OPERATIONS), None)
+    if listing is None:
+        yield pathlib.Path(root) / OPERATIONS, 1, "this list of every public awaitable is missing"
+        return
+    listed = {}
+    for number, line in enumerate(listing.lines, 1):
+        if not line.strip() or line.startswith(("//", "#")):
+            continue
+        match = re.fullmatch(r'CORO_OPERATION\(([\w:]+), "([^"]+)"\)', line)
+        if not match:
+            yield listing, number, 'a line here is: CORO_OPERATION(qualified::name, "category")'
+        elif match.group(1) in listed:
+            yield listing, number, f"{match.group(1)} is listed twice"
+        else:
+            listed[match.group(1)] = number
+    for name, (file, line) in declared.items():
+        if name not in listed:
+            yield file, line, f"{name} can be awaited and is not in {OPERATIONS}"
+    for name, number in listed.items():
+        if name not in declared:
+            how = '[[nodiscard("co_await …")]]'
+            yield listing, number, f"{name} is listed, and no public header declares it {how}"
+
+
+def rule_links(root, files):
+    for file in files:
+        if file.path.suffix != ".md":
+            continue
+        prose = re.sub(
+            r"^(```|~~~).*?^\1",
+            lambda m: re.sub(r"[^\n]", " ", m.group()),
+            file.text,
+            flags=re.DOTALL | re.MULTILINE,
+        )
+        prose = re.sub(r"`[^`\n]*`", lambda m: " " * len(m.group()), prose)
+        for match in re.finditer(
+            r"\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)|^\[[^\]]+\]:\s*(\S+)", prose, re.MULTILINE
+        ):
+            target = (match.group(1) or match.group(2)).split("#")[0]
+            if not target or re.match(r"[a-z]+:", target):
+                continue
+            base = pathlib.Path(root) if target.startswith("/") else file.path.parent
+            if not (base / target.lstrip("/")).exists():
+                yield file, file.line_at(match.start()), f"the link {target} leads nowhere"
+
+
+def rule_version(_root, files):
+    by_name = {file.name: file for file in files}
+    cmake, header = by_name.get("CMakeLists.txt"), by_name.get("include/coro/version.hpp")
+    if not cmake or not header:
+        return
+    project = re.search(r"project\(coro VERSION ([\d.]+)", cmake.text)
+    parts = [
+        re.search(rf"version_{part} = (\d+)", header.text) for part in ("major", "minor", "patch")
+    ]
+    told = ".".join(part.group(1) if part else "?" for part in parts)
+    if not project or project.group(1) != told:
+        wanted = project.group(1) if project else "?"
+        yield header, 1, f"says {told}, and CMakeLists.txt says {wanted}"
+
+
+RULES = [
+    rule_layers,
+    rule_owners,
+    rule_no_system_switch,
+    rule_calls,
+    rule_unit_tests_do_not_sleep,
+    rule_sizes,
+    rule_form,
+    rule_macros,
+    rule_no_promises,
+    rule_operations,
+    rule_links,
+    rule_version,
+]
+
+
+def long_functions(files):
+    for file in files:
+        if not file.within("src/*", "include/*"):
+            continue
+        for begin, end, outer, kind, header in scopes(file.code):
+            if kind[0] == "block" and ")" in header and all(entry[0] != "block" for entry in outer):
+                count = file.line_at(end) - file.line_at(begin) + 1
+                if count > FUNCTION_LINES:
+                    name = header.split("(")[0].split()[-1]
+                    sentence = f"{name}: {count} lines, at most about {FUNCTION_LINES}"
+                    yield file, file.line_at(begin), sentence
+
+
+def findings(root, functions=False):
+    """All findings on the tree below `root`, as printable lines."""
+    root = pathlib.Path(root).resolve()
+    files = read_tree(root)
+    rules = list(RULES) + ([lambda _root, every: long_functions(every)] if functions else [])
+    found = []
+    for rule in rules:
+        for file, line, sentence in rule(root, files):
+            name = file.name if isinstance(file, source) else file.relative_to(root).as_posix()
+            found.append((name, line, sentence))
+    return len(files), [f"{name}:{line}: {sentence}" for name, line, sentence in sorted(found)]
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", default=pathlib.Path(__file__).resolve().parents[1])
+    parser.add_argument("--functions", action="store_true", help="also name long functions")
+    options = parser.parse_args()
+    count, found = findings(options.root, options.functions)
+    for line in found:
+        print(line)
+    print(f"tidy: {count} files, {len(found)} findings")
+    return 1 if found or count == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
