@@ -150,6 +150,18 @@ void posix_sockets::free_slot(socket_slot& slot) noexcept {
 }
 
 void posix_sockets::vacate_slot(socket_slot& slot) noexcept {
+    if (lingering_) {
+        // close(2) waits for unsent data for the linger time, also on a non-blocking socket. Whether
+        // this one has the option (accepted sockets inherit it) is not worth remembering.
+        ::linger how{};
+        socklen_t size = sizeof how;
+        if (::getsockopt(slot.descriptor, SOL_SOCKET, SO_LINGER, &how, &size) == 0 &&
+            how.l_onoff != 0 && how.l_linger > 0) {
+            how.l_onoff = 0;
+            static_cast<void>(
+                ::setsockopt(slot.descriptor, SOL_SOCKET, SO_LINGER, &how, sizeof how));
+        }
+    }
     close_descriptor(slot.descriptor);
     if (slot.prefetched != nullptr) {
         for (const int waiting : *slot.prefetched) close_descriptor(waiting);
@@ -268,6 +280,7 @@ int posix_sockets::set_option(socket_handle socket, socket_option which, int val
     if (slot == nullptr) return result_closed;
     const option_name option = name_of(which);
     if (which == socket_option::linger) {
+        if (value > 0) lingering_ = true;
         const ::linger how{value >= 0 ? 1 : 0, value >= 0 ? value : 0};
         const int failed =
             ::setsockopt(slot->descriptor, option.level, option.name, &how, sizeof how);

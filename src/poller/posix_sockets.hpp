@@ -138,6 +138,7 @@ private:
     std::vector<std::unique_ptr<socket_slot[]>> chunks_;
     std::vector<std::uint32_t> free_;  ///< reserved for all slots: freeing never allocates
     std::uint64_t open_slots_ = 0;
+    bool lingering_ = false;  ///< some socket was given a linger time: close must not wait for it
     int reserved_descriptor_ = -1;  ///< given up for a moment by shed_connection()
 };
 

@@ -1,4 +1,4 @@
-// expect: (use of|call to|copy of|implicitly-deleted|implicitly deleted).*
+// expect: (use of deleted function|call to implicitly-deleted copy constructor).*task
 #include <coro/coro.hpp>
 
 coro::task<> work() { co_return; }

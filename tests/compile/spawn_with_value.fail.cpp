@@ -1,4 +1,4 @@
-// expect: no matching (member )?function for call to|no matching function for call to .*spawn
+// expect: no matching (member )?function for call to .*spawn
 // Nobody would read the value: await it in a task<>.
 #include <coro/coro.hpp>
 

@@ -103,8 +103,9 @@ TEST_P(buffered_streams, frames_of_all_sizes_go_both_ways) {
             co_await messages.flush();
             stream.shutdown_send();
         };
-        const auto send = [](frames<tcp_stream>& to, const std::vector<std::string>& all) -> task<> {
-            for (const std::string& message : all) co_await to.write(as_bytes(message));
+        const auto send = [](frames<tcp_stream>& to,
+                             const std::vector<std::string>& messages) -> task<> {
+            for (const std::string& message : messages) co_await to.write(as_bytes(message));
         };
         std::vector<std::string> all;
         for (const std::size_t size : {0u, 1u, 64u, 4095u, 4096u, 16'384u, 65'531u, 65'532u,

@@ -126,8 +126,10 @@ public:
     task<> prepare(ending how) override {
         co_await accepting_driver::prepare(how);
         co_await accepting_driver::complete();
-        set_report_hook([](const report_event&, void* user) noexcept { ++*static_cast<int*>(user); },
-                        &reports_);
+        const auto count = [](const report_event&, void* user) noexcept {
+            ++*static_cast<int*>(user);
+        };
+        set_report_hook(count, &reports_);
         poller& world = scheduler_of(*current).world();
         if (world.name() == "simulation") {
             sim_ = static_cast<sim_poller*>(&world);
@@ -181,7 +183,8 @@ class accept_waiting_driver final : public accepting_driver {
 public:
     task<> operate() override {
         while (!told_) {
-            if (auto one = co_await listener_.accept_waiting()) accepted_.push_back(std::move(*one));
+            auto one = co_await listener_.accept_waiting();
+            if (one) accepted_.push_back(std::move(*one));
             if (++rounds_ % 8 == 0) co_await sleep_for(1ms);
         }
     }
@@ -310,11 +313,12 @@ private:
 
 std::vector<point> service_points() {
     constexpr std::string_view accept = "coro::net::tcp_listener::accept";
+    constexpr std::string_view accept_waiting = "coro::net::tcp_listener::accept_waiting";
     return {
         make_point<connect_driver>("coro::net::tcp_stream::connect", "in the handshake"),
         make_point<accept_driver>(accept, "for a client"),
         make_point<paused_accept_driver>(accept, "no descriptor is left"),
-        make_point<accept_waiting_driver>("coro::net::tcp_listener::accept_waiting", "for a moment"),
+        make_point<accept_waiting_driver>(accept_waiting, "for a moment"),
         make_point<serve_driver, serve_stage::accepting>("coro::serve", "for a client"),
         make_point<serve_driver, serve_stage::full>("coro::serve", "for room"),
         make_point<serve_driver, serve_stage::draining>("coro::serve", "draining"),

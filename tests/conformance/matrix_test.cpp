@@ -22,7 +22,7 @@ constexpr operation_line listed[] = {
 
 std::vector<point> all_points() {
     std::vector<point> points = synchronisation_points();
-    for (auto* const more : {combinator_points, stream_points, service_points}) {
+    for (auto* const more : {combinator_points, stream_points, buffered_points, service_points}) {
         for (const point& each : more()) points.push_back(each);
     }
     return points;

@@ -72,7 +72,7 @@ inline run_options options_for(poller_choice world, std::uint64_t seed = 1) {
     return options;
 }
 
-/// Runs `body()` in `world`; afterwards nothing may be alive. A hang ends with errc::deadline_exceeded.
+/// Runs `body()` in `world`; afterwards nothing may be alive. A hang is errc::deadline_exceeded.
 template <typename Body>
 void run_in(poller_choice world, Body& body, std::uint64_t seed = 1) {
     const std::size_t descriptors = open_descriptors();

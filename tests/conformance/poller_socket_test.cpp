@@ -206,6 +206,37 @@ TEST_P(poller_socket_test, activity_counts_every_kind_of_transfer) {
     EXPECT_EQ(activity(pair.server).bytes_in, 8u);
 }
 
+// --- the word of the layers above
+
+TEST_P(poller_socket_test, user_word_belongs_to_the_slot) {
+    const connected_pair pair = connect_pair();
+    std::uint32_t* word = world().user_word(pair.server);
+    ASSERT_NE(word, nullptr);
+    EXPECT_EQ(*word, 0u);
+    *word = 42;
+    EXPECT_EQ(*world().user_word(pair.client), 0u) << "one word for each socket";
+    EXPECT_EQ(receive_after(pair, "bytes"), "bytes");
+    EXPECT_EQ(*world().user_word(pair.server), 42u);
+
+    world().close(pair.server);
+    EXPECT_EQ(world().user_word(pair.server), nullptr) << "stale";
+    const connected_pair fresh = connect_pair();  // may live in the slot that was left
+    EXPECT_EQ(*world().user_word(fresh.client), 0u);
+    EXPECT_EQ(*world().user_word(fresh.server), 0u);
+}
+
+TEST_P(poller_socket_test, user_word_ends_with_close_although_an_operation_is_pending) {
+    const connected_pair pair = connect_pair();
+    char into = 0;
+    operation receiving(opcode::receive, pair.server);
+    receiving.data = &into;
+    receiving.size = 1;
+    ASSERT_FALSE(submit(receiving));
+    world().close(pair.server);
+    EXPECT_EQ(world().user_word(pair.server), nullptr);
+    finish(receiving);
+}
+
 // --- random
 
 TEST_P(poller_socket_test, random_fills_all_that_is_asked) {

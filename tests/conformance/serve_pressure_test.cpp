@@ -1,4 +1,4 @@
-// serve() under pressure, on real sockets: no descriptors left, and one connection that never stops.
+// serve() under pressure, on real sockets: no descriptors left; one connection that never stops.
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -64,8 +64,8 @@ public:
     [[nodiscard]] int connect_to() const {
         const int made = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         const socket_address where = ipv4_address(port_);
-        EXPECT_EQ(::connect(made, reinterpret_cast<const sockaddr*>(where.bytes.data()), where.size),
-                  0);
+        const auto* const address = reinterpret_cast<const sockaddr*>(where.bytes.data());
+        EXPECT_EQ(::connect(made, address, where.size), 0);
         return made;
     }
 
@@ -218,11 +218,12 @@ TEST_P(serve_pressure_test, one_firehose_does_not_starve_those_who_ping) {
     ASSERT_EQ(round_trips.size(), count * times);
     EXPECT_GT(poured, 0u);
     std::sort(round_trips.begin(), round_trips.end());
+    const duration p50 = round_trips[round_trips.size() / 2];
     const duration p99 = round_trips[round_trips.size() * 99 / 100];
+    using milliseconds = std::chrono::duration<double, std::milli>;
     std::printf("%s: %zu connections pinging, firehose %zu MB: p50 %.2f ms, p99 %.2f ms\n",
-                world_name(GetParam()).c_str(), count, poured >> 20,
-                std::chrono::duration<double, std::milli>(round_trips[round_trips.size() / 2]).count(),
-                std::chrono::duration<double, std::milli>(p99).count());
+                world_name(GetParam()).c_str(), count, poured >> 20, milliseconds(p50).count(),
+                milliseconds(p99).count());
 }
 
 }  // namespace

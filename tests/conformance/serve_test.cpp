@@ -231,8 +231,9 @@ TEST_P(serve_test, a_handler_that_throws_is_reported_with_its_peer_and_the_serve
         const net::endpoint where = listener.local_endpoint();
         std::vector<std::string> peers;
         const auto serving = [&](task_group& group) -> task<> {
-            group.spawn([](net::tcp_listener& on) -> task<> { co_await serve(on, failing_handler); },
-                        std::ref(listener));
+            group.spawn(
+                [](net::tcp_listener& on) -> task<> { co_await serve(on, failing_handler); },
+                std::ref(listener));
             for (const std::string_view each : {"r", "i", "x"}) {
                 net::tcp_stream client = co_await net::tcp_stream::connect(where);
                 peers.push_back(client.local_endpoint().to_string());

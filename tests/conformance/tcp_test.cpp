@@ -225,7 +225,8 @@ TEST_P(tcp_test, who_uploads_reads_the_whole_early_refusal) {
         auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
         int replies = 0;
         const auto serving = [&](task_group& group) -> task<> {
-            for (int i = 0; i < 200; ++i) group.spawn(upload, listener.local_endpoint(), std::ref(replies));
+            for (int i = 0; i < 200; ++i)
+                group.spawn(upload, listener.local_endpoint(), std::ref(replies));
             for (int i = 0; i < 200; ++i) group.spawn(refuse, co_await listener.accept());
         };
         co_await with_task_group(serving);

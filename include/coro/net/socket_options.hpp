@@ -27,7 +27,9 @@ struct stream_options {
     std::optional<std::size_t> receive_buffer_bytes = std::nullopt;
     /// See: socket(7) SO_SNDBUF.
     std::optional<std::size_t> send_buffer_bytes = std::nullopt;
-    /// 0 s: closing throws away what is unsent and resets the connection. See: socket(7) SO_LINGER.
+    /// 0 s: closing throws away what is unsent and resets the connection. A longer time is told to
+    /// the kernel but not waited for: closing never blocks (see close_gracefully).
+    /// See: socket(7) SO_LINGER.
     std::optional<std::chrono::seconds> linger = std::nullopt;
     /// Set: probes are on. See: socket(7) SO_KEEPALIVE.
     std::optional<keepalive_options> keepalive = std::nullopt;

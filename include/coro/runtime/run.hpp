@@ -41,6 +41,8 @@ struct run_options {
     std::uint64_t seed = 1;
 };
 
+static_assert(std::is_trivially_destructible_v<run_options>);
+
 namespace detail {
 
 class scheduler;

@@ -80,6 +80,10 @@ struct spawn_options {
     const char* name = nullptr;  ///< for dumps and reports; must outlive the task (a literal)
 };
 
+// Options are braced temporaries of awaited expressions: they must own nothing.
+static_assert(std::is_trivially_destructible_v<group_options> &&
+              std::is_trivially_destructible_v<spawn_options>);
+
 /// Runs children side by side on its loop. Exists only inside with_task_group, which ends after the
 /// last child. A group belongs to its loop's thread.
 class task_group {

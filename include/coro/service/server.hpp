@@ -25,6 +25,8 @@ struct serve_limits {
     duration drain = std::chrono::seconds(10);
 };
 
+static_assert(std::is_trivially_destructible_v<serve_limits>);
+
 namespace detail {
 
 using handler_call = task<> (*)(void* handler, net::tcp_stream&& stream);

@@ -29,7 +29,7 @@ coro::task<int> cancel_then(coro::cancel_scope& scope, coro::task<int> rest) {
 TEST_F(cancel_scope_test, a_body_that_ends_by_itself_gives_its_value) {
     simulate([]() -> coro::task<> {
         const std::optional<int> value = co_await coro::with_cancel_scope(
-            [](coro::cancel_scope&) { return value_after(1ms, 4); });
+            [](coro::cancel_scope&) -> coro::task<int> { co_return co_await value_after(1ms, 4); });
         EXPECT_EQ(value, 4);
         const bool ended = co_await coro::with_cancel_scope(
             [](coro::cancel_scope&) -> coro::task<> { co_return; });
@@ -42,7 +42,7 @@ TEST_F(cancel_scope_test, its_own_cancel_makes_the_answer_empty) {
         const auto start = coro::now();
         const std::optional<int> value =
             co_await coro::with_cancel_scope([](coro::cancel_scope& scope) -> coro::task<int> {
-                return cancel_then(scope, value_after(1h, 4));
+                co_return co_await cancel_then(scope, value_after(1h, 4));
             });
         EXPECT_FALSE(value.has_value());
         const bool ended =
@@ -202,8 +202,8 @@ TEST_F(cancel_scope_test, the_thousandth_delivery_goes_through_the_run_queue_and
                 co_return;
             }, std::ref(others_ran));
             auto stubborn = [](int count) {
-                return [count](coro::cancel_scope& scope) {
-                    return swallow_cancellations(count, scope);
+                return [count](coro::cancel_scope& scope) -> coro::task<> {
+                    co_await swallow_cancellations(count, scope);
                 };
             };
             const auto nearly = stubborn(999);

@@ -96,7 +96,7 @@ TEST_F(lifetime_checks_test, the_task_of_a_capturing_lambda_knows_that) {
         (void)value;
         co_return;
     };
-    auto capturing_nothing = [](const functor&) -> coro::task<> { co_return; };
+    auto capturing_nothing = [](functor) -> coro::task<> { co_return; };
     auto first = by_value();
     auto second = by_reference(1);
     auto third = changing();

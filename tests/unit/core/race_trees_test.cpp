@@ -88,7 +88,7 @@ coro::task<int> grouped(forest& in, int depth) {
         auto child = [](forest& of, int below) -> coro::task<> { (void)co_await tree(of, below); };
         for (int i = in.pick(3); i > 0; --i) group.spawn(child, std::ref(in), depth);
         if (in.pick(4) == 0) group.cancel();
-        return tree(in, depth);
+        co_return co_await tree(in, depth);
     };
     co_return co_await coro::with_task_group(body);
 }

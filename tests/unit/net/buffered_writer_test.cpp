@@ -115,7 +115,8 @@ TEST(buffered_writer, a_full_buffer_holds_the_writer_back) {
     const auto body = [](stream_pair& pair) -> task<> {
         buffered_writer out(pair.server, {.limit = 1000});
         std::string expected;
-        const auto produce = [](buffered_writer& to, std::string& all, std::size_t& made) -> task<> {
+        const auto produce = [](buffered_writer& to, std::string& all,
+                                std::size_t& made) -> task<> {
             for (; made < 200; ++made) {
                 const std::string text = filled(100 + made, static_cast<char>('a' + made % 26));
                 co_await to.write(as_bytes(text));
@@ -445,7 +446,7 @@ void check_stream(std::string_view got, const std::vector<written_log>& logs, bo
         if (got.size() < wanted.size()) break;
         ASSERT_EQ(got.substr(0, wanted.size()), wanted);
         const written_log& log = logs[header.writer];
-        ASSERT_LT(seen[header.writer], log.accepted.size()) << "a write that was cancelled is there";
+        ASSERT_LT(seen[header.writer], log.accepted.size()) << "a cancelled write is there";
         ASSERT_EQ(header.number, log.accepted[seen[header.writer]++]);
         got.remove_prefix(wanted.size());
     }

@@ -145,7 +145,7 @@ TEST(frames, a_large_frame_that_is_cut_short_breaks_the_writer) {
     with_pair(body, sim, 4096);
 }
 
-// --- the property: both ends are cancelled all the time, and the messages are those that were written
+// --- the property: both ends are cancelled all the time; the messages are those that were written
 
 std::string message_of(std::uint64_t number, random_source& random) {
     const std::size_t size = random.chance(10) ? random.below(30'000) : random.below(200);
@@ -160,7 +160,8 @@ task<> write_messages(frames<tcp_stream>& to, std::vector<std::string>& accepted
         const auto span = std::chrono::microseconds(random.below(3000));
         if (co_await move_on_after(span, to.write(as_bytes(message)))) accepted.push_back(message);
         else ++interrupted;
-        if (random.chance(4)) co_await sleep_for(std::chrono::microseconds(random.below(8000)));
+        if (random.chance(4))
+            co_await sleep_for(std::chrono::microseconds(random.below(8000)));
     }
     co_await to.flush();
 }
@@ -174,7 +175,8 @@ task<> read_messages(frames<tcp_stream>& from, std::vector<std::string>& got,
         if (!answer) ++interrupted;
         else if (!*answer) co_return;
         else got.push_back(text_of(**answer));
-        if (random.chance(8)) co_await sleep_for(std::chrono::microseconds(random.below(30'000)));
+        if (random.chance(8))
+            co_await sleep_for(std::chrono::microseconds(random.below(30'000)));
     }
 }
 

@@ -35,7 +35,8 @@ inline task<stream_pair> connected_pair(std::size_t buffer_bytes = 0) {
     listen_options listening;
     connect_options connecting;
     if (buffer_bytes != 0) {
-        listening.accepted.receive_buffer_bytes = listening.accepted.send_buffer_bytes = buffer_bytes;
+        listening.accepted.receive_buffer_bytes = buffer_bytes;
+        listening.accepted.send_buffer_bytes = buffer_bytes;
         connecting.stream = listening.accepted;
     }
     tcp_listener listener = tcp_listener::bind(endpoint::loopback(0), listening);

@@ -28,6 +28,8 @@ namespace {
 using box = std::unique_ptr<int>;  // move-only, and a leak is seen by ASan
 box boxed(int value) { return std::make_unique<int>(value); }
 
+bool failed() { return ::testing::Test::HasFailure(); }
+
 /// Runs `body` in virtual time; afterwards no frame and no timer may be left over.
 template <typename Body>
 void simulate(Body body) {
@@ -105,7 +107,7 @@ public:
         : random_(seed), pipe_(random_() % 4), model_{.capacity = pipe_.capacity()} {}
 
     task<> play(task_group& group) {
-        for (int step = 0; step < 150; ++step) {
+        for (int step = 0; step < 150 && !failed(); ++step) {
             switch (random_() % 16) {
                 case 0: case 1: case 2: case 3: co_await arrive(group, send); break;
                 case 4: case 5: case 6: case 7: co_await arrive(group, receive); break;
@@ -119,6 +121,7 @@ public:
         }
         close();
         co_await settle();
+        if (failed()) group.cancel();
         while (!model_.queue.empty()) try_receive();
         EXPECT_FALSE(pipe_.try_receive());
     }
@@ -198,7 +201,7 @@ private:
 };
 
 TEST(channel_property, follows_the_model_under_random_schedules) {
-    for (std::uint64_t seed = 1; seed <= 300 && !::testing::Test::HasFailure(); ++seed) {
+    for (std::uint64_t seed = 1; seed <= 300 && !failed(); ++seed) {
         SCOPED_TRACE(seed);
         simulate([seed]() -> task<> {
             channel_world world(seed);
@@ -255,7 +258,7 @@ task<> consume(market& in) {
 
 TEST(channel_property, neither_loses_nor_doubles_items_under_random_timeouts) {
     int late = 0;
-    for (std::uint64_t seed = 1; seed <= 300 && !::testing::Test::HasFailure(); ++seed) {
+    for (std::uint64_t seed = 1; seed <= 300 && !failed(); ++seed) {
         SCOPED_TRACE(seed);
         simulate([seed, &late]() -> task<> {
             market all(seed);

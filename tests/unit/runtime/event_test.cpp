@@ -25,6 +25,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+bool failed() { return ::testing::Test::HasFailure(); }
+
 /// Runs `body` in virtual time; afterwards no frame and no timer may be left over.
 template <typename Body>
 void simulate(Body body) {
@@ -243,7 +245,7 @@ public:
     explicit event_world(std::uint64_t seed) : random_(seed) {}
 
     task<> play(task_group& group) {
-        for (int step = 0; step < 120; ++step) {
+        for (int step = 0; step < 120 && !failed(); ++step) {
             switch (random_() % 7) {
                 case 0:
                 case 1:
@@ -257,6 +259,7 @@ public:
         }
         set();
         co_await settle();
+        if (failed()) group.cancel();
         EXPECT_EQ(expected_.size() + cancelled_.size(), visitors_.size());
     }
 
@@ -325,7 +328,7 @@ private:
 };
 
 TEST(event_property, follows_the_model_under_random_schedules) {
-    for (std::uint64_t seed = 1; seed <= 250 && !::testing::Test::HasFailure(); ++seed) {
+    for (std::uint64_t seed = 1; seed <= 250 && !failed(); ++seed) {
         SCOPED_TRACE(seed);
         simulate([seed]() -> task<> {
             event_world world(seed);
@@ -366,7 +369,7 @@ task<> watch(lighthouse& of) {
 TEST(event_property, no_wakeup_is_lost_under_random_timeouts) {
     int seen = 0;
     int missed = 0;
-    for (std::uint64_t seed = 1; seed <= 250 && !::testing::Test::HasFailure(); ++seed) {
+    for (std::uint64_t seed = 1; seed <= 250 && !failed(); ++seed) {
         SCOPED_TRACE(seed);
         simulate([&, seed]() -> task<> {
             lighthouse tower(seed);

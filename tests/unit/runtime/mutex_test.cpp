@@ -29,6 +29,8 @@ static_assert(!std::is_copy_constructible_v<mutex::scoped_lock>);
 static_assert(std::is_nothrow_move_constructible_v<mutex::scoped_lock>);
 static_assert(!std::is_move_constructible_v<mutex>);
 
+bool failed() { return ::testing::Test::HasFailure(); }
+
 /// Runs `body` in virtual time; afterwards no frame and no timer may be left over.
 template <typename Body>
 void simulate(Body body) {
@@ -285,7 +287,7 @@ public:
     explicit mutex_world(std::uint64_t seed) : random_(seed) {}
 
     task<> play(task_group& group) {
-        for (int step = 0; step < 120; ++step) {
+        for (int step = 0; step < 120 && !failed(); ++step) {
             switch (random_() % 6) {
                 case 0:
                 case 1: co_await arrive(group); break;
@@ -295,7 +297,8 @@ public:
                 default: co_await settle();
             }
         }
-        for (co_await settle(); model_.holder; co_await settle()) unlock();
+        for (co_await settle(); model_.holder && !failed(); co_await settle()) unlock();
+        if (failed()) group.cancel();
         EXPECT_FALSE(guard_.is_locked());
         EXPECT_EQ(model_.grants.size() + model_.cancelled.size(), workers_.size());
     }
@@ -366,7 +369,7 @@ private:
 };
 
 TEST(mutex_property, follows_the_model_under_random_schedules) {
-    for (std::uint64_t seed = 1; seed <= 250 && !::testing::Test::HasFailure(); ++seed) {
+    for (std::uint64_t seed = 1; seed <= 250 && !failed(); ++seed) {
         SCOPED_TRACE(seed);
         simulate([seed]() -> task<> {
             mutex_world world(seed);
@@ -414,7 +417,7 @@ task<> contend(contest& in) {
 
 TEST(mutex_property, excludes_and_wakes_under_random_timeouts) {
     int late = 0;
-    for (std::uint64_t seed = 1; seed <= 250 && !::testing::Test::HasFailure(); ++seed) {
+    for (std::uint64_t seed = 1; seed <= 250 && !failed(); ++seed) {
         SCOPED_TRACE(seed);
         simulate([seed, &late]() -> task<> {
             contest all(seed);

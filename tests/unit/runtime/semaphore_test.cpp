@@ -32,6 +32,8 @@ static_assert(!std::is_copy_constructible_v<semaphore::permit>);
 static_assert(std::is_nothrow_move_constructible_v<semaphore::permit>);
 static_assert(!std::is_move_constructible_v<semaphore>);
 
+bool failed() { return ::testing::Test::HasFailure(); }
+
 /// Runs `body` in virtual time; afterwards no frame and no timer may be left over.
 template <typename Body>
 void simulate(Body body) {
@@ -309,7 +311,7 @@ public:
     }
 
     task<> play(task_group& group) {
-        for (int step = 0; step < 120; ++step) {
+        for (int step = 0; step < 120 && !failed(); ++step) {
             switch (random_() % 7) {
                 case 0:
                 case 1: co_await arrive(group); break;
@@ -321,7 +323,9 @@ public:
             }
             EXPECT_EQ(slots_->available(), model_.available);
         }
-        for (co_await settle(); !model_.holders.empty(); co_await settle()) release_one();
+        for (co_await settle(); !model_.holders.empty() && !failed(); co_await settle())
+            release_one();
+        if (failed()) group.cancel();
         EXPECT_EQ(slots_->available(), slots_->count());
         EXPECT_EQ(model_.grants.size() + model_.cancelled.size(), clients_.size());
     }
@@ -399,7 +403,7 @@ private:
 };
 
 TEST(semaphore_property, follows_the_model_under_random_schedules) {
-    for (std::uint64_t seed = 1; seed <= 250 && !::testing::Test::HasFailure(); ++seed) {
+    for (std::uint64_t seed = 1; seed <= 250 && !failed(); ++seed) {
         SCOPED_TRACE(seed);
         simulate([seed]() -> task<> {
             semaphore_world world(seed);
@@ -449,7 +453,7 @@ task<> contend(contest& in) {
 
 TEST(semaphore_property, permits_are_conserved_under_random_timeouts) {
     int late = 0;
-    for (std::uint64_t seed = 1; seed <= 250 && !::testing::Test::HasFailure(); ++seed) {
+    for (std::uint64_t seed = 1; seed <= 250 && !failed(); ++seed) {
         SCOPED_TRACE(seed);
         simulate([seed, &late]() -> task<> {
             contest all(seed);

@@ -2,6 +2,7 @@
 #include <coro/runtime/task_group.hpp>
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -47,7 +48,7 @@ TEST_F(task_group_test, every_form_of_spawn) {
             group.spawn(append(order, 'a'));
             group.spawn({.name = "named"}, append(order, 'b'));
             group.spawn({.name = "named"}, append, std::ref(order), 'c');
-            group.spawn([](std::string& to) -> coro::task<> { return append(to, 'd'); },
+            group.spawn([](std::string& to) -> coro::task<> { co_await append(to, 'd'); },
                         std::ref(order));
             auto owner = std::make_unique<char>('e');  // arguments are moved into the task
             group.spawn([](std::string& to, std::unique_ptr<char> held) -> coro::task<> {
@@ -89,7 +90,9 @@ TEST_F(task_group_test, children_may_spawn_siblings) {
             }
         };
         int count = 0;
-        auto body = [&count](coro::task_group& group) { return fan::out(group, count, 6); };
+        auto body = [&count](coro::task_group& group) -> coro::task<> {
+            co_await fan::out(group, count, 6);
+        };
         co_await coro::with_task_group(body);
         EXPECT_EQ(count, 127);
     }());
@@ -98,14 +101,15 @@ TEST_F(task_group_test, children_may_spawn_siblings) {
 TEST_F(task_group_test, the_callee_owns_the_closure) {
     auto counted = std::make_shared<int>(0);
     simulate([](std::shared_ptr<int>& held) -> coro::task<> {
-        coro::task<> work = [](std::shared_ptr<int> copy) {
-            const auto body = [copy](coro::task_group&) -> coro::task<> {
+        std::optional<coro::task<>> work;
+        {
+            const auto body = [held](coro::task_group&) -> coro::task<> {
                 co_await coro::yield();
-                ++*copy;
+                ++*held;
             };
-            return coro::with_task_group(body);  // `body` dies here
-        }(held);
-        co_await std::move(work);
+            work.emplace(coro::with_task_group(body));
+        }
+        co_await std::move(*work);
     }(counted));
     EXPECT_EQ(*counted, 1);
     EXPECT_EQ(counted.use_count(), 1);
@@ -175,7 +179,7 @@ coro::task<> many_failures(coro::group_options options) {
         co_await coro::yield();
         throw std::runtime_error("the body");
     };
-    return coro::with_task_group(body, options);
+    co_await coro::with_task_group(body, options);
 }
 
 TEST_F(task_group_test, up_to_sixteen_further_errors_are_kept_then_counted) {
@@ -362,7 +366,9 @@ coro::task<> spawn_capturing(coro::task_group& group, int value) {
 TEST_F(task_group_death_test, spawning_the_body_of_a_capturing_lambda_aborts_with_its_site) {
     EXPECT_DEATH(simulate([]() -> coro::task<> {
                      co_await coro::with_task_group(
-                         [](coro::task_group& group) { return spawn_capturing(group, 1); });
+                         [](coro::task_group& group) -> coro::task<> {
+                             co_await spawn_capturing(group, 1);
+                         });
                  }()),
                  "task_group_test.cpp:[0-9]+: spawn of the body of a lambda with captures");
 }

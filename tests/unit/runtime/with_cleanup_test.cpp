@@ -2,6 +2,7 @@
 #include <coro/runtime/with_cleanup.hpp>
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -66,18 +67,19 @@ TEST_F(with_cleanup_test, runs_also_when_it_starts_in_a_cancelled_scope) {
 TEST_F(with_cleanup_test, takes_callables_that_capture_and_keeps_them) {
     simulate([]() -> coro::task<> {
         auto counted = std::make_shared<int>(0);
-        coro::task<int> work = [](std::shared_ptr<int> held) {
-            const auto body = [held]() -> coro::task<int> {
+        std::optional<coro::task<int>> work;
+        {
+            const auto body = [counted]() -> coro::task<int> {
                 co_await coro::yield();
-                co_return ++*held;
+                co_return ++*counted;
             };
-            const auto cleanup = [held]() -> coro::task<> {
+            const auto cleanup = [counted]() -> coro::task<> {
                 co_await coro::yield();
-                *held += 10;
+                *counted += 10;
             };
-            return coro::with_cleanup(body, cleanup);
-        }(counted);
-        EXPECT_EQ(co_await std::move(work), 1);
+            work.emplace(coro::with_cleanup(body, cleanup));
+        }
+        EXPECT_EQ(co_await std::move(*work), 1);
         EXPECT_EQ(*counted, 11);
     }());
 }

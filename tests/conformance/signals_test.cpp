@@ -1,0 +1,239 @@
+// SIGINT and SIGTERM while run() runs: orderly at first, then at once, then with their default
+// action. On real loops, each in a child process.
+#include <array>
+
+#include "child_process.hpp"
+#include "net_test_support.hpp"
+
+namespace coro::inline v0::detail::conformance {
+namespace {
+
+class signals_test : public world_test {
+protected:
+    [[nodiscard]] run_options handling(duration drain = duration::zero()) const {
+        run_options options;
+        options.poller = GetParam();
+        options.strict = true;
+        options.drain = drain;
+        return options;
+    }
+};
+INSTANTIATE_TEST_SUITE_P(real_worlds, signals_test, ::testing::ValuesIn(real_worlds()),
+                         parameter_name);
+
+/// Says "unwound" when its frame goes.
+class unwinding {
+public:
+    explicit unwinding(parent_line line) : line_(line) {}
+    unwinding(const unwinding&) = delete;
+    unwinding& operator=(const unwinding&) = delete;
+    ~unwinding() { line_.say("unwound "); }
+
+private:
+    parent_line line_;
+};
+
+task<> sleep_long(parent_line line) {
+    const unwinding on_end(line);
+    line.say("ready ");
+    co_await sleep_for(1h);
+    line.say("slept ");
+}
+
+/// Notices the stop, and goes on until it is cancelled; says whether that came before `drain`.
+task<> notice_stop(parent_line line, duration drain) {
+    const unwinding on_end(line);
+    line.say("ready ");
+    time_point not_yet = now();  // the stop came after it
+    while (!stop_requested()) {
+        not_yet = now();
+        co_await sleep_for(1ms);
+    }
+    line.say("stop ");
+    try {
+        co_await sleep_for(1h);
+    } catch (const cancelled&) {
+        line.say(now() - not_yet >= drain ? "drained " : "early ");
+        throw;
+    }
+}
+
+task<int> finish_on_stop(parent_line line) {
+    line.say("ready ");
+    while (!stop_requested()) co_await sleep_for(1ms);
+    line.say("stop ");
+    co_return 3;
+}
+
+TEST_P(signals_test, the_first_one_cancels_and_run_main_answers_0) {
+    for (const int number : {SIGINT, SIGTERM}) {
+        child_process child(
+            [this](parent_line line) { return run_main(sleep_long(line), handling()); });
+        ASSERT_TRUE(child.heard("ready"));
+        child.signal(number);
+        EXPECT_EQ(child.all_words(), "ready unwound ");
+        EXPECT_TRUE(child.exited_with(0)) << child.status();
+    }
+}
+
+TEST_P(signals_test, run_throws_interrupted_with_the_number) {
+    child_process child([this](parent_line line) {
+        try {
+            run(sleep_long(line), handling());
+        } catch (const interrupted& end) {
+            return end.signal();
+        }
+        return 0;
+    });
+    ASSERT_TRUE(child.heard("ready"));
+    child.signal(SIGTERM);
+    EXPECT_TRUE(child.exited_with(SIGTERM)) << child.status();
+}
+
+TEST_P(signals_test, it_cancels_after_the_drain) {
+    static constexpr duration drain = 200ms;
+    child_process child([this](parent_line line) {
+        return run_main(notice_stop(line, drain), handling(drain));
+    });
+    ASSERT_TRUE(child.heard("ready"));
+    child.signal(SIGINT);
+    EXPECT_EQ(child.all_words(), "ready stop drained unwound ");
+    EXPECT_TRUE(child.exited_with(0)) << child.status();
+}
+
+TEST_P(signals_test, who_finishes_while_it_drains_has_his_value) {
+    child_process child(
+        [this](parent_line line) { return run_main(finish_on_stop(line), handling(1h)); });
+    ASSERT_TRUE(child.heard("ready"));
+    child.signal(SIGINT);
+    EXPECT_EQ(child.all_words(), "ready stop ");
+    EXPECT_TRUE(child.exited_with(3)) << child.status();
+}
+
+TEST_P(signals_test, the_second_one_cancels_now) {
+    child_process child([this](parent_line line) {
+        return run_main(notice_stop(line, duration::zero()), handling(1h));
+    });
+    ASSERT_TRUE(child.heard("ready"));
+    child.signal(SIGINT);
+    ASSERT_TRUE(child.heard("stop"));
+    EXPECT_FALSE(child.ended()) << "the first one drains";
+    child.signal(SIGTERM);
+    EXPECT_EQ(child.all_words(), "ready stop drained unwound ");
+    EXPECT_TRUE(child.exited_with(0)) << child.status();
+}
+
+task<> get_stuck(parent_line line) {
+    line.say("ready ");
+    for (;;) ::pause();
+    co_return;
+}
+
+/// A signal that is pending already counts once: it is sent again until the child is gone.
+TEST_P(signals_test, the_third_one_kills_a_loop_that_is_stuck) {
+    child_process child(
+        [this](parent_line line) { return run_main(get_stuck(line), handling()); });
+    ASSERT_TRUE(child.heard("ready"));
+    int sent = 0;
+    for (; sent < 3000 && !child.ended(); ++sent) {
+        child.signal(SIGINT);
+        ::usleep(20'000);
+    }
+    EXPECT_GE(sent, 3);
+    ASSERT_LT(sent, 3000) << "it cannot be killed";
+    EXPECT_TRUE(child.killed_by(SIGINT)) << child.status();
+}
+
+/// A signal that comes in the middle of work: a server with connections ends in order.
+task<> serve_until_told(parent_line line) {
+    auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+    const net::endpoint where = listener.local_endpoint();
+    const auto body = [&](task_group& group) -> task<> {
+        group.spawn([](net::tcp_listener& on) -> task<> { co_await serve(on, echo); },
+                    std::ref(listener));
+        net::tcp_stream client = co_await net::tcp_stream::connect(where);
+        line.say("ready ");
+        for (;;) {
+            const auto sent = co_await as_result(net::write_all(client, as_bytes("ping")));
+            std::array<std::byte, 4> into{};
+            const auto got = co_await as_result(net::read_exact(client, mutable_bytes(into)));
+            if (!sent || !got) co_return;
+        }
+    };
+    co_await with_task_group(body);
+    line.say("served ");
+}
+
+TEST_P(signals_test, a_busy_server_ends_in_order) {
+    child_process child(
+        [this](parent_line line) { return run_main(serve_until_told(line), handling()); });
+    ASSERT_TRUE(child.heard("ready"));
+    child.signal(SIGTERM);
+    EXPECT_TRUE(child.exited_with(0)) << child.status();
+}
+
+TEST_P(signals_test, left_alone_they_have_their_default_action) {
+    child_process child([this](parent_line line) {
+        run_options options = handling();
+        options.signals = signal_policy::leave;
+        return run_main(sleep_long(line), options);
+    });
+    ASSERT_TRUE(child.heard("ready"));
+    child.signal(SIGINT);
+    EXPECT_TRUE(child.killed_by(SIGINT)) << child.status();
+    EXPECT_EQ(child.all_words(), "ready ");
+}
+
+// --- dispositions, in this process
+
+using disposition = void (*)(int);
+
+disposition disposition_of(int number) {
+    struct sigaction present {};
+    ::sigaction(number, nullptr, &present);
+    return present.sa_handler;
+}
+
+void own_handler(int) {}
+
+task<> look_at_dispositions(std::array<disposition, 2>& seen) {
+    co_await yield();
+    seen = {disposition_of(SIGINT), disposition_of(SIGTERM)};
+}
+
+task<> fail() {
+    co_await yield();
+    throw std::runtime_error("planned");
+}
+
+TEST_P(signals_test, dispositions_are_restored) {
+    struct sigaction own {};
+    own.sa_handler = &own_handler;
+    struct sigaction ignore {};
+    ignore.sa_handler = SIG_IGN;
+    struct sigaction interrupt_before {};
+    struct sigaction terminate_before {};
+    ::sigaction(SIGINT, &own, &interrupt_before);
+    ::sigaction(SIGTERM, &ignore, &terminate_before);
+
+    std::array<disposition, 2> seen{};
+    run(look_at_dispositions(seen), handling());
+    EXPECT_NE(seen[0], &own_handler);
+    EXPECT_NE(seen[1], SIG_IGN);
+    EXPECT_EQ(disposition_of(SIGINT), &own_handler);
+    EXPECT_EQ(disposition_of(SIGTERM), SIG_IGN);
+    EXPECT_THROW(run(fail(), handling()), std::runtime_error);
+    EXPECT_EQ(disposition_of(SIGINT), &own_handler);
+
+    run_options leave = handling();
+    leave.signals = signal_policy::leave;
+    run(look_at_dispositions(seen), leave);
+    EXPECT_EQ(seen[0], &own_handler);
+    EXPECT_EQ(seen[1], SIG_IGN);
+
+    ::sigaction(SIGINT, &interrupt_before, nullptr);
+    ::sigaction(SIGTERM, &terminate_before, nullptr);
+}
+
+}  // namespace
+}  // namespace coro::inline v0::detail::conformance
