@@ -35,6 +35,8 @@
 
 #include <coro/base/assert.hpp>
 
+#include "poller/inflight_registry.hpp"
+
 namespace coro::inline v0::detail {
 namespace {
 
@@ -188,6 +190,11 @@ bool epoll_poller::park(socket_slot& slot, operation& op) noexcept {
     op.phase = operation_phase::submitted;
     op.backend_state = state_parked;
     ++pending_operations_;
+    if (inflight_registry::enabled()) [[unlikely]] {
+        if (op.code == opcode::receive) inflight_registry::add(&op, op.data, op.size);
+        if (op.code == opcode::receive_vectored)
+            inflight_registry::add(&op, static_cast<const io_slice*>(op.data), op.size);
+    }
     return true;
 }
 
@@ -217,6 +224,7 @@ void epoll_poller::finish_parked(operation*& parked, std::int32_t result,
     operation& op = *parked;
     parked = nullptr;
     --pending_operations_;
+    if (inflight_registry::enabled()) [[unlikely]] inflight_registry::remove(&op);
     finish(op, result);
     to.push(op);
 }

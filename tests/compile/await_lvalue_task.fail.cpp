@@ -1,4 +1,4 @@
-// expect: (use of|call to|overload resolution selected) deleted (function|member function).*await_transform
+// expect: (use of|call to|selected) deleted (member )?function.*await_transform
 // A task is used up by its await: say std::move.
 #include <coro/coro.hpp>
 

@@ -87,7 +87,8 @@ TEST_F(cancel_scope_test, an_enclosing_scope_that_is_cancelled_wins) {
 TEST_F(cancel_scope_test, errors_of_the_body_pass_through) {
     simulate([]() -> coro::task<> {
         EXPECT_TRUE(co_await throws<std::runtime_error>([]() -> coro::task<> {
-            (void)co_await coro::with_cancel_scope([](coro::cancel_scope& scope) -> coro::task<int> {
+            (void)co_await coro::with_cancel_scope([](coro::cancel_scope& scope)
+                                                       -> coro::task<int> {
                 scope.cancel();
                 throw std::runtime_error("not cancelled");
                 co_return 1;

@@ -1,4 +1,4 @@
-// Does this compiler destroy temporaries of an awaited expression twice, as lifetime_checks.hpp says?
+// Does this compiler destroy temporaries of an await twice, as lifetime_checks.hpp says?
 // With coroutine types of our own here, because coro::task refuses what is probed.
 #include <coro/core/lifetime_checks.hpp>
 
@@ -65,7 +65,9 @@ probe take_callable(Callable) {
     co_return;
 }
 
-probe await_aggregate(int& alive) { co_await take_aggregate({.member = counted(alive), .other = 1}); }
+probe await_aggregate(int& alive) {
+    co_await take_aggregate({.member = counted(alive), .other = 1});
+}
 probe await_closure(int& alive) {
     counted held(alive);
     co_await take_callable([held] { (void)held; });

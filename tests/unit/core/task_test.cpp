@@ -189,7 +189,8 @@ TEST_F(task_test, ten_million_ready_awaits_keep_the_stack_bounded) {
 TEST_F(task_test, completions_of_suspended_children_never_nest) {
     const int rounds = scaled(300'000);
     simulate([](int count) -> coro::task<> {
-        for (int i = 0; i < count; ++i) co_await [](int) -> coro::task<> { co_await coro::yield(); }(i);
+        for (int i = 0; i < count; ++i)
+            co_await [](int) -> coro::task<> { co_await coro::yield(); }(i);
     }(rounds));
 }
 

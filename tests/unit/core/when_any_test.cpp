@@ -108,7 +108,8 @@ TEST_F(when_any_test, of_a_list) {
     }());
 }
 
-TEST_F(when_any_test, a_branch_that_starts_after_the_end_of_another_meets_cancelled_and_takes_nothing) {
+TEST_F(when_any_test,
+       a_branch_that_starts_after_the_end_of_another_meets_cancelled_and_takes_nothing) {
     simulate([]() -> coro::task<> {
         mailbox box;
         box.put(1);

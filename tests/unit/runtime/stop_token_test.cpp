@@ -85,7 +85,8 @@ TEST_F(stop_token_test, a_post_that_is_under_way_when_the_await_ends_does_no_har
                 of.request_stop();  // posts to the loop, which cannot look at it before we end
                 co_return 1;
             };
-            EXPECT_EQ(co_await coro::with_stop_token(source.get_token(), stops_and_ends(source)), 1);
+            EXPECT_EQ(
+                co_await coro::with_stop_token(source.get_token(), stops_and_ends(source)), 1);
         }
     }());
 }

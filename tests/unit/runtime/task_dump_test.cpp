@@ -137,7 +137,8 @@ TEST_F(task_dump_test, function_names_are_the_same_from_every_compiler) {
     for (std::size_t i = 0; i < 6; ++i) {
         const std::size_t arrow = lines[i].find(" ← ");
         ASSERT_NE(arrow, std::string::npos) << lines[i];
-        const std::string named = lines[i].substr(arrow, lines[i].find(" task_dump", arrow) - arrow + 1);
+        const std::string named =
+            lines[i].substr(arrow, lines[i].find(" task_dump", arrow) - arrow + 1);
         EXPECT_TRUE(named.ends_with(caller[i])) << lines[i];
         EXPECT_EQ(named.find('('), std::string::npos) << named;
         EXPECT_EQ(named.find("task<"), std::string::npos) << named;
@@ -187,7 +188,8 @@ TEST_F(task_dump_test, branches_name_what_they_wait_on_and_who_awaits_them) {
         });
     });
     ASSERT_EQ(lines.size(), 5u);
-    EXPECT_NE(lines[0].find("#2 task_dump_test.cpp:N when_any of 3, 3 left since 12 ms ← with_task"),
+    EXPECT_NE(lines[0].find("#2 task_dump_test.cpp:N when_any of 3, 3 left since 12 ms "
+                            "← with_task"),
               std::string::npos)
         << lines[0];
     EXPECT_NE(lines[1].find("#3 task_dump_test.cpp:N take since 12 ms ← with_task_group"),
@@ -219,7 +221,8 @@ TEST_F(task_dump_test, says_ready_and_cancelled) {
 
 TEST_F(task_dump_test, spans_are_in_the_unit_that_can_be_read) {
     const auto lines = dump_children([](coro::task_group& group) {
-        for (const auto limit : {coro::duration(500us) + 12ms, coro::duration(9s), coro::duration(1h)})
+        for (const auto limit :
+             {coro::duration(500us) + 12ms, coro::duration(9s), coro::duration(1h)})
             group.spawn([](coro::duration span) -> coro::task<> {
                 (void)co_await coro::move_on_after(span, coro::sleep_for(2h));
             }, limit);

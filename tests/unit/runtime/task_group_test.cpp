@@ -253,7 +253,8 @@ TEST_F(task_group_test, the_bodys_error_ends_a_group_that_goes_on_as_well) {
 
 // --- cancellation
 
-TEST_F(task_group_test, a_child_of_a_cancelled_group_starts_and_meets_cancelled_at_its_first_await) {
+TEST_F(task_group_test,
+       a_child_of_a_cancelled_group_starts_and_meets_cancelled_at_its_first_await) {
     simulate([]() -> coro::task<> {
         bool started = false;
         bool went_on = false;
