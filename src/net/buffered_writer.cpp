@@ -254,7 +254,7 @@ task<> writer_state::write_later(const write_request& request) {
 
 /// A large write ended before its end: nothing that makes sense can follow it.
 void writer_state::break_off(std::error_code error, bool by_kernel) noexcept {
-    mark_broken(socket_);
+    mark_broken(socket_, direction::sending);
     fail(error, by_kernel);
 }
 

@@ -62,20 +62,17 @@ bool submit_io(operation& op, context& strand) noexcept {
 
 void cancel_io(operation& op, loop_core& loop) noexcept { scheduler_of(loop).world().cancel(op); }
 
-namespace {
-/// Bits of the poller's user word of a socket.
-constexpr std::uint32_t broken_bit = 1;
-}  // namespace
+// The bits of `direction` are the bits of the poller's user word of a socket.
 
-void mark_broken(socket_ref socket) noexcept {
+void mark_broken(socket_ref socket, direction which) noexcept {
     if (std::uint32_t* word = scheduler_of(*socket.loop).world().user_word(socket.handle))
-        *word |= broken_bit;
+        *word |= static_cast<std::uint32_t>(which);
 }
 
-bool is_broken(socket_ref socket) noexcept {
+bool is_broken(socket_ref socket, direction which) noexcept {
     if (socket.loop == nullptr) return false;
     const std::uint32_t* word = scheduler_of(*socket.loop).world().user_word(socket.handle);
-    return word != nullptr && (*word & broken_bit) != 0;
+    return word != nullptr && (*word & static_cast<std::uint32_t>(which)) != 0;
 }
 
 void owned_socket::close_socket(socket_ref which) noexcept {

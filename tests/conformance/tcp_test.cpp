@@ -140,7 +140,7 @@ TEST_P(tcp_test, read_exact_says_how_much_had_come_when_the_stream_ends) {
         const auto later = co_await as_result(net::read_exact(pair.near, mutable_bytes(into)));
         EXPECT_EQ(later.error().code(), errc::broken);
         const auto written = co_await as_result(net::write_all(pair.near, as_bytes("x")));
-        EXPECT_EQ(written.error().code(), errc::broken);
+        EXPECT_TRUE(written.has_value()) << "the other direction still works";
     };
     in_world(body);
 }

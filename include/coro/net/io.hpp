@@ -15,7 +15,7 @@ template <typename Stream>
 concept byte_stream = requires(Stream& stream, mutable_bytes into, const_bytes from) {
     stream.read_some(into);
     stream.write_some(from);
-    stream.read_leased();
+    stream.read_leased(into.size());
     stream.shutdown_send();
 };
 

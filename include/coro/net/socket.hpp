@@ -55,8 +55,9 @@ CORO_EXPORT void cancel_io(operation& op, loop_core& loop) noexcept;
 CORO_EXPORT void describe_io(text_sink& out, const char* verb, socket_ref socket) noexcept;
 /// Exact transfers mark a socket when they are cut short: later exact transfers answer
 /// errc::broken.
-CORO_EXPORT void mark_broken(socket_ref socket) noexcept;
-[[nodiscard]] CORO_EXPORT bool is_broken(socket_ref socket) noexcept;
+enum class direction : std::uint8_t { receiving = 1, sending = 2, either = 3 };
+CORO_EXPORT void mark_broken(socket_ref socket, direction which) noexcept;
+[[nodiscard]] CORO_EXPORT bool is_broken(socket_ref socket, direction which) noexcept;
 
 /// What an operation is called in errors and dumps.
 [[nodiscard]] constexpr const char* verb_of(opcode code) noexcept {

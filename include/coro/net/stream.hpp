@@ -132,7 +132,7 @@ public:
         return true;
     }
     bool start() noexcept {
-        if (is_broken(this->own_socket())) {
+        if (is_broken(this->own_socket(), way)) {
             this->result = result_broken;
             this->set_outcome(wait_outcome::done);
             return false;
@@ -142,13 +142,15 @@ public:
     }
     void finish() const {
         if (this->size == 0) return;
-        if (moved_ != 0) mark_broken(this->own_socket());
+        if (moved_ != 0) mark_broken(this->own_socket(), way);
         if (this->result == 0) throw_end_of_stream(moved_);
         throw_io(this->result, verb(), this->own_socket(), moved_);
     }
     [[nodiscard]] const char* verb() const noexcept { return Sending ? "write_all" : "read_exact"; }
 
 private:
+    static constexpr direction way = Sending ? direction::sending : direction::receiving;
+
     CORO_EXPORT static void throw_end_of_stream(std::size_t moved);
 
     /// After a completion: true when the whole transfer has ended, false when it was submitted

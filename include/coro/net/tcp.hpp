@@ -96,8 +96,11 @@ public:
 
     /// Whether there is a socket (not default-made, moved from or closed here).
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
-    /// An exact transfer was cut short on it: framing is lost, later ones answer errc::broken.
-    [[nodiscard]] bool is_broken() const noexcept { return detail::is_broken(socket_.ref()); }
+    /// An exact transfer was cut short on it: framing is lost, later ones of that direction answer
+    /// errc::broken.
+    [[nodiscard]] bool is_broken() const noexcept {
+        return detail::is_broken(socket_.ref(), detail::direction::either);
+    }
 
     /// The peer, as it was when the connection was made. Throws: io_error (errc::closed).
     [[nodiscard]] CORO_EXPORT endpoint remote_endpoint() const;

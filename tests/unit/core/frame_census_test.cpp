@@ -1,9 +1,12 @@
 // The census of frames: counts them, names their creation sites, and does detect a leak.
 #include "core/frame_census.hpp"
 
+#include <functional>
 #include <optional>
+#include <set>
 
 #include <coro/runtime/stats.hpp>
+#include <coro/runtime/task_group.hpp>
 
 #include "unit/core/core_fixture.hpp"
 
@@ -44,6 +47,32 @@ TEST_F(frame_census_test, the_statistics_of_a_loop_count_its_frames) {
         const coro::task<> unstarted = a_leaked_coroutine();
         EXPECT_EQ(coro::current_loop_stats().frames, frames + 1);
         co_return;
+    }());
+}
+
+coro::task<> note_address(std::set<const void*>& seen) {
+    const char local = 0;
+    seen.insert(&local);
+    co_await coro::yield();
+    EXPECT_EQ(local, 0);
+}
+
+TEST_F(frame_census_test, frames_are_recycled) {
+    if (sanitized) GTEST_SKIP() << "sanitized builds give every frame back, to see its use after";
+    simulate([]() -> coro::task<> {
+        std::set<const void*> awaited;
+        for (int i = 0; i < 1000; ++i) co_await note_address(awaited);
+        EXPECT_EQ(awaited.size(), 1u);
+        std::set<const void*> spawned;
+        auto body = [&spawned](coro::task_group& group) -> coro::task<> {
+            for (int i = 0; i < 1000; ++i) {
+                group.spawn(note_address, std::ref(spawned));
+                co_await coro::yield();
+                co_await coro::yield();
+            }
+        };
+        co_await coro::with_task_group(body);
+        EXPECT_LE(spawned.size(), 2u);
     }());
 }
 
