@@ -40,6 +40,7 @@ private:
     task<> failing_sibling();
     task<> subject();
     task<> watch();
+    task<> watched(task<> work);
     task<> reach_point();
     task<> apply();
     task<> aftermath();
@@ -65,7 +66,7 @@ private:
 task<> case_run::main() {
     const alive_counts before = count_alive();
     driver_ = where_.make();
-    co_await driver_->prepare(kind_.how);
+    co_await watched(driver_->prepare(kind_.how));
     const auto body = [this](task_group& group) -> task<> { co_await control(group); };
     try {
         co_await with_task_group(body);
@@ -76,7 +77,7 @@ task<> case_run::main() {
     }
     check_end();
     try {
-        co_await shield(driver_->verify(outcome_), shield_limit);
+        co_await shield(watched(driver_->verify(outcome_)), shield_limit);
     } catch (const std::exception& problem) {
         complain(std::string("the object does not work any more: ") + problem.what());
     }
@@ -144,12 +145,21 @@ task<> case_run::aftermath() {
 
 /// A case that hangs names itself.
 task<> case_run::watch() {
-    co_await sleep_for(world_ == poller_choice::simulation ? duration(1h) : duration(1min));
+    co_await sleep_for(world_ == poller_choice::simulation ? duration(1h) : duration(30s));
     std::fprintf(stderr, "hang: %s, %.*s at %.*s, %s\n%s\n", world_name(world_).c_str(),
                  static_cast<int>(where_.operation.size()), where_.operation.data(),
                  static_cast<int>(where_.where.size()), where_.where.data(),
                  to_text(kind_).c_str(), dump_tasks().c_str());
     std::abort();
+}
+
+task<> case_run::watched(task<> work) {
+    const auto body = [&](task_group& group) -> task<> {
+        group.spawn(watch());
+        co_await std::move(work);
+        group.cancel();
+    };
+    co_await with_task_group(body);
 }
 
 task<> case_run::subject() {

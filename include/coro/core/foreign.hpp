@@ -98,21 +98,14 @@ public:
         const std::coroutine_handle<> handle = proxy_.arm(*strand_->loop, home_);
         strand_->waiting = this;
         strand_->waiting_since = strand_->loop->turn_time;
-        using answer = decltype(awaiter_.await_suspend(handle));
-        if constexpr (std::is_void_v<answer>) {
-            awaiter_.await_suspend(handle);
-            return true;
-        } else if constexpr (std::is_same_v<answer, bool>) {
-            if (awaiter_.await_suspend(handle)) return true;
+        try {
+            if (hand_over(handle)) return true;
+        } catch (...) {
             strand_->waiting = nullptr;
-            return false;
-        } else {
-            // Symmetric transfer to somebody else's coroutine: run it here; if it is our own proxy,
-            // the strand is posted and comes back through the run queue.
-            std::coroutine_handle<> other = awaiter_.await_suspend(handle);
-            other.resume();
-            return true;
+            throw;
         }
+        strand_->waiting = nullptr;
+        return false;
     }
 
     decltype(auto) await_resume() {
@@ -124,6 +117,23 @@ public:
     void describe(text_sink& out) const noexcept override { out.write("foreign (uncancellable)"); }
 
 private:
+    /// Gives the awaiter our proxy; false: it need not have suspended.
+    bool hand_over(std::coroutine_handle<> handle) {
+        using answer = decltype(awaiter_.await_suspend(handle));
+        if constexpr (std::is_void_v<answer>) {
+            awaiter_.await_suspend(handle);
+            return true;
+        } else if constexpr (std::is_same_v<answer, bool>) {
+            return awaiter_.await_suspend(handle);
+        } else {
+            // Symmetric transfer to somebody else's coroutine: run it here; if it is our own proxy,
+            // the strand is posted and comes back through the run queue.
+            std::coroutine_handle<> other = awaiter_.await_suspend(handle);
+            other.resume();
+            return true;
+        }
+    }
+
     struct arrival : posted {
         context* strand = nullptr;
     };

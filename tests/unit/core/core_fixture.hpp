@@ -32,10 +32,11 @@ using namespace std::chrono_literals;
 #endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||            \
     CORO_TEST_HAS_FEATURE(address_sanitizer) || CORO_TEST_HAS_FEATURE(thread_sanitizer)
-inline constexpr bool sanitized = true;
+#define CORO_TEST_SANITIZED 1
 #else
-inline constexpr bool sanitized = false;
+#define CORO_TEST_SANITIZED 0
 #endif
+inline constexpr bool sanitized = CORO_TEST_SANITIZED != 0;
 
 /// `count`, or what a sanitizer can do in the same time.
 constexpr int scaled(int count, int divisor = 10) { return sanitized ? count / divisor : count; }

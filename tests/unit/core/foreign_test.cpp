@@ -119,6 +119,7 @@ TEST_F(foreign_test, every_form_of_the_protocol_works) {
         }()));
         EXPECT_TRUE(co_await throws<std::runtime_error>(
             []() -> coro::task<> { co_await fails_to_suspend(); }()));
+        EXPECT_EQ(coro::detail::this_strand().waiting, nullptr);
         co_await coro::sleep_for(1ms);  // and the task goes on waiting as ever
     }());
 }
