@@ -142,6 +142,40 @@ TEST_P(serve_pressure_test, without_descriptors_clients_get_a_close_and_service_
     EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
+// --- stop with clients in the kernel's queue
+
+/// Connects without giving way to the loop: the server cannot have accepted it yet.
+int connect_at_once(net::endpoint to) {
+    const int made = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const socket_address where = to_socket_address(to);
+    const auto* const address = reinterpret_cast<const sockaddr*>(where.bytes.data());
+    EXPECT_EQ(::connect(made, address, where.size), 0);
+    ::shutdown(made, SHUT_WR);
+    return made;
+}
+
+TEST_P(serve_pressure_test, on_stop_those_in_the_kernels_queue_are_served) {
+    const auto body = [&]() -> task<> {
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        const net::endpoint where = listener.local_endpoint();
+        std::vector<int> clients;
+        const auto serving = [&](task_group& group) -> task<> {
+            group.spawn([](net::tcp_listener& on) -> task<> { co_await serve(on, greet); },
+                        std::ref(listener));
+            co_await sleep_for(2ms);
+            for (int i = 0; i < 20; ++i) clients.push_back(connect_at_once(where));
+            group.request_stop();
+        };
+        co_await with_task_group(serving);
+        for (const int each : clients) {
+            std::array<char, 8> into{};
+            EXPECT_EQ(::recv(each, into.data(), into.size(), 0), 2) << "turned away";
+            ::close(each);
+        }
+    };
+    in_world(body);
+}
+
 // --- one firehose and many who ping
 
 struct crowd {
