@@ -35,6 +35,8 @@ public:
     /// After this many resumptions the poller is asked, so that I/O is never starved by
     /// computation.
     static constexpr unsigned resumes_per_turn = 256;
+    /// So many bytes moved at once weigh as much as one more answer at once.
+    static constexpr std::int32_t inline_bytes_per_answer = 64 * 1024 / inline_completions;
     /// At most this many timers fire in a turn (1 M timers at one instant must not stall I/O).
     static constexpr std::size_t timers_per_turn = 1024;
 

@@ -123,6 +123,20 @@ TEST_P(tcp_test, reading_into_nothing_is_zero) {
     in_world(body);
 }
 
+TEST_P(tcp_test, more_connections_are_busy_at_once_than_the_pool_has_buffers) {
+    const auto body = [&]() -> task<> {
+        std::vector<stream_pair> pairs(700);
+        std::vector<net::read_lease> held;
+        for (stream_pair& pair : pairs) {
+            co_await pair.open();
+            co_await say(pair.far, "x");
+        }
+        for (stream_pair& pair : pairs) held.push_back(co_await pair.near.read_leased());
+        for (const net::read_lease& lease : held) EXPECT_EQ(lease.size(), 1u);
+    };
+    in_world(body);
+}
+
 // --- exact transfers
 
 TEST_P(tcp_test, read_exact_says_how_much_had_come_when_the_stream_ends) {
