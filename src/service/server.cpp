@@ -275,6 +275,10 @@ task<> server_run::run(task_group& group) {
     co_await accept_until_stopped(group);
     while (alive_ < limits_.connections) {
         std::optional<net::tcp_stream> waiting = co_await listener_.accept_waiting();
+        // In a tiny ring (sq=4, cq=8) an overflow may have ended the multishot accept, and one that
+        // is cancelled at once may not have looked again: ask a few times more.
+        for (int asked = 0; !waiting && asked < 3; ++asked)
+            waiting = co_await listener_.accept_waiting();
         if (!waiting) break;
         start(group, std::move(*waiting));
     }
