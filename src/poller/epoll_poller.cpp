@@ -15,9 +15,9 @@
 //     are remembered in `hung_up`, which only EAGAIN takes back. At a unix(7) socket a receive
 //     also stops behind ancillary data, which MSG_CTRUNC gives away.
 //
-// An event names a slot by index and generation. It may be older than the slot: something_ready()
-// keeps what it has seen for the next wait(), and a duplicate of a closed descriptor in a child
-// process keeps the registration alive (epoll(7), Q&A 6). Such events are dropped.
+// An event names a slot by index and generation. It may be older than the slot: a duplicate of a
+// closed descriptor in a child process keeps the registration alive (epoll(7), Q&A 6). Such events
+// are dropped.
 #include "poller/epoll_poller.hpp"
 
 #include <sys/eventfd.h>
@@ -433,9 +433,7 @@ void epoll_poller::wait(time_point deadline, operation_list& completed) noexcept
         retry_connects(completed);
         deadline = std::min(deadline, saturating_add(now(), connect_pause));
     }
-    int count = kept_events_;
-    kept_events_ = 0;
-    if (count == 0) count = collect(deadline, pending_operations_ == pending_before);
+    const int count = collect(deadline, pending_operations_ == pending_before);
     for (int i = 0; i < count; ++i) {
         socket_slot* slot = note_edges(events_[static_cast<std::size_t>(i)]);
         if (slot != nullptr) try_parked(*slot, completed);
@@ -463,22 +461,6 @@ void epoll_poller::retry_connects(operation_list& completed) noexcept {
         finish_parked(slot->sender, result, completed);
         return true;
     });
-}
-
-bool epoll_poller::something_ready() noexcept {
-    if (!ending_.empty() || kept_events_ > 0) return true;
-    // The edges that this takes out of epoll do not come again. Those that let somebody go on are
-    // kept for wait(); of the others the bits are noted.
-    const int count = collect(time_point::min(), false);
-    for (int i = 0; i < count; ++i) {
-        const epoll_event event = events_[static_cast<std::size_t>(i)];
-        const socket_slot* slot = note_edges(event);
-        const bool of_use = slot == nullptr ? event.data.u64 == wake_event
-                                            : (slot->receiver != nullptr && slot->readable) ||
-                                                  (slot->sender != nullptr && slot->writable);
-        if (of_use) events_[static_cast<std::size_t>(kept_events_++)] = event;
-    }
-    return kept_events_ > 0;
 }
 
 int epoll_poller::collect(time_point deadline, bool may_wait) noexcept {
@@ -520,7 +502,10 @@ int epoll_poller::wait_in_kernel(const timespec* timeout) noexcept {
 
 /// The slot that the event is about; nullptr for the wake-up and for what is out of date.
 socket_slot* epoll_poller::note_edges(const epoll_event& event) noexcept {
-    if (event.data.u64 == wake_event) return nullptr;
+    if (event.data.u64 == wake_event) {
+        ++counters.wakes;
+        return nullptr;
+    }
     socket_slot& slot = slot_at(static_cast<std::uint32_t>(event.data.u64));
     if (!slot.open || slot.generation != event.data.u64 >> 32) return nullptr;
     const std::uint32_t edges = event.events;

@@ -32,7 +32,6 @@ public:
     [[nodiscard]] bool submit(operation& op) noexcept override;
     void cancel(operation& op) noexcept override;
     void wait(time_point deadline, operation_list& completed) noexcept override;
-    [[nodiscard]] bool something_ready() noexcept override;
     void wake() noexcept override;
     void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override;
 
@@ -76,7 +75,6 @@ private:
     int epoll_ = -1;
     int wake_ = -1;
     bool has_pwait2_ = true;
-    int kept_events_ = 0;  ///< in events_, seen by something_ready(), for the next wait()
     std::array<epoll_event, 256> events_;
     operation_list ending_;  ///< cancelled or closed; completed by the next wait()
 

@@ -27,7 +27,7 @@ unsigned set_up_flags(std::uint32_t features) noexcept {
     if ((features & uring_submit_all) != 0) flags |= IORING_SETUP_SUBMIT_ALL;
     if ((features & uring_no_sqarray) != 0) flags |= setup_no_sqarray;
     if ((features & uring_single_issuer) != 0) flags |= IORING_SETUP_SINGLE_ISSUER;
-    // TASKRUN_FLAG shows in user memory that deferred work waits: something_ready() lives of it.
+    // TASKRUN_FLAG shows in user memory that deferred work waits: a spinning loop lives of it.
     if ((features & uring_defer_taskrun) != 0) {
         flags |= IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
     } else if ((features & uring_coop_taskrun) != 0) {

@@ -40,14 +40,9 @@ void uring_poller::wait(time_point deadline, operation_list& completed) noexcept
         collect();
         reap();
     }
+    if (woken_) ++counters.wakes;
     woken_ = false;
     out_ = nullptr;
-}
-
-bool uring_poller::something_ready() noexcept {
-    ring_.check_ours();
-    return ring_.completion_waiting() || ring_.enter_wanted() || !ready_.empty() || woken_ ||
-           postponed_ != nullptr;
 }
 
 void uring_poller::wake() noexcept {

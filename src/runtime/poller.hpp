@@ -31,9 +31,11 @@
 //  7. Only wake() may be called from another thread (or a signal handler). Everything else belongs
 //     to the thread that runs the loop.
 //  8. wait() returns when an operation has completed, when wake() was called since the last wait(),
-//     or when now() >= deadline; a deadline in the past only collects what is there. Spurious
-//     returns are legal. All that is complete is collected (at most a bounded batch per call);
-//     nobody is resumed inside.
+//     or when now() >= deadline; a deadline in the past only collects what is there, at the lowest
+//     price at which this world can tell: io_uring reads two words of shared memory, epoll makes
+//     one system call. Spurious returns are legal. All that is complete is collected (at most a
+//     bounded batch per call); nobody is resumed inside. A wake() that ended it, or would have, is
+//     spent and counted in `counters.wakes`: whoever looks instead of sleeping must heed it.
 //  9. Leases: receive_leased takes a buffer only when bytes have come. The buffer stays valid until
 //     return_lease(). At most `options.leases_on_heap` buffers beyond the pool; then result_limit.
 // 10. A destroyed poller has no operation pending: it asserts that.
@@ -89,6 +91,7 @@ struct poller_counters {
     std::uint64_t overflows = 0;    ///< completion queue overflows survived
     std::uint64_t no_buffers = 0;   ///< ENOBUFS answers survived
     std::uint64_t queue_full = 0;   ///< submission queue found full
+    std::uint64_t wakes = 0;        ///< wait() calls that met a wake()
 };
 
 /// How many things are alive; a test that ends with any of them not 0 has leaked.
@@ -112,9 +115,6 @@ public:
     [[nodiscard]] virtual bool submit(operation& op) noexcept = 0;
     virtual void cancel(operation& op) noexcept = 0;
     virtual void wait(time_point deadline, operation_list& completed) noexcept = 0;
-    /// Whether wait() would find something, at the lowest price at which this world can tell:
-    /// io_uring reads two words of shared memory, epoll makes one system call that does not wait.
-    [[nodiscard]] virtual bool something_ready() noexcept = 0;
     /// Makes a wait() under way, or the next one, return. Thread-safe and async-signal-safe.
     virtual void wake() noexcept = 0;
     [[nodiscard]] virtual time_point now() noexcept = 0;

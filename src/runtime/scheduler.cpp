@@ -106,11 +106,14 @@ void scheduler::sleep() noexcept {
 /// Polls instead of sleeping; true when something came.
 bool scheduler::spin(time_point until) noexcept {
     ++spins_;
+    const std::uint64_t wakes_before = world_->counters.wakes;
     time_point present{};
     do {
         collect(time_point::min());
         present = world_->now();
-        if (has_ready() || inbox_.load(std::memory_order_relaxed) != nullptr) {
+        // A wake-up is spent by the look that meets it: sleeping now would sleep over a signal.
+        const bool woken = world_->counters.wakes != wakes_before;
+        if (has_ready() || woken || inbox_.load(std::memory_order_relaxed) != nullptr) {
             ++spin_hits_;
             spin_.silence_ended(present);
             if (spin_.wants_sample(present)) spin_.sample(present, involuntary_switches());

@@ -254,6 +254,7 @@ void sim_poller::wait(time_point deadline, operation_list& completed) noexcept {
         // wait() rather than lost.
         const bool woken = woken_.exchange(false, std::memory_order_acquire);
         process_due_events();
+        if (woken) ++counters.wakes;
         if (collected_ > 0 || woken || now_ >= deadline) break;
         const time_point next = std::min(deadline, events_.next_time());
         if (next == never) {
@@ -266,10 +267,6 @@ void sim_poller::wait(time_point deadline, operation_list& completed) noexcept {
         now_ = next;
     }
     completed_ = nullptr;
-}
-
-bool sim_poller::something_ready() noexcept {
-    return events_.next_time() <= now_ || woken_.load(std::memory_order_acquire);
 }
 
 void sim_poller::wake() noexcept {

@@ -60,7 +60,6 @@ public:
     [[nodiscard]] bool submit(operation& op) noexcept override;
     void cancel(operation& op) noexcept override;
     void wait(time_point deadline, operation_list& completed) noexcept override;
-    [[nodiscard]] bool something_ready() noexcept override;
     void wake() noexcept override;
     [[nodiscard]] time_point now() noexcept override { return now_; }
     void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override;

@@ -86,36 +86,6 @@ TEST_P(poller_wait_test, completion_ends_a_wait_before_its_deadline) {
     EXPECT_LT(world().now(), far);
 }
 
-// --- something_ready
-
-TEST_P(poller_wait_test, something_is_ready_when_bytes_have_come) {
-    const connected_pair pair = connect_pair();
-    settle();
-    EXPECT_FALSE(world().something_ready());
-    char into = 0;
-    operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
-    ASSERT_FALSE(submit(receiving));
-    collect_now();
-    EXPECT_FALSE(world().something_ready());
-    char letter = 'x';
-    operation sending(opcode::send, pair.client);
-    sending.data = &letter;
-    sending.size = 1;
-    const bool sent = submit(sending);
-    // A backend may hand requests over in wait() only: then it is that wait which finds both.
-    if (!sent) collect_now();
-    while (receiving.phase == operation_phase::submitted && !world().something_ready()) {
-    }
-    collect_now();
-    finish(sending);
-    finish(receiving);
-    EXPECT_EQ(into, 'x');
-    settle();
-    EXPECT_FALSE(world().something_ready());
-}
-
 // --- wake
 
 TEST_P(poller_wait_test, wake_before_wait_ends_the_next_wait) {
@@ -128,15 +98,19 @@ TEST_P(poller_wait_test, wake_before_wait_ends_the_next_wait) {
 TEST_P(poller_wait_test, wakes_are_not_remembered_for_ever) {
     for (int i = 0; i < 1000; ++i) world().wake();
     EXPECT_LE(calls_until(world().now() + 20ms), few);
-    EXPECT_FALSE(world().something_ready());
+    const std::uint64_t wakes = world().counters.wakes;
+    collect_now();
+    EXPECT_EQ(world().counters.wakes, wakes);
 }
 
 TEST_P(poller_wait_test, each_wake_between_waits_ends_one_wait) {
     for (int i = 0; i < 100; ++i) {
         const time_point far = world().now() + 120s;
+        const std::uint64_t wakes = world().counters.wakes;
         world().wake();
         collect(far);
         EXPECT_LT(world().now(), far);
+        EXPECT_EQ(world().counters.wakes, wakes + 1);
     }
 }
 
@@ -252,26 +226,18 @@ TEST_P(poller_wake_test, signals_interrupt_nothing) {
     EXPECT_EQ(::sigaction(SIGUSR1, &before, nullptr), 0);
 }
 
-TEST_P(poller_wake_test, something_is_ready_without_waiting) {
-    std::array<int, 2> ends{};
-    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-    socket_handle server;
-    ASSERT_EQ(world().adopt(ends[1], server), 0);
-    keep(server);
-    char into = 0;
-    operation receiving(opcode::receive, server);
-    receiving.data = &into;
-    receiving.size = 1;
-    ASSERT_FALSE(submit(receiving));
+TEST_P(poller_wake_test, a_look_that_meets_a_wake_counts_it) {
     settle();
-    EXPECT_FALSE(world().something_ready());
-    ASSERT_EQ(::write(ends[0], "!", 1), 1);
-    while (!world().something_ready()) {
-    }
-    EXPECT_EQ(receiving.phase, operation_phase::submitted) << "something_ready() only looks";
-    finish(receiving);
-    EXPECT_EQ(into, '!');
-    ::close(ends[0]);
+    const std::uint64_t wakes = world().counters.wakes;
+    collect_now();
+    EXPECT_EQ(world().counters.wakes, wakes);
+    std::thread other([this] { world().wake(); });
+    other.join();
+    // It spends it too: nothing else would tell the loop that looks instead of sleeping.
+    collect_now();
+    EXPECT_EQ(world().counters.wakes, wakes + 1);
+    collect_now();
+    EXPECT_EQ(world().counters.wakes, wakes + 1);
 }
 
 }  // namespace

@@ -1,0 +1,86 @@
+// A poller that passes everything on to another one: a test derives from it and changes a call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "runtime/poller.hpp"
+
+namespace coro::inline v0::detail {
+
+/// `turn_time` and `counters` are handed over at each wait(), so both see the same ones.
+class forwarding_poller : public poller {
+public:
+    explicit forwarding_poller(std::unique_ptr<poller> world) : world_(std::move(world)) {}
+
+    [[nodiscard]] poller& behind() noexcept { return *world_; }
+
+    [[nodiscard]] std::string_view name() const noexcept override { return world_->name(); }
+    [[nodiscard]] bool submit(operation& op) noexcept override {
+        const bool done = world_->submit(op);
+        counters = world_->counters;
+        return done;
+    }
+    void cancel(operation& op) noexcept override { world_->cancel(op); }
+    void wait(time_point deadline, operation_list& completed) noexcept override {
+        world_->turn_time = turn_time;
+        world_->wait(deadline, completed);
+        counters = world_->counters;
+    }
+    void wake() noexcept override { world_->wake(); }
+    [[nodiscard]] time_point now() noexcept override { return world_->now(); }
+    void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override {
+        world_->return_lease(lease_id, data, from_heap);
+    }
+
+    int open_stream(address_family family, socket_handle& out) noexcept override {
+        return world_->open_stream(family, out);
+    }
+    int bind(socket_handle socket, const socket_address& where) noexcept override {
+        return world_->bind(socket, where);
+    }
+    int listen(socket_handle socket, int backlog) noexcept override {
+        return world_->listen(socket, backlog);
+    }
+    int set_option(socket_handle socket, socket_option which, int value) noexcept override {
+        return world_->set_option(socket, which, value);
+    }
+    int get_option(socket_handle socket, socket_option which, int& value) noexcept override {
+        return world_->get_option(socket, which, value);
+    }
+    int local_address(socket_handle socket, socket_address& out) noexcept override {
+        return world_->local_address(socket, out);
+    }
+    int remote_address(socket_handle socket, socket_address& out) noexcept override {
+        return world_->remote_address(socket, out);
+    }
+    int shutdown(socket_handle socket, shutdown_how how) noexcept override {
+        return world_->shutdown(socket, how);
+    }
+    void close(socket_handle socket) noexcept override { world_->close(socket); }
+    int activity(socket_handle socket, socket_activity& out) noexcept override {
+        return world_->activity(socket, out);
+    }
+    std::uint32_t* user_word(socket_handle socket) noexcept override {
+        return world_->user_word(socket);
+    }
+    int shed_connection(socket_handle listener) noexcept override {
+        return world_->shed_connection(listener);
+    }
+    int adopt(int descriptor, socket_handle& out) noexcept override {
+        return world_->adopt(descriptor, out);
+    }
+    int release(socket_handle socket, int& descriptor) noexcept override {
+        return world_->release(socket, descriptor);
+    }
+    void random(void* into, std::size_t size) noexcept override { world_->random(into, size); }
+    [[nodiscard]] poller_census census() const noexcept override { return world_->census(); }
+
+private:
+    std::unique_ptr<poller> world_;
+};
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,91 @@
+// The loop that looks before it sleeps, in a world whose clock moves with every look.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+
+#include "runtime/scheduler.hpp"
+#include "sim/sim_poller.hpp"
+#include "support/forwarding_poller.hpp"
+
+namespace coro::inline v0::detail {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Each look that does not wait takes 10 us; a wake() comes before the `wake_at`th of them.
+class looking_world final : public forwarding_poller {
+public:
+    looking_world() : forwarding_poller(std::make_unique<sim_poller>(poller_options{})) {}
+
+    void wait(time_point deadline, operation_list& completed) noexcept override {
+        if (deadline == time_point::min()) {
+            ++looks;
+            if (looks == wake_at) {
+                signalled = true;
+                wake();
+            }
+            forwarding_poller::wait(now() + 10us, completed);
+        } else {
+            slept_signalled = slept_signalled || (signalled && !heeded);
+            forwarding_poller::wait(deadline, completed);
+        }
+    }
+
+    unsigned looks = 0;
+    unsigned wake_at = 0;
+    bool signalled = false;        ///< what a signal handler sets before it calls wake()
+    bool heeded = false;           ///< the turn hook has seen it
+    bool slept_signalled = false;  ///< the loop went to sleep in between
+};
+
+class scheduler_spin : public testing::Test {
+protected:
+    scheduler_spin() {
+        auto world = std::make_unique<looking_world>();
+        world_ = world.get();
+        scheduler_options how;
+        how.loops = 0;  // always fewer than processors
+        loop_ = std::make_unique<scheduler>(std::move(world), how);
+        loop_->set_turn_hook(
+            [](void* self) noexcept {
+                auto& seen = *static_cast<looking_world*>(self);
+                seen.heeded = seen.heeded || seen.signalled;
+            },
+            world_);
+    }
+
+    /// A turn whose silence ends after `span`.
+    void turn_until(duration span) {
+        timer_node timer([](timer_node&) noexcept {});
+        loop_->arm_timer(timer, loop_->read_clock() + span);
+        loop_->turn();
+        loop_->disarm_timer(timer);
+    }
+
+    std::unique_ptr<scheduler> loop_;
+    looking_world* world_ = nullptr;
+};
+
+TEST_F(scheduler_spin, looks_after_a_short_silence_and_sleeps_after_a_long_one) {
+    turn_until(20us);
+    EXPECT_EQ(world_->looks, 0u);
+    turn_until(1s);
+    EXPECT_GT(world_->looks, 0u);
+    const unsigned before = world_->looks;
+    turn_until(1s);
+    EXPECT_EQ(world_->looks, before);
+}
+
+TEST_F(scheduler_spin, does_not_sleep_over_a_wake_up_that_a_look_has_met) {
+    turn_until(20us);
+    world_->wake_at = world_->looks + 2;
+    turn_until(1s);
+    ASSERT_TRUE(world_->signalled) << "it did not look";
+    EXPECT_FALSE(world_->slept_signalled);
+    turn_until(1s);
+    EXPECT_TRUE(world_->heeded);
+}
+
+}  // namespace
+}  // namespace coro::inline v0::detail
