@@ -118,7 +118,11 @@ std::string apply_part(std::string_view part, poller_options& options) {
     if (name == "cq") {
         return apply_number(name, value, most_completions, options.completion_entries);
     }
-    if (name == "buffers") return apply_number(name, value, most_buffers, options.lease_buffers);
+    if (name == "buffers") {
+        std::string wrong = apply_number(name, value, most_buffers, options.lease_buffers);
+        options.lease_buffers_most = options.lease_buffers;
+        return wrong;
+    }
     if (name == "disable") return apply_disable(value, options.disabled_features);
     if (name == "mask") return apply_mask(value, options.disabled_features);
     return quoted(part) + " is not understood, allowed are sq=, cq=, buffers=, disable= and mask=";

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <bit>
 #include <new>
+#include <utility>
 
 #include <coro/base/assert.hpp>
 
@@ -18,39 +19,50 @@ constexpr unsigned most_buffers = 1u << 15;
 
 void* map_pages(std::size_t size) noexcept {
     void* const at =
-        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return at == MAP_FAILED ? nullptr : at;
 }
 
 }  // namespace
 
 uring_buffers::~uring_buffers() {
-    if (memory_ != nullptr) ::munmap(memory_, count_ * bytes_);
+    if (memory_ != nullptr) ::munmap(memory_, most_ * bytes_);
     if (entries_ != nullptr) ::munmap(entries_, entries_size_);
 }
 
-bool uring_buffers::open(uring_ring& ring, unsigned count, std::size_t bytes) noexcept {
-    count_ = std::min(count, most_buffers);
-    bytes_ = bytes;
-    if (count_ == 0 || bytes_ == 0) {
-        count_ = 0;
-        return true;
-    }
-    memory_ = static_cast<std::byte*>(map_pages(count_ * bytes_));
+bool uring_buffers::open(uring_ring& ring, const poller_options& options) noexcept {
+    const unsigned first = std::min(options.lease_buffers, most_buffers);
+    bytes_ = options.lease_buffer_bytes;
+    if (first == 0 || bytes_ == 0) return true;
+    most_ = std::clamp(options.lease_buffers_most, first, most_buffers);
+    memory_ = static_cast<std::byte*>(map_pages(most_ * bytes_));
     if (memory_ == nullptr) return false;
     try {
-        out_.resize(count_, true);
-        free_.reserve(count_);
+        out_.resize(most_, true);
+        free_.reserve(most_);
     } catch (const std::bad_alloc&) {
         return false;
     }
     kernel_chooses_ = ring.has(uring_buffer_ring) && provide_ring(ring);
-    for (unsigned id = count_; id-- > 0;) give_back(id);
+    add(first);
     return true;
 }
 
+bool uring_buffers::grow() noexcept {
+    if (count_ == most_) return false;
+    add(std::min(2 * count_, most_));
+    return true;
+}
+
+/// Puts the new ones in, from the last to the first.
+void uring_buffers::add(unsigned up_to) noexcept {
+    const unsigned before = std::exchange(count_, up_to);
+    for (unsigned id = up_to; id-- > before;) give_back(id);
+}
+
 bool uring_buffers::provide_ring(uring_ring& ring) noexcept {
-    const unsigned places = std::bit_ceil(count_);
+    const unsigned places = std::bit_ceil(most_);
     entries_size_ = places * sizeof(io_uring_buf);
     entries_ = map_pages(entries_size_);
     if (entries_ == nullptr) return false;

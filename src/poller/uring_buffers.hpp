@@ -10,8 +10,9 @@
 
 namespace coro::inline v0::detail {
 
-/// The memory is mapped once and stays small, about a megabyte, because a ring of buffers walks
-/// through all of its memory: what does not fit the cache costs more than what it saves.
+/// It begins small, because a ring of buffers walks through all of its memory and what does not fit
+/// the cache costs more than what it saves, and doubles each time that it is found empty. The
+/// addresses of all that it may become are reserved at once; memory comes as buffers are used.
 class uring_buffers {
 public:
     static constexpr std::uint16_t group = 0;
@@ -22,7 +23,9 @@ public:
     ~uring_buffers();
 
     /// False without memory. Falls back to the free list when the kernel refuses the ring.
-    bool open(uring_ring& ring, unsigned count, std::size_t bytes) noexcept;
+    bool open(uring_ring& ring, const poller_options& options) noexcept;
+    /// Twice as many buffers; false when they are as many as they may become.
+    bool grow() noexcept;
 
     /// Whether a receive may ask the kernel to choose a buffer (IOSQE_BUFFER_SELECT).
     [[nodiscard]] bool kernel_chooses() const noexcept { return kernel_chooses_; }
@@ -40,10 +43,12 @@ public:
 
 private:
     bool provide_ring(uring_ring& ring) noexcept;
+    void add(unsigned up_to) noexcept;
 
     bool kernel_chooses_ = false;
     unsigned available_ = 0;
     unsigned count_ = 0;
+    unsigned most_ = 0;
     std::size_t bytes_ = 0;
     std::byte* memory_ = nullptr;
     void* entries_ = nullptr;  ///< shared with the kernel: io_uring_buf[], see uring_abi.hpp

@@ -1,9 +1,9 @@
 // Leased receives by io_uring: a buffer is taken only when bytes have come.
 //
 // With a buffer ring the kernel chooses the buffer at that moment. If the ring is empty it answers
-// ENOBUFS at once, bytes or not; then the operation waits by a poll that holds no buffer, and when
-// it fires takes what is there: the ring again if buffers came back, otherwise one from the heap
-// under the cap, otherwise it ends with result_limit. Nothing is retried before the kernel has
+// ENOBUFS at once, bytes or not; then the pool grows. When it must not grow any more, the operation
+// waits by a poll that holds no buffer, and when it fires takes what is there: the ring again if
+// buffers came back, otherwise one from the heap under the cap, otherwise it ends with result_limit. Nothing is retried before the kernel has
 // said that there is something to read, so an empty pool costs no loop, and nobody else waits for
 // it.
 #include "poller/uring_poller.hpp"
@@ -55,7 +55,8 @@ void uring_poller::on_lease(socket_slot& slot, operation& op, std::int32_t resul
     }
     if (result == -ENOBUFS && (op.backend_state & polling) == 0) {
         ++counters.no_buffers;
-        op.backend_state |= polling;
+        // What is available now came back, or was made, after the kernel had looked.
+        if (buffers_.available() == 0 && !buffers_.grow()) op.backend_state |= polling;
         if (!ending) {
             postpone(op, owes_request);
             return;
@@ -113,7 +114,8 @@ void uring_poller::on_readable(socket_slot& slot, operation& op) noexcept {
 }
 
 bool uring_poller::take_lease(lease& out) noexcept {
-    if (buffers_.kernel_chooses() || buffers_.available() == 0) return take_heap_lease(out);
+    if (buffers_.kernel_chooses()) return take_heap_lease(out);
+    if (buffers_.available() == 0 && !buffers_.grow()) return take_heap_lease(out);
     const std::uint32_t id = buffers_.take();
     ++leases_out_;
     out = {id, buffers_.at(id), false};

@@ -69,7 +69,7 @@ bool uring_poller::open(std::string& why_not) {
         return false;
     }
     if (!ring_.open(options_, why_not)) return false;
-    if (!buffers_.open(ring_, options_.lease_buffers, options_.lease_buffer_bytes)) {
+    if (!buffers_.open(ring_, options_)) {
         why_not = "no memory for the pool of leased buffers";
         return false;
     }

@@ -1,9 +1,10 @@
 // Whether an idle loop should look before it sleeps: the decision alone, fed with times.
 //
-// Waking a sleeping thread costs more than anything else at low concurrency: looking for up to 50
-// us instead gave 2.6 times the throughput on one busy connection. Looking in vain costs a
-// processor. So the loop looks only while the last silence was short, and less the more often it
-// was in vain:
+// Waking a sleeping thread costs more than anything else at low concurrency: looking for up to 100
+// us instead gave 2.6 times the throughput on one busy connection. (With a window of 50 us it never
+// began: a silence whose both ends sleep is two wake-ups long, 80 us on the machine of
+// docs/performance.md.) Looking in vain costs a processor. So the loop looks only while the last
+// silence was short, and less the more often it was in vain:
 //
 //   silence begins ──► spin_for(now) ── 0 ──────────────────────────► sleep ──► silence_ended(now)
 //                           └─ span > 0: look until now + span ─┬─ found ──────────────────┘▲
@@ -25,7 +26,7 @@ namespace coro::inline v0::detail {
 
 class adaptive_spin {
 public:
-    static constexpr duration default_window = std::chrono::microseconds(50);
+    static constexpr duration default_window = std::chrono::microseconds(100);
     static constexpr duration shortest_span = std::chrono::microseconds(4);
     static constexpr duration sample_interval = std::chrono::milliseconds(100);
     static constexpr duration rest = std::chrono::seconds(1);

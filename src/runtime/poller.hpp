@@ -156,9 +156,12 @@ public:
 struct poller_options {
     unsigned ring_entries = 512;        ///< submission queue entries (CORO_URING sq=)
     unsigned completion_entries = 0;    ///< 0: four times ring_entries (CORO_URING cq=)
-    /// Buffers in the pool (CORO_URING buffers=). With 64, a thousand busy connections found it
-    /// empty most of the time; 256 of 16 KiB are 4 MiB, of which small messages touch 1 MiB.
-    unsigned lease_buffers = 256;
+    /// Buffers in the pool; a pool that is found empty doubles, up to `lease_buffers_most`
+    /// (io_uring; CORO_URING buffers= sets both). A small pool stays in the cache and costs idle
+    /// connections nothing; one of 64 that does not grow costs a thousand busy ones a poll and a
+    /// system call more each.
+    unsigned lease_buffers = 64;
+    unsigned lease_buffers_most = 4096;
     unsigned lease_buffer_bytes = 16384;
     /// The cap on allocated lease buffers beyond the pool; above it a leased receive answers
     /// result_limit. A connection holds one at most, so this is a cap on busy connections: 1 GiB.

@@ -15,7 +15,7 @@ protected:
 
     static poller_options small_pool() {
         poller_options options;
-        options.lease_buffers = 2;
+        options.lease_buffers = options.lease_buffers_most = 2;
         options.leases_on_heap = 2;
         options.lease_buffer_bytes = 4096;
         return options;

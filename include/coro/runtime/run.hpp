@@ -31,7 +31,7 @@ struct run_options {
     /// How long after the first signal tasks may finish before they are cancelled.
     duration drain = duration::zero();
     signal_policy signals = signal_policy::handle;
-    /// Poll for up to 50 us before sleeping while traffic is dense. Off by itself where there are
+    /// Poll for up to 100 us before sleeping while traffic is dense. Off by itself where there are
     /// no more processors than loops.
     bool spin = true;
     /// Raise the soft limit of open files to the hard one (restored in forked children).

@@ -47,6 +47,7 @@ TEST(uring_environment, changes_what_it_names_and_nothing_else) {
     EXPECT_EQ(options.ring_entries, 4u);
     EXPECT_EQ(options.completion_entries, 8u);
     EXPECT_EQ(options.lease_buffers, 2u);
+    EXPECT_EQ(options.lease_buffers_most, 2u);
     EXPECT_EQ(options.lease_buffer_bytes, bytes);
     EXPECT_EQ(options.disabled_features, 0u);
 }

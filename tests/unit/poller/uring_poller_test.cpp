@@ -293,7 +293,7 @@ TEST_F(uring_special, smallest_rings_overflow_and_lose_nothing) {
     poller_options small;
     small.ring_entries = 4;
     small.completion_entries = 8;
-    small.lease_buffers = 2;
+    small.lease_buffers = small.lease_buffers_most = 2;
     finish();
     make(small);
     constexpr std::size_t count = 60;

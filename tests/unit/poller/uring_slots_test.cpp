@@ -17,7 +17,7 @@ protected:
     void make_with(unsigned buffers, unsigned on_heap, std::uint32_t without = 0) {
         finish();
         poller_options options;
-        options.lease_buffers = buffers;
+        options.lease_buffers = options.lease_buffers_most = buffers;
         options.lease_buffer_bytes = 64;
         options.leases_on_heap = on_heap;
         options.disabled_features = without;
@@ -183,6 +183,34 @@ TEST_F(uring_slots, empty_pool_takes_from_the_heap_up_to_the_cap) {
         EXPECT_EQ(run(again), 5) << "nothing was lost";
         EXPECT_FALSE(again.lease_from_heap);
         give_back(again);
+    }
+}
+
+TEST_F(uring_slots, pool_that_is_found_empty_doubles_up_to_its_limit) {
+    for (const std::uint32_t without : {std::uint32_t{0}, std::uint32_t{uring_buffer_ring}}) {
+        finish();
+        poller_options options;
+        options.lease_buffers = 1;
+        options.lease_buffers_most = 6;
+        options.lease_buffer_bytes = 64;
+        options.disabled_features = without;
+        make(options);
+        std::array<pair_of_ends, 8> ends;
+        std::deque<operation> held;
+        for (std::size_t i = 0; i < ends.size(); ++i) {
+            ends[i] = local_pair();
+            write(ends[i].theirs, std::string(i + 1, 'x'));
+            operation& op = held.emplace_back(opcode::receive_leased, ends[i].ours);
+            ASSERT_EQ(run(op), static_cast<std::int32_t>(i + 1));
+            EXPECT_EQ(op.lease_from_heap, i >= 6) << i;
+        }
+        for (std::size_t i = 0; i < held.size(); ++i) {
+            const std::string_view text(static_cast<const char*>(held[i].lease_data), i + 1);
+            EXPECT_EQ(text, std::string(i + 1, 'x')) << i << ": a buffer was lent twice";
+        }
+        EXPECT_EQ(poller_->census().leases, ends.size());
+        for (operation& op : held) give_back(op);
+        EXPECT_EQ(poller_->census().leases, 0u);
     }
 }
 

@@ -14,7 +14,7 @@ using namespace std::chrono_literals;
 /// A loop whose silences have given lengths; finds what comes only while it looks.
 class idle_loop {
 public:
-    explicit idle_loop(duration window = adaptive_spin::default_window) : spin(window) {
+    explicit idle_loop(duration window = 50us) : spin(window) {
         spin.set_room(1, 2);
     }
 
