@@ -3,9 +3,9 @@
 // With a buffer ring the kernel chooses the buffer at that moment. If the ring is empty it answers
 // ENOBUFS at once, bytes or not; then the pool grows. When it must not grow any more, the operation
 // waits by a poll that holds no buffer, and when it fires takes what is there: the ring again if
-// buffers came back, otherwise one from the heap under the cap, otherwise it ends with result_limit. Nothing is retried before the kernel has
-// said that there is something to read, so an empty pool costs no loop, and nobody else waits for
-// it.
+// buffers came back, otherwise one from the heap under the cap, otherwise it ends with
+// result_limit. Nothing is retried before the kernel has said that there is something to read, so
+// an empty pool costs no loop, and nobody else waits for it.
 #include "poller/uring_poller.hpp"
 
 #include <poll.h>
