@@ -30,6 +30,7 @@ PLUG_INCLUDES = [
     "coro/runtime/operation.hpp",
     "runtime/poller.hpp",
     "runtime/make_poller.hpp",
+    "runtime/thread.hpp",
 ]
 PLUGS = {"poller": PLUG_INCLUDES, "sim": PLUG_INCLUDES + ["coro/sim/*"], "tls": ["coro/*", "net/*"]}
 PLUG_USERS = ["src/poller/make_poller.cpp"]

@@ -21,6 +21,7 @@
 #include <coro/net/tcp.hpp>
 #include <coro/runtime/channel.hpp>
 #include <coro/runtime/event.hpp>
+#include <coro/runtime/loops.hpp>
 #include <coro/runtime/mutex.hpp>
 #include <coro/runtime/run.hpp>
 #include <coro/runtime/semaphore.hpp>

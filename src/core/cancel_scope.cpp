@@ -9,7 +9,7 @@ void cancel_scope::open(cancel_scope* parent, detail::context* owner) noexcept {
     parent_ = parent;
     owner_ = owner;
     if (parent == nullptr) return;
-    opener_ = owner->leaf;
+    if (owner != nullptr) opener_ = owner->leaf;
     parent->children_.push_back(*this);
     stop_requested_ = parent->stop_requested_;
     cancelled_ = !shielded_ && parent->cancelled_;

@@ -41,7 +41,7 @@ protected:
     }
     /// To be called when the child is destroyed.
     static void leave_group(task_group& group) noexcept {
-        if (--group.alive_ == 0 && group.joiner_ != nullptr) group.joiner_->last_child_ended();
+        group.leave();
     }
 
 private:

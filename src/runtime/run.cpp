@@ -2,14 +2,14 @@
 #include <coro/runtime/run.hpp>
 
 #include <cstdio>
-#include <string>
+#include <memory>
+#include <optional>
 
-#include <coro/base/report.hpp>
 #include <coro/core/cancel_scope.hpp>
 #include <coro/runtime/task_group.hpp>
 #include <coro/runtime/sleep.hpp>
 
-#include "runtime/make_poller.hpp"
+#include "runtime/loop_team.hpp"
 #include "runtime/process.hpp"
 #include "runtime/scheduler.hpp"
 #include "runtime/signals.hpp"
@@ -44,8 +44,9 @@ public:
 /// What the first and second signal do to a loop: stop, cancel after the drain, cancel.
 class stop_by_signal {
 public:
-    stop_by_signal(scheduler& loop, duration drain) noexcept : loop_(loop), drain_(drain) {
-        loop.set_turn_hook([](void* self) noexcept { static_cast<stop_by_signal*>(self)->look(); },
+    stop_by_signal(loop_team& loops, duration drain) noexcept
+        : loops_(loops), loop_(loops.at(0)), drain_(drain) {
+        loop_.set_turn_hook([](void* self) noexcept { static_cast<stop_by_signal*>(self)->look(); },
                            this);
     }
     stop_by_signal(const stop_by_signal&) = delete;
@@ -61,83 +62,65 @@ private:
         if (received == seen_) return;
         if (seen_ == 0) {
             loop_.root_scope().request_stop();
+            loops_.pass_on_stop();
             if (received == 1 && drain_ > duration::zero())
                 loop_.arm_timer(timer_, saturating_add(loop_.read_clock(), drain_));
             else
-                loop_.root_scope().cancel();
+                cancel();
         } else {
-            loop_.root_scope().cancel();
+            cancel();
         }
         seen_ = received;
     }
 
+    void cancel() noexcept {
+        loop_.root_scope().cancel();
+        loops_.pass_on_cancel();
+    }
+
     struct drain_timer : timer_node {
-        explicit drain_timer(cancel_scope& scope) noexcept
+        explicit drain_timer(stop_by_signal& of) noexcept
             : timer_node([](timer_node& fired) noexcept {
-                  static_cast<drain_timer&>(fired).root.cancel();
+                  static_cast<drain_timer&>(fired).self.cancel();
               }),
-              root(scope) {}
-        cancel_scope& root;
+              self(of) {}
+        stop_by_signal& self;
     };
 
+    loop_team& loops_;
     scheduler& loop_;
     duration drain_;
     unsigned seen_ = 0;
-    drain_timer timer_{loop_.root_scope()};
+    drain_timer timer_{*this};
 };
-
-[[noreturn]] void throw_no_poller(const std::string& reason) {
-    throw io_error(std::make_error_code(std::errc::operation_not_supported), "run", reason);
-}
-
-scheduler* make_scheduler(const run_options& options) {
-    CORO_ASSERT(current == nullptr,
-                "run() inside of run() on one thread: co_await the task instead");
-    if (options.loops != 1)
-        throw io_error(std::make_error_code(std::errc::invalid_argument), "run",
-                       "options.loops must be 1 in this version");
-    if (options.raise_descriptor_limit) raise_descriptor_limit();
-    poller_options world;
-    world.seed = options.seed;
-    made_poller made = make_poller(options.poller, options.strict, world);
-    if (made.instance == nullptr) throw_no_poller(made.reason);
-    if (made.fell_back)
-        report({.level = severity::info, .verb = "run", .endpoint = {}, .error = {},
-                .text = made.reason, .task = {}});
-    scheduler_options how;
-    how.virtual_time = made.instance->name() == "simulation";
-    how.spin = options.spin;
-    how.loops = options.loops;
-    how.hooks = options.hooks;
-    how.poller_reason = std::move(made.reason);
-    return new scheduler(std::move(made.instance), std::move(how));
-}
 
 }  // namespace
 
-loop_runner::loop_runner(const run_options& options)
-    : scheduler_(make_scheduler(options)), options_(options) {
-    current = scheduler_;
+loop_runner::loop_runner(const run_options& options) : team_(nullptr), options_(options) {
+    CORO_ASSERT(current == nullptr,
+                "run() inside of run() on one thread: co_await the task instead");
+    if (options.raise_descriptor_limit) raise_descriptor_limit();
+    auto made = std::make_unique<loop_team>(options);
+    made->start();
+    team_ = made.release();
+    current = &team_->at(0);
 }
 
 loop_runner::~loop_runner() {
-    // Sockets whose owners have just gone close at the last completion of what they had pending.
-    scheduler_->ending = false;
-    while (scheduler_->world().census().operations != 0) scheduler_->turn();
-    scheduler_->take_posted();  // whoever posted waits for nothing any more, but owns memory
-    current->blocks.release();
     current = nullptr;
-    delete scheduler_;
+    delete team_;
 }
 
 void loop_runner::drive(task_promise_base& root, std::coroutine_handle<> frame) {
-    const bool handle =
-        options_.signals == signal_policy::handle && !scheduler_->world_is_virtual();
-    const signal_guard signals(handle, scheduler_->world());
-    root_strand strand(*scheduler_, root, frame);
+    scheduler& first = team_->at(0);
+    const bool handle = options_.signals == signal_policy::handle && !first.world_is_virtual();
+    const signal_guard signals(handle, first.world());
+    root_strand strand(first, root, frame);
     {
-        const stop_by_signal stop(*scheduler_, options_.drain);
-        while (!scheduler_->ending) scheduler_->turn();
+        std::optional<stop_by_signal> stop;
+        if (signals.installed()) stop.emplace(*team_, options_.drain);
+        while (!first.ending) first.turn();
+        team_->stop();
     }
     signal_ = signals.last_signal();
 }

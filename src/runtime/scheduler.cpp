@@ -2,12 +2,14 @@
 #include "runtime/scheduler.hpp"
 
 #include <algorithm>
+#include <thread>
 
 #include <coro/base/assert.hpp>
 #include <coro/base/report.hpp>
 #include <coro/runtime/sleep.hpp>
 
 #include "core/frame_census.hpp"
+#include "runtime/loop_team.hpp"
 #include "runtime/processors.hpp"
 
 namespace coro::inline v0::detail {
@@ -23,9 +25,17 @@ scheduler::scheduler(std::unique_ptr<poller> world, scheduler_options options)
     turn_time = world_->now();
     world_->turn_time = turn_time;
     hooks = options_.hooks;
+    index = options_.index;
+    team = options_.team;
+    gate_ = std::make_shared<loop_gate>();
+    gate_->loop = this;
 }
 
-scheduler::~scheduler() { add_frames_of_ended_loop(frames_alive); }
+scheduler::~scheduler() {
+    // A thread that has just posted may not have left post() yet: a few instructions.
+    while (posting_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+    add_frames_of_ended_loop(frames_alive);
+}
 
 void scheduler::turn() noexcept {
     ++turns_;
@@ -81,7 +91,7 @@ void scheduler::finish_completed(operation_list& completed) noexcept {
 }
 
 void scheduler::sleep() noexcept {
-    const time_point deadline = timers_.next_deadline();
+    time_point deadline = timers_.next_deadline();
     if (deadline <= turn_time) {
         collect(time_point::min());
         return;
@@ -90,7 +100,11 @@ void scheduler::sleep() noexcept {
     // short, or there was no silence to speak of.
     const duration span = spin_.spin_for(turn_time);
     const time_point until = std::min(saturating_add(turn_time, span), deadline);
-    if (span > duration::zero() && spin(until)) return;
+    if (span > duration::zero()) {
+        if (spin(until)) return;
+        // What came while it looked may have set a timer, though nobody is ready.
+        deadline = timers_.next_deadline();
+    }
     sleeping_.store(true, std::memory_order_seq_cst);
     if (inbox_.load(std::memory_order_seq_cst) != nullptr) {
         sleeping_.store(false, std::memory_order_relaxed);
@@ -113,7 +127,8 @@ bool scheduler::spin(time_point until) noexcept {
         present = world_->now();
         // A wake-up is spent by the look that meets it: sleeping now would sleep over a signal.
         const bool woken = world_->counters.wakes != wakes_before;
-        if (has_ready() || woken || inbox_.load(std::memory_order_relaxed) != nullptr) {
+        if (has_ready() || woken || !deferred_.empty() ||
+            inbox_.load(std::memory_order_relaxed) != nullptr) {
             ++spin_hits_;
             spin_.silence_ended(present);
             if (spin_.wants_sample(present)) spin_.sample(present, involuntary_switches());
@@ -130,8 +145,32 @@ void scheduler::post(posted& work) noexcept {
     while (!inbox_.compare_exchange_weak(work.next, &work, std::memory_order_seq_cst,
                                          std::memory_order_relaxed)) {
     }
-    if (sleeping_.exchange(false, std::memory_order_seq_cst)) world_->wake();
+    // The load first: while the loop turns, a post writes one word of it and not two.
+    if (sleeping_.load(std::memory_order_seq_cst) &&
+        sleeping_.exchange(false, std::memory_order_seq_cst)) {
+        world_->wake();
+    }
 }
+
+void scheduler::post_foreign(posted& work) noexcept {
+    // Until the post the work keeps the loop alive; from then on only this count does.
+    posting_.fetch_add(1, std::memory_order_relaxed);
+    post(work);
+    posting_.fetch_sub(1, std::memory_order_release);
+}
+
+void scheduler::close_gate() noexcept {
+    const std::lock_guard lock(gate_->guard);
+    gate_->loop = nullptr;
+}
+
+void scheduler::refuse_foreign_tasks() noexcept {
+    foreign_refused_ = true;
+    if (foreign_tasks_ == 0) tell_team_of_quiet();
+    else root_.cancel();
+}
+
+void scheduler::tell_team_of_quiet() noexcept { team->loop_is_quiet(); }
 
 void scheduler::take_posted() noexcept {
     if (inbox_.load(std::memory_order_relaxed) == nullptr) return;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include <coro/core/cancel_scope.hpp>
@@ -20,8 +21,16 @@ struct scheduler_options {
     bool virtual_time = false;  ///< a simulation: never spin
     bool spin = true;
     unsigned loops = 1;
+    unsigned index = 0;
+    loop_team* team = nullptr;
     const task_hooks* hooks = nullptr;
     std::string poller_reason;
+};
+
+/// The way in for threads that are no loop: a lock, because the loop may end at any moment.
+struct loop_gate {
+    std::mutex guard;
+    loop_core* loop = nullptr;  ///< nullptr once the loop has ended
 };
 
 /// One loop. A loop is not a thread: drive() may be called turn by turn.
@@ -64,8 +73,24 @@ public:
     /// Runs what other threads posted; for run(), after the last turn.
     void take_posted() noexcept;
 
+    // --- threads that are no loop of this run
+
+    /// What a loop_handle holds: outlives the loop, and knows whether that still lives.
+    [[nodiscard]] const std::shared_ptr<loop_gate>& gate() const noexcept { return gate_; }
+    /// From now on foreign posts are refused. Those before it are in the inbox.
+    void close_gate() noexcept;
+    /// Tasks that foreign threads wait for. Once refused, none begins.
+    void foreign_task_began() noexcept { ++foreign_tasks_; }
+    void foreign_task_ended() noexcept {
+        if (--foreign_tasks_ == 0 && foreign_refused_) tell_team_of_quiet();
+    }
+    [[nodiscard]] bool refuses_foreign_tasks() const noexcept { return foreign_refused_; }
+    /// Cancels them and refuses more; the team is told when none is left. After the root task.
+    void refuse_foreign_tasks() noexcept;
+
     // loop_core
     void post(posted& work) noexcept override;
+    void post_foreign(posted& work) noexcept override;
     [[nodiscard]] time_point read_clock() noexcept override { return world_->now(); }
     void arm_timer(timer_node& timer, time_point deadline) noexcept override {
         timers_.arm(timer, deadline);
@@ -82,6 +107,7 @@ public:
     [[nodiscard]] bool submit(operation& op, context& strand) noexcept;
 
 private:
+    void tell_team_of_quiet() noexcept;
     void resume_ready() noexcept;
     void collect(time_point until) noexcept;
     void sleep() noexcept;
@@ -90,6 +116,9 @@ private:
 
     std::unique_ptr<poller> world_;
     scheduler_options options_;
+    std::shared_ptr<loop_gate> gate_;
+    std::size_t foreign_tasks_ = 0;
+    bool foreign_refused_ = false;
     timer_queue timers_;
     adaptive_spin spin_;
     scope_access::owned root_;
@@ -104,6 +133,7 @@ private:
     /// least one sees the other (both seq_cst), so no post is slept over, and wake() is called at
     /// most once a sleep.
     std::atomic<bool> sleeping_{false};
+    std::atomic<unsigned> posting_{0};  ///< foreign threads inside of post()
 
     void (*turn_hook_)(void* user) noexcept = nullptr;
     void* turn_hook_user_ = nullptr;

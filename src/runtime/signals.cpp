@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <thread>
 
 namespace coro::inline v0::detail {
 namespace {
@@ -12,6 +13,8 @@ std::atomic<int> last{0};
 /// The poller of the loop that handles signals; nullptr: none. One run() of a process at a time has
 /// the handlers (the first that asks); others leave the signals to it.
 std::atomic<poller*> listening{nullptr};
+/// Threads that are inside of the handler, and may hold what was in `listening`.
+std::atomic<unsigned> handling{0};
 
 void default_action(int signal) noexcept {
     struct sigaction plain {};
@@ -27,9 +30,11 @@ void default_action(int signal) noexcept {
 /// Only async-signal-safe calls (signal-safety(7)): atomics, sigaction, raise, and write in wake().
 void on_stop_signal(int signal) {
     const int saved = errno;
+    handling.fetch_add(1);
     last.store(signal, std::memory_order_relaxed);
     if (received.fetch_add(1, std::memory_order_relaxed) + 1 >= 3) default_action(signal);
-    if (poller* world = listening.load(std::memory_order_acquire)) world->wake();
+    if (poller* world = listening.load()) world->wake();
+    handling.fetch_sub(1);
     errno = saved;
 }
 
@@ -56,7 +61,9 @@ signal_guard::~signal_guard() {
     if (!installed_) return;
     ::sigaction(SIGINT, &interrupt_before_, nullptr);
     ::sigaction(SIGTERM, &terminate_before_, nullptr);
-    listening.store(nullptr, std::memory_order_release);
+    listening.store(nullptr);
+    // On another thread; one on this thread is through before this line goes on.
+    while (handling.load() != 0) std::this_thread::yield();
     received.store(0, std::memory_order_relaxed);
 }
 

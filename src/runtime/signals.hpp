@@ -23,6 +23,8 @@ public:
     signal_guard& operator=(const signal_guard&) = delete;
     ~signal_guard();
 
+    /// Whether this one has the handlers: signals that came are its own.
+    [[nodiscard]] bool installed() const noexcept { return installed_; }
     /// The signal that came last, 0 if none did.
     [[nodiscard]] int last_signal() const noexcept;
 

@@ -6,6 +6,8 @@
 #include <coro/base/report.hpp>
 
 #include "runtime/group_child.hpp"
+#include "runtime/loop_team.hpp"
+#include "runtime/remote_child.hpp"
 
 namespace coro::inline v0 {
 namespace detail {
@@ -30,7 +32,7 @@ private:
         auto* self = static_cast<child_strand*>(&strand);
         task_group& of = self->group();
         self->tell_hooks_of_end();
-        if (self->error()) [[unlikely]] of.child_ended(strand, std::move(self->error()));
+        if (self->error()) [[unlikely]] of.child_ended(strand.name, std::move(self->error()));
         self->~child_strand();
         free_block(self, sizeof(child_strand));
         leave_group(of);
@@ -52,8 +54,8 @@ bool is_cancelled_exception(const std::exception_ptr& error) noexcept {
 
 namespace {
 
-void report_child(const context& strand, const std::exception_ptr& error) noexcept {
-    const std::string_view name = strand.name != nullptr ? strand.name : std::string_view{};
+void report_child(const char* child, const std::exception_ptr& error) noexcept {
+    const std::string_view name = child != nullptr ? child : std::string_view{};
     try {
         std::rethrow_exception(error);
     } catch (const io_error& problem) {
@@ -114,7 +116,15 @@ void task_group::spawn(spawn_options options, task<> child) {
                                  static_cast<int>(promise.created.line()),
                                  "spawn of the body of a lambda with captures, which die before "
                                  "it: pass the captured values as arguments of spawn");
-    detail::child_strand::start(*this, options, std::move(child));
+    detail::loop_core& home = detail::this_loop();
+    CORO_ASSERT(&home == detail::scope_access::owner(scope_)->loop,
+                "spawn into a task group of another loop: only tasks of its own loop may spawn");
+    if (options.loop == same_loop || options.loop == home.index)
+        return detail::child_strand::start(*this, options, std::move(child));
+    CORO_ASSERT(options.loop < home.team->size(),
+                "spawn onto a loop that this run does not have: spawn_options.loop must be below "
+                "loop_count()");
+    detail::remote_child::start(*this, home.team->at(options.loop), options, std::move(child));
 }
 
 void task_group::keep_error(std::exception_ptr error) noexcept {
@@ -129,10 +139,10 @@ void task_group::keep_error(std::exception_ptr error) noexcept {
     }
 }
 
-void task_group::child_ended(detail::context& strand, std::exception_ptr error) noexcept {
+void task_group::child_ended(const char* name, std::exception_ptr error) noexcept {
     if (detail::is_cancelled_exception(error)) return;
     if (options_.policy == on_error::report_and_go_on) {
-        detail::report_child(strand, error);
+        detail::report_child(name, error);
         return;
     }
     keep_error(std::move(error));

@@ -1,6 +1,11 @@
 // SIGINT and SIGTERM while run() runs: orderly at first, then at once, then with their default
 // action. On real loops, each in a child process.
 #include <array>
+#include <atomic>
+#include <optional>
+#include <thread>
+
+#include <coro/runtime/loops.hpp>
 
 #include "child_process.hpp"
 #include "net_test_support.hpp"
@@ -182,6 +187,64 @@ TEST_P(signals_test, left_alone_they_have_their_default_action) {
     child.signal(SIGINT);
     EXPECT_TRUE(child.killed_by(SIGINT)) << child.status();
     EXPECT_EQ(child.all_words(), "ready ");
+}
+
+task<> wait_on_every_loop(parent_line line) {
+    const auto body = [line](task_group& group) -> task<> {
+        for (unsigned loop = 0; loop < loop_count(); ++loop)
+            group.spawn({.loop = loop}, notice_stop, line, duration::zero());
+        co_return;
+    };
+    co_await with_task_group(body);
+}
+
+TEST_P(signals_test, the_loops_of_a_run_stop_and_drain_together) {
+    child_process child([this](parent_line line) {
+        run_options options = handling(50ms);
+        options.loops = 3;
+        return run_main(wait_on_every_loop(line), options);
+    });
+    ASSERT_TRUE(child.heard("ready ready ready"));
+    child.signal(SIGTERM);
+    const std::string words = child.all_words();
+    for (const std::string_view word : {"stop ", "drained ", "unwound "}) {
+        int count = 0;
+        for (std::size_t at = 0; (at = words.find(word, at)) != std::string::npos; ++at) ++count;
+        EXPECT_EQ(count, 3) << words;
+    }
+    EXPECT_TRUE(child.exited_with(0)) << child.status();
+}
+
+task<int> stay_until(const bool& told) {
+    while (!told) co_await sleep_for(1ms);
+    co_return stop_requested() ? 1 : 0;
+}
+
+TEST_P(signals_test, a_run_that_leaves_signals_alone_is_not_ended_by_those_of_another_run) {
+    child_process child([this](parent_line line) {
+        std::optional<loop_handle> there;
+        std::atomic<bool> begun{false};
+        bool told = false;
+        int others = -1;
+        std::thread other([&] {
+            run_options leave = handling();
+            leave.signals = signal_policy::leave;
+            const auto body = [&]() -> task<int> {
+                there = loop_handle::of_this_loop();
+                begun = true;
+                co_return co_await stay_until(told);
+            };
+            others = run(body(), leave);
+        });
+        while (!begun) std::this_thread::yield();
+        const int ours = run_main(sleep_long(line), handling());
+        there->post([&told] { told = true; });
+        other.join();
+        return ours == 0 && others == 0 ? 7 : 1;
+    });
+    ASSERT_TRUE(child.heard("ready"));
+    child.signal(SIGTERM);
+    EXPECT_TRUE(child.exited_with(7)) << child.status();
 }
 
 // --- dispositions, in this process

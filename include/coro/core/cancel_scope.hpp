@@ -90,6 +90,10 @@ struct scope_access {
     static void open(cancel_scope& scope, context& strand) noexcept {
         scope.open(strand.scope, &strand);
     }
+    /// Opens `scope` below one that is not the strand's own: the root of another loop.
+    static void open_below(cancel_scope& scope, cancel_scope& parent) noexcept {
+        scope.open(&parent, nullptr);
+    }
     /// The scope at the top of a loop's tree.
     static void open_root(cancel_scope& scope) noexcept { scope.open(nullptr, nullptr); }
     static void close(cancel_scope& scope) noexcept { scope.unlink(); }

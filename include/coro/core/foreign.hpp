@@ -31,7 +31,7 @@ public:
             bool await_ready() const noexcept { return false; }
             void await_suspend(std::coroutine_handle<promise_type> frame) const noexcept {
                 promise_type& self = frame.promise();
-                self.home->post(*self.home_work);
+                self.home->post_foreign(*self.home_work);
             }
             void await_resume() const noexcept {}
         };

@@ -16,6 +16,7 @@
 namespace coro::inline v0::detail {
 
 class context;
+class loop_team;
 class timer_node;
 
 /// Recycles coroutine frames and strand records of one loop: free lists by 16-byte classes,
@@ -110,8 +111,11 @@ public:
     [[nodiscard]] bool has_ready() const noexcept { return ready_head != nullptr; }
     inline context* pop_ready() noexcept;
 
-    /// Hands `work` to this loop. Thread-safe; `work` must live until its `run` was called.
+    /// Hands `work` to this loop, for loops of the same run. Thread-safe; `work` must live until
+    /// its `run` was called.
     virtual void post(posted& work) noexcept = 0;
+    /// The same for any other thread: the loop may end as soon as it has seen the work.
+    virtual void post_foreign(posted& work) noexcept = 0;
     /// Reads the world's clock (turn_time is the time at which this turn of the loop began).
     [[nodiscard]] virtual time_point read_clock() noexcept = 0;
     virtual void arm_timer(timer_node& timer, time_point deadline) noexcept = 0;
@@ -133,6 +137,9 @@ public:
     const task_hooks* hooks = nullptr;
     std::int64_t frames_alive = 0;  ///< created here minus destroyed here; may be negative
     std::uint32_t next_task_number = 1;
+    unsigned index = 0;         ///< its number among the loops of its run
+    loop_team* team = nullptr;  ///< those loops
+    std::uint64_t run_number = 0;  ///< of the run: no two of a process have the same
     block_cache blocks;
 
 protected:

@@ -26,7 +26,8 @@ struct run_options {
     poller_choice poller = poller_choice::automatic;
     /// Refuse to fall back: `automatic` then means "io_uring or an error".
     bool strict = false;
-    /// Loops, each with a thread of its own. This version runs exactly one.
+    /// Loops. The first runs on the thread that called run(), each other one on its own. `main`
+    /// begins on the first; spawn with spawn_options.loop, and serve, use the others.
     unsigned loops = 1;
     /// How long after the first signal tasks may finish before they are cancelled.
     duration drain = duration::zero();
@@ -45,7 +46,7 @@ static_assert(std::is_trivially_destructible_v<run_options>);
 
 namespace detail {
 
-class scheduler;
+class loop_team;
 
 /// The life of a loop around a root task: made, driven, unmade.
 class CORO_EXPORT loop_runner {
@@ -62,7 +63,7 @@ public:
     void forbid_cancelled(std::exception_ptr& error) const;
 
 private:
-    scheduler* scheduler_;
+    loop_team* team_;
     run_options options_;
     int signal_ = 0;
 };

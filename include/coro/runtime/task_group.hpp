@@ -26,6 +26,7 @@ class group_run;
 class group_join;
 class child_strand;
 class group_child;
+class remote_child;
 
 /// Refuses reference parameters that would refer to the decayed copy of an argument, which dies
 /// when spawn returns. Looks into function pointers; a generic lambda cannot be looked into.
@@ -76,8 +77,13 @@ struct group_options {
     group_errors* further = nullptr;
 };
 
+/// spawn_options::loop: that of the group.
+inline constexpr unsigned same_loop = ~0u;
+
 struct spawn_options {
     const char* name = nullptr;  ///< for dumps and reports; must outlive the task (a literal)
+    /// The loop on which the task runs for all its life: 0 to loop_count() - 1.
+    unsigned loop = same_loop;
 };
 
 // Options are braced temporaries of awaited expressions: they must own nothing.
@@ -94,7 +100,10 @@ public:
     /// Starts `child` as a task of its own: queued, never run in place. It inherits cancellation,
     /// deadline and shield from the group; a child of a cancelled group starts and meets
     /// `cancelled` at its first await. Requires: the group has not ended; the task is not the body
-    /// of a capturing lambda (its captures would die before it): both abort with a sentence.
+    /// of a capturing lambda (its captures would die before it); options.loop is one of this run:
+    /// anything else aborts with a sentence. On another loop the task is told of the group's
+    /// cancellation and stop by messages, and so is the group of its end; what it shares with tasks
+    /// of other loops must be made for that.
     CORO_EXPORT void spawn(spawn_options options, task<> child);
     void spawn(task<> child) { spawn(spawn_options{}, std::move(child)); }
 
@@ -130,11 +139,13 @@ private:
     friend class detail::group_join;
     friend class detail::child_strand;
     friend class detail::group_child;
+    friend class detail::remote_child;
 
     CORO_EXPORT explicit task_group(group_options options) noexcept;
     CORO_EXPORT ~task_group();
     CORO_EXPORT void keep_error(std::exception_ptr error) noexcept;
-    void child_ended(detail::context& strand, std::exception_ptr error) noexcept;
+    void child_ended(const char* name, std::exception_ptr error) noexcept;
+    void leave() noexcept;  ///< a child has gone
 
     detail::scope_access::owned scope_;
     std::size_t alive_ = 0;
@@ -227,6 +238,10 @@ task<body_value<Body, task_group&>> group_coroutine(Body body, group_options opt
 }
 
 }  // namespace detail
+
+inline void task_group::leave() noexcept {
+    if (--alive_ == 0 && joiner_ != nullptr) joiner_->last_child_ended();
+}
 
 /// Calls `body(group)`, awaits the task it returns and then all children of the group, and answers
 /// the body's value. When the body throws, or a child does under on_error::cancel_siblings, the

@@ -53,7 +53,7 @@ TEST_F(run_test, may_run_again_and_again) {
     for (int i = 0; i < 20; ++i) EXPECT_EQ(simulate(value_after(1ms, i)), i);
 }
 
-TEST_F(run_test, refuses_more_loops_than_this_version_has) {
+TEST_F(run_test, a_simulation_refuses_more_loops_than_one) {
     EXPECT_THROW(
         coro::run(sleep_task(1ms), {.poller = coro::poller_choice::simulation, .loops = 2}),
         coro::io_error);

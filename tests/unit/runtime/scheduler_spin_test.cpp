@@ -21,6 +21,7 @@ public:
     void wait(time_point deadline, operation_list& completed) noexcept override {
         if (deadline == time_point::min()) {
             ++looks;
+            if (looks == complete_at) completed.push(*completes);
             if (looks == wake_at) {
                 signalled = true;
                 wake();
@@ -28,12 +29,16 @@ public:
             forwarding_poller::wait(now() + 10us, completed);
         } else {
             slept_signalled = slept_signalled || (signalled && !heeded);
+            slept_until = deadline;
             forwarding_poller::wait(deadline, completed);
         }
     }
 
     unsigned looks = 0;
     unsigned wake_at = 0;
+    unsigned complete_at = 0;  ///< the look that finds `completes`
+    operation* completes = nullptr;
+    time_point slept_until{};
     bool signalled = false;        ///< what a signal handler sets before it calls wake()
     bool heeded = false;           ///< the turn hook has seen it
     bool slept_signalled = false;  ///< the loop went to sleep in between
@@ -75,6 +80,31 @@ TEST_F(scheduler_spin, looks_after_a_short_silence_and_sleeps_after_a_long_one) 
     const unsigned before = world_->looks;
     turn_until(1s);
     EXPECT_EQ(world_->looks, before);
+}
+
+/// Its completion sets a timer and makes nobody ready: accept(2) without descriptors does so.
+struct pausing_operation : operation {
+    explicit pausing_operation(loop_core& of) : operation(opcode::accept), loop(of) {
+        advance = [](operation& self) noexcept {
+            auto& mine = static_cast<pausing_operation&>(self);
+            mine.loop.arm_timer(mine.timer, mine.loop.read_clock() + 500us);
+            return false;
+        };
+    }
+    loop_core& loop;
+    timer_node timer{[](timer_node&) noexcept {}};
+};
+
+TEST_F(scheduler_spin, does_not_sleep_over_a_timer_that_was_set_while_it_looked) {
+    turn_until(20us);
+    pausing_operation pausing(*loop_);
+    world_->completes = &pausing;
+    world_->complete_at = world_->looks + 2;
+    const time_point before = world_->now();
+    turn_until(1s);
+    ASSERT_GE(world_->looks, world_->complete_at) << "it did not look";
+    EXPECT_LE(world_->slept_until, before + 1ms);
+    loop_->disarm_timer(pausing.timer);
 }
 
 TEST_F(scheduler_spin, does_not_sleep_over_a_wake_up_that_a_look_has_met) {

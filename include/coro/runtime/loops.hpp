@@ -1,0 +1,125 @@
+// The loops of a run as a program names them, and the way in for threads that are none of them.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include <coro/base/assert.hpp>
+#include <coro/base/error.hpp>
+#include <coro/core/task.hpp>
+
+namespace coro::inline v0 {
+
+/// How many loops this run has: run_options::loops. Requires: called inside of run().
+[[nodiscard]] CORO_EXPORT unsigned loop_count() noexcept;
+/// The number of the running loop, from 0. Requires: called inside of run().
+[[nodiscard]] CORO_EXPORT unsigned loop_index() noexcept;
+
+class loop_handle;
+
+namespace detail {
+
+struct loop_gate;
+
+/// Work that owns what it calls.
+template <typename Work>
+class posted_call final : public posted {
+public:
+    explicit posted_call(Work&& work) : work_(std::move(work)) {
+        run = [](posted& self) noexcept {
+            auto* call = static_cast<posted_call*>(&self);
+            call->work_();
+            call->destroy();
+        };
+    }
+    static posted_call* make(Work&& work) {
+        void* memory = allocate_block(sizeof(posted_call));
+        try {
+            return ::new (memory) posted_call(std::move(work));
+        } catch (...) {
+            free_block(memory, sizeof(posted_call));
+            throw;
+        }
+    }
+    void destroy() noexcept {
+        this->~posted_call();
+        free_block(this, sizeof(posted_call));
+    }
+
+private:
+    Work work_;
+};
+
+/// A task of which a thread that is no loop waits for the end.
+class CORO_EXPORT foreign_run {
+public:
+    foreign_run(task_promise_base& root, std::coroutine_handle<> frame);
+    foreign_run(const foreign_run&) = delete;
+    foreign_run& operator=(const foreign_run&) = delete;
+    ~foreign_run();
+    /// Blocks until the task has ended. Throws: io_error (errc::closed) when the loop has ended, or
+    /// ended this task by its own end.
+    void run_on(const loop_handle& where);
+
+private:
+    struct state;
+    std::unique_ptr<state> state_;
+};
+
+}  // namespace detail
+
+/// Refers to a loop from any thread, for as long as one likes: it does not keep the loop alive.
+/// Copies refer to the same loop. All members are thread-safe.
+class loop_handle {
+public:
+    /// The running loop. Requires: called inside of run().
+    CORO_EXPORT static loop_handle of_this_loop() noexcept;
+
+    /// Has `work()` called on the loop's thread, between two tasks, in the order of the posts of
+    /// one thread. It must not throw (that is std::terminate) and cannot await: it sets an event,
+    /// spawns into a group of that loop, or counts. Destroyed on that thread, after the call.
+    /// Throws: io_error (errc::closed) when the loop has ended; std::bad_alloc.
+    template <typename Work>
+        requires std::invocable<Work&>
+    void post(Work work) const {
+        auto* call = detail::posted_call<Work>::make(std::move(work));
+        if (hand_over(*call)) return;
+        call->destroy();
+        throw io_error(errc::closed, "post");
+    }
+
+    /// Whether the loop has ended. False may be out of date when it is read.
+    [[nodiscard]] CORO_EXPORT bool has_ended() const noexcept;
+
+private:
+    friend class detail::foreign_run;
+    explicit loop_handle(std::shared_ptr<detail::loop_gate> gate, detail::loop_core& loop) noexcept
+        : gate_(std::move(gate)), loop_(&loop), run_number_(loop.run_number) {}
+    /// False: the loop has ended.
+    CORO_EXPORT bool hand_over(detail::posted& work) const noexcept;
+
+    std::shared_ptr<detail::loop_gate> gate_;
+    detail::loop_core* loop_;  ///< not to be touched but by loops of the same run
+    std::uint64_t run_number_;
+};
+
+/// Runs `work` on the loop of `where` and blocks this thread until it has ended; answers its value.
+/// When the run ends before that, `work` is cancelled. For threads that belong to other libraries.
+/// Requires: this thread runs no loop (aborts): there one says co_await.
+/// Throws: what `work` threw; io_error (errc::closed) when the run has ended, or ended it.
+template <typename T>
+T sync_wait(const loop_handle& where, task<T> work) {
+    CORO_ASSERT(detail::current == nullptr,
+                "sync_wait would block this loop: co_await the task instead");
+    CORO_ASSERT(static_cast<bool>(work), "sync_wait for a task that was moved from");
+    detail::task_promise_value<T>& promise = detail::task_access::promise(work);
+    detail::foreign_run runner(promise, detail::task_access::frame(work));
+    runner.run_on(where);
+    return promise.take();
+}
+
+}  // namespace coro::inline v0

@@ -1,0 +1,234 @@
+// Making, starting and ending the loops of one run().
+//
+// The order of an end: the root task has ended, and with it every task that it started, on whatever
+// loop. What is left are tasks that foreign threads wait for, which may have children on any loop.
+//  1. Each loop is told to refuse more of these and to cancel its own; it goes on turning.
+//  2. The last loop that has none left sends `end` to all: now there is no task anywhere. Whatever
+//     loops sent to each other before is in their inboxes before it.
+//  3. A loop goes only when all have stopped turning: none is inside of a post() to another one.
+#include "runtime/loop_team.hpp"
+
+#include <string>
+
+#include <coro/base/report.hpp>
+
+#include "runtime/make_poller.hpp"
+
+namespace coro::inline v0::detail {
+namespace {
+
+/// More threads than this is a slip of the pen.
+constexpr unsigned most_loops = 1024;
+
+std::atomic<std::uint64_t> next_run_number{1};
+
+[[noreturn]] void refuse(std::errc why, const std::string& reason) {
+    throw io_error(std::make_error_code(why), "run", reason);
+}
+
+}  // namespace
+
+loop_team::loop_team(const run_options& options)
+    : options_(options), run_number_(next_run_number.fetch_add(1, std::memory_order_relaxed)) {
+    if (options.loops == 0 || options.loops > most_loops)
+        refuse(std::errc::invalid_argument, "options.loops is " + std::to_string(options.loops) +
+                                                ": say 1 to " + std::to_string(most_loops));
+    loops_.resize(options.loops);
+    for (unsigned index = 0; index < options.loops; ++index)
+        messages_.push_back(std::make_unique<messages>());
+    loops_[0].reset(make_loop(0));
+}
+
+loop_team::~loop_team() {
+    CORO_ASSERT(threads_.empty(), "the loops of a run ended before their threads");
+    const loop_entry as_first(loops_[0].get());
+    finish_loop(0);
+}
+
+scheduler* loop_team::make_loop(unsigned index) const {
+    poller_options world;
+    world.seed = options_.seed + index;
+    made_poller made = make_poller(options_.poller, options_.strict, world);
+    if (made.instance == nullptr) refuse(std::errc::operation_not_supported, made.reason);
+    if (made.fell_back && index == 0)
+        report({.level = severity::info, .verb = "run", .endpoint = {}, .error = {},
+                .text = made.reason, .task = {}});
+    scheduler_options how;
+    how.virtual_time = made.instance->name() == "simulation";
+    how.spin = options_.spin;
+    how.loops = options_.loops;
+    how.index = index;
+    how.team = const_cast<loop_team*>(this);
+    how.hooks = options_.hooks;
+    how.poller_reason = std::move(made.reason);
+    if (how.virtual_time && options_.loops > 1 && !stepped_)
+        refuse(std::errc::not_supported, "a simulation runs one loop: options.loops must be 1");
+    auto* made_loop = new scheduler(std::move(made.instance), std::move(how));
+    made_loop->run_number = run_number_;
+    return made_loop;
+}
+
+void loop_team::start() {
+    std::exception_ptr failed;
+    try {
+        threads_.reserve(size());
+        for (unsigned index = 1; index < size(); ++index) {
+            const std::string name = "coro-" + std::to_string(index);
+            threads_.push_back(thread::start(name.c_str(), [this, index] { run_loop(index); }));
+        }
+    } catch (...) {
+        failed = std::current_exception();
+    }
+    {
+        std::unique_lock lock(guard_);
+        changed_.wait(lock, [this] { return arrived_ == threads_.size(); });
+        if (!failed) failed = failed_;
+        phase_ = failed ? phase::given_up : phase::running;
+        changed_.notify_all();
+    }
+    if (!failed) return;
+    join_all();
+    std::rethrow_exception(failed);
+}
+
+/// Reports that a loop was made, or could not be, and waits for what becomes of all.
+bool loop_team::arrive(unsigned index, scheduler* made, std::exception_ptr error) noexcept {
+    std::unique_lock lock(guard_);
+    ++arrived_;
+    if (made != nullptr) loops_[index].reset(made);
+    else if (!failed_) failed_ = std::move(error);
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return phase_ != phase::starting; });
+    return phase_ == phase::running;
+}
+
+/// No loop goes while another one may still be inside of a post() to it.
+void loop_team::wait_until_all_have_stopped() noexcept {
+    std::unique_lock lock(guard_);
+    ++stopped_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return stopped_ == loops_.size(); });
+}
+
+void loop_team::join_all() noexcept {
+    for (thread& one : threads_) one.join();
+    threads_.clear();
+}
+
+/// What the thread of a loop does.
+void loop_team::run_loop(unsigned index) noexcept {
+    scheduler* made = nullptr;
+    std::exception_ptr error;
+    try {
+        made = make_loop(index);
+    } catch (...) {
+        error = std::current_exception();
+    }
+    const loop_entry as_mine(made);
+    const bool runs = arrive(index, made, std::move(error));
+    if (made == nullptr) return;
+    if (runs) {
+        while (!made->ending) made->turn();
+        wind_down(*made);
+        wait_until_all_have_stopped();
+    }
+    finish_loop(index);
+}
+
+/// The last turns of a loop: it is the running one.
+void loop_team::wind_down(scheduler& mine) noexcept {
+    // Sockets whose owners have just gone close at the last completion of what they had pending.
+    mine.ending = false;
+    while (mine.world().census().operations != 0) mine.turn();
+    mine.close_gate();
+    mine.take_posted();  // whoever posted waits for nothing any more, but owns memory
+}
+
+/// On the thread of the loop, which is the running one.
+void loop_team::finish_loop(unsigned index) noexcept {
+    current->blocks.release();
+    current = nullptr;
+    loops_[index].reset();
+}
+
+void loop_team::send(message& what, unsigned to, void (*run)(posted& self) noexcept) noexcept {
+    what.to = loops_[to].get();
+    what.run = run;
+    loops_[to]->post(what);
+}
+
+void loop_team::loop_is_quiet() noexcept {
+    if (quiet_.fetch_add(1) + 1 != size()) return;
+    for (unsigned index = 0; index < size(); ++index) {
+        send(messages_[index]->end, index,
+             [](posted& self) noexcept { static_cast<message&>(self).to->ending = true; });
+    }
+}
+
+void loop_team::stop() noexcept {
+    scheduler& first = *loops_[0];
+    first.ending = false;
+    for (unsigned index = 0; index < size(); ++index) {
+        send(messages_[index]->refuse, index, [](posted& self) noexcept {
+            static_cast<message&>(self).to->refuse_foreign_tasks();
+        });
+    }
+    if (stepped_) return stop_stepped();
+    while (!first.ending) first.turn();
+    wind_down(first);
+    wait_until_all_have_stopped();
+    join_all();
+}
+
+void loop_team::stop_stepped() noexcept {
+    const auto one_turns = [this] {
+        bool turned = false;
+        for (unsigned index = 0; index < size(); ++index) {
+            if (loops_[index]->ending) continue;
+            step(index);
+            turned = true;
+        }
+        return turned;
+    };
+    while (one_turns()) {
+    }
+    for (unsigned index = size(); index-- > 1;) {
+        const loop_entry as_mine(loops_[index].get());
+        wind_down(*loops_[index]);
+        finish_loop(index);
+    }
+    const loop_entry as_first(loops_[0].get());
+    wind_down(*loops_[0]);
+}
+
+void loop_team::pass_on_stop() noexcept {
+    for (unsigned index = 1; index < size(); ++index) {
+        if (std::exchange(messages_[index]->stop_sent, true)) continue;
+        send(messages_[index]->stop, index, [](posted& self) noexcept {
+            static_cast<message&>(self).to->root_scope().request_stop();
+        });
+    }
+}
+
+void loop_team::pass_on_cancel() noexcept {
+    for (unsigned index = 1; index < size(); ++index) {
+        if (std::exchange(messages_[index]->cancel_sent, true)) continue;
+        send(messages_[index]->cancel, index, [](posted& self) noexcept {
+            static_cast<message&>(self).to->root_scope().cancel();
+        });
+    }
+}
+
+void loop_team::start_stepped() {
+    stepped_ = true;
+    for (unsigned index = 1; index < size(); ++index) {
+        loops_[index].reset(make_loop(index));
+    }
+}
+
+void loop_team::step(unsigned index) noexcept {
+    const loop_entry as_mine(loops_[index].get());
+    loops_[index]->turn();
+}
+
+}  // namespace coro::inline v0::detail

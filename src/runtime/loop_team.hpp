@@ -1,0 +1,103 @@
+// The loops of one run(): loop 0 on the thread that called it, each other one on a thread of its
+// own; or, for tests, all of them on one thread, stepped by hand.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include <coro/runtime/run.hpp>
+
+#include "runtime/scheduler.hpp"
+#include "runtime/thread.hpp"
+
+namespace coro::inline v0::detail {
+
+/// Makes `loop` the running loop of this thread until the end of the block.
+class loop_entry {
+public:
+    explicit loop_entry(loop_core* loop) noexcept : before_(current) { current = loop; }
+    loop_entry(const loop_entry&) = delete;
+    loop_entry& operator=(const loop_entry&) = delete;
+    ~loop_entry() { current = before_; }
+
+private:
+    loop_core* before_;
+};
+
+class loop_team {
+public:
+    /// Makes loop 0, and starts nothing. Throws: io_error when there is no poller.
+    explicit loop_team(const run_options& options);
+    loop_team(const loop_team&) = delete;
+    loop_team& operator=(const loop_team&) = delete;
+    /// Requires: stop() was called, or nothing was started; the thread of loop 0.
+    ~loop_team();
+
+    /// Starts the other loops and returns when all of them turn. Throws: what making a loop throws;
+    /// then none runs.
+    void start();
+    /// Ends all loops and the threads of all but loop 0, which is the running one. Requires: no
+    /// task is alive but those that foreign threads wait for, which are cancelled.
+    void stop() noexcept;
+    /// A loop refuses foreign tasks and has none left; told by each loop once.
+    void loop_is_quiet() noexcept;
+
+    [[nodiscard]] unsigned size() const noexcept { return static_cast<unsigned>(loops_.size()); }
+    [[nodiscard]] scheduler& at(unsigned index) noexcept { return *loops_[index]; }
+
+    /// Passes a stop request, or a cancellation, of the run on to the root scopes of the other
+    /// loops. Allocates nothing.
+    void pass_on_stop() noexcept;
+    void pass_on_cancel() noexcept;
+
+    // --- stepping all loops from one thread
+
+    /// As start(), without threads: turn() is called for each loop by hand.
+    void start_stepped();
+    void step(unsigned index) noexcept;
+
+private:
+    struct message : posted {
+        scheduler* to = nullptr;
+    };
+    /// What a loop is told; each at most once.
+    struct messages {
+        message stop, cancel, refuse, end;
+        bool stop_sent = false;
+        bool cancel_sent = false;
+    };
+    enum class phase : std::uint8_t { starting, running, given_up };
+
+    scheduler* make_loop(unsigned index) const;
+    void run_loop(unsigned index) noexcept;
+    bool arrive(unsigned index, scheduler* made, std::exception_ptr error) noexcept;
+    void send(message& what, unsigned to, void (*run)(posted& self) noexcept) noexcept;
+    void stop_stepped() noexcept;
+    static void wind_down(scheduler& mine) noexcept;
+    void wait_until_all_have_stopped() noexcept;
+    void finish_loop(unsigned index) noexcept;
+    void join_all() noexcept;
+
+    const run_options options_;
+    const std::uint64_t run_number_;
+    std::vector<std::unique_ptr<scheduler>> loops_;
+    std::vector<std::unique_ptr<messages>> messages_;  ///< by index of the loop
+    std::vector<thread> threads_;
+    bool stepped_ = false;
+    std::atomic<unsigned> quiet_{0};
+
+    std::mutex guard_;
+    std::condition_variable changed_;
+    phase phase_ = phase::starting;
+    std::size_t arrived_ = 0;  ///< threads whose loop was made, or could not be
+    std::size_t stopped_ = 0;  ///< loops, loop 0 included, that post no more
+    std::exception_ptr failed_;
+};
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,118 @@
+// The messages between a group and its child on another loop; see remote_child.hpp.
+#include "runtime/remote_child.hpp"
+
+#include <new>
+
+#include "runtime/scheduler.hpp"
+
+namespace coro::inline v0::detail {
+
+void remote_child::start(task_group& group, loop_core& away, const spawn_options& options,
+                         task<>&& child) {
+    void* memory = allocate_block(sizeof(remote_child));
+    auto* self = ::new (memory) remote_child(group, away, options, std::move(child));
+    ++group.alive_;
+    scope_access::attach(group.scope_, *self);
+    // A group that is cancelled already: its children start, and meet that at their first await.
+    self->born_stopped_ = self->told_stop_ = group.scope_.stop_requested();
+    self->born_cancelled_ = self->told_cancel_ = group.scope_.is_cancelled();
+    self->send(self->start_, away, [](posted& what) noexcept {
+        static_cast<message&>(what).of->begin();
+    });
+}
+
+remote_child::remote_child(task_group& group, loop_core& away, const spawn_options& options,
+                           task<>&& child) noexcept
+    : stop_listener([](stop_listener& self) noexcept {
+          static_cast<remote_child&>(self).group_has_changed();
+      }),
+      home_(*current),
+      away_(away),
+      group_(group),
+      name_(options.name),
+      deadline_(group.scope_.deadline()),
+      task_(std::move(child)) {
+    also_on_cancel = true;
+}
+
+void remote_child::send(message& what, loop_core& to,
+                        void (*run)(posted& self) noexcept) noexcept {
+    what.of = this;
+    what.run = run;
+    to.post(what);
+}
+
+void remote_child::group_has_changed() noexcept {
+    const cancel_scope& scope = group_.scope_;
+    if (scope.stop_requested() && !std::exchange(told_stop_, true)) {
+        messages_sent_ = true;
+        send(stop_, away_, [](posted& what) noexcept {
+            remote_child& self = *static_cast<message&>(what).of;
+            if (self.strand_) self.scope_.request_stop();
+        });
+    }
+    if (scope.is_cancelled() && !std::exchange(told_cancel_, true)) {
+        messages_sent_ = true;
+        send(cancel_, away_, [](posted& what) noexcept {
+            remote_child& self = *static_cast<message&>(what).of;
+            if (self.strand_) self.scope_.cancel();
+        });
+    }
+}
+
+remote_child::strand::strand(loop_core& on, cancel_scope& in, remote_child& of) noexcept
+    : context(on, in), record(of) {
+    static constexpr strand_kind as_remote_child{
+        .resume = &resume_coroutine,
+        .finished =
+            [](context& self) noexcept { static_cast<strand&>(self).record.ended(); },
+        .granted = nullptr};
+    kind = &as_remote_child;
+}
+
+void remote_child::begin() noexcept {
+    scope_access::open_below(scope_, scheduler_of(away_).root_scope());
+    scope_access::set_deadline(scope_, deadline_);
+    strand& mine = strand_.emplace(away_, scope_, *this);
+    mine.name = name_;
+    mine.resume_point = task_access::frame(*task_);
+    task_promise_base& promise = task_access::promise(*task_);
+    promise.strand = &mine;
+    promise.state = frame_state::detached;
+    mine.leaf = &promise;
+    if (born_stopped_) scope_.request_stop();
+    if (born_cancelled_) scope_.cancel();
+    strand_spawned(mine);
+    away_.make_ready(mine);
+}
+
+/// The outermost frame has ended. Its loop lets go of everything before the group hears of it.
+void remote_child::ended() noexcept {
+    error_ = std::move(task_access::promise(*task_).error);
+    strand_ended(*strand_);
+    task_.reset();
+    strand_.reset();
+    scope_access::close(scope_);
+    send(done_, home_, [](posted& what) noexcept { static_cast<message&>(what).of->finish(); });
+}
+
+void remote_child::finish() noexcept {
+    unlink();  // the group tells nothing more
+    task_group& group = group_;
+    if (error_) [[unlikely]] group.child_ended(name_, std::move(error_));
+    if (messages_sent_) {
+        send(release_, away_, [](posted& what) noexcept {
+            static_cast<message&>(what).of->destroy();
+        });
+    } else {
+        destroy();
+    }
+    group.leave();
+}
+
+void remote_child::destroy() noexcept {
+    this->~remote_child();
+    free_block(this, sizeof(remote_child));
+}
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,70 @@
+// A task of a group that runs on another loop than the group's.
+//
+// The group (home) and the task (away) never touch each other's state; they send messages, each at
+// most once, each a member of the record, so that nothing on the way of a cancellation allocates:
+//
+//   home                                   away
+//    │── start ──────────────────────────► │  makes strand and scope, runs
+//    │── stop, cancel (if the group does)─► │  asks its scope to stop, cancels it
+//    │ ◄───────────────────────────── done ─│  destroyed task, strand and scope
+//    │── release, if stop or cancel were ─► │  frees the record: messages come in order, so no
+//    │   sent; else frees the record        │  earlier one is still under way
+//
+// The scope of the task hangs below the root of its loop, shielded: what cancels it is the group.
+#pragma once
+
+#include <exception>
+#include <optional>
+
+#include <coro/runtime/task_group.hpp>
+
+namespace coro::inline v0::detail {
+
+class remote_child final : private stop_listener {
+public:
+    /// Requires: this is the loop of `group`; `away` is another one of its run.
+    static void start(task_group& group, loop_core& away, const spawn_options& options,
+                      task<>&& child);
+
+private:
+    struct message : posted {
+        remote_child* of = nullptr;
+    };
+    /// The strand, on the other loop.
+    class strand final : public context {
+    public:
+        strand(loop_core& on, cancel_scope& in, remote_child& record) noexcept;
+        remote_child& record;
+    };
+
+    remote_child(task_group& group, loop_core& away, const spawn_options& options,
+                 task<>&& child) noexcept;
+    ~remote_child() = default;
+
+    void send(message& what, loop_core& to, void (*run)(posted& self) noexcept) noexcept;
+    void group_has_changed() noexcept;  // home
+    void begin() noexcept;              // away
+    void ended() noexcept;              // away
+    void finish() noexcept;             // home
+    void destroy() noexcept;
+
+    loop_core& home_;
+    loop_core& away_;
+    task_group& group_;
+    const char* name_;
+    time_point deadline_;
+    message start_, stop_, cancel_, done_, release_;
+    bool born_stopped_ = false;    ///< what the group had been told before it spawned
+    bool born_cancelled_ = false;
+    bool told_stop_ = false;       ///< home: the message was sent, or need not be
+    bool told_cancel_ = false;
+    bool messages_sent_ = false;   ///< home: stop or cancel may be under way
+
+    // away
+    scope_access::owned scope_{true};
+    std::optional<strand> strand_;
+    std::optional<task<>> task_;
+    std::exception_ptr error_;
+};
+
+}  // namespace coro::inline v0::detail

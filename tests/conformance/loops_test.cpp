@@ -1,0 +1,352 @@
+// Several loops: tasks on other loops, posts, foreign threads.
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include <coro/runtime/loops.hpp>
+
+#include "net_test_support.hpp"
+
+namespace coro::inline v0::detail::conformance {
+namespace {
+
+class loops_test : public world_test {
+protected:
+    [[nodiscard]] run_options with(unsigned loops) const {
+        run_options options;
+        options.poller = GetParam();
+        options.strict = true;
+        options.loops = loops;
+        return options;
+    }
+    template <typename T>
+    T in_loops(unsigned loops, task<T> main) {
+        return run(std::move(main), with(loops));
+    }
+};
+INSTANTIATE_TEST_SUITE_P(real_worlds, loops_test, ::testing::ValuesIn(real_worlds()),
+                         parameter_name);
+
+struct seen_loops {
+    std::mutex guard;
+    std::set<unsigned> indices;
+    std::set<std::thread::id> threads;
+
+    void note() {
+        const std::lock_guard lock(guard);
+        indices.insert(loop_index());
+        threads.insert(std::this_thread::get_id());
+    }
+};
+
+task<> note_where(seen_loops& seen) {
+    seen.note();
+    co_await sleep_for(1ms);
+    seen.note();
+}
+
+TEST_P(loops_test, each_loop_has_a_thread_and_a_task_stays_on_its_loop) {
+    seen_loops seen;
+    const auto body = [&]() -> task<> {
+        EXPECT_EQ(loop_count(), 4u);
+        EXPECT_EQ(loop_index(), 0u);
+        const auto in_group = [&](task_group& group) -> task<> {
+            for (unsigned loop = 0; loop < loop_count(); ++loop)
+                group.spawn({.name = "noting", .loop = loop}, note_where, std::ref(seen));
+            co_return;
+        };
+        co_await with_task_group(in_group);
+    };
+    in_loops(4, body());
+    EXPECT_EQ(seen.indices, (std::set<unsigned>{0, 1, 2, 3}));
+    EXPECT_EQ(seen.threads.size(), 4u);
+}
+
+task<> count_up(std::atomic<int>& count) {
+    co_await yield();
+    count.fetch_add(1, std::memory_order_relaxed);
+}
+
+TEST_P(loops_test, a_group_ends_after_its_children_everywhere) {
+    std::atomic<int> count{0};
+    const auto body = [&]() -> task<> {
+        for (int round = 1; round <= 20; ++round) {
+            const auto in_group = [&](task_group& group) -> task<> {
+                for (unsigned i = 0; i < 30; ++i)
+                    group.spawn({.loop = i % 3}, count_up, std::ref(count));
+                EXPECT_EQ(group.size(), 30u);
+                co_return;
+            };
+            co_await with_task_group(in_group);
+            EXPECT_EQ(count.load(), 30 * round);
+        }
+    };
+    in_loops(3, body());
+}
+
+task<> throw_later(duration after) {
+    co_await sleep_for(after);
+    throw std::runtime_error("from afar");
+}
+task<> wait_for_ever(std::atomic<int>& cancelled_ones) {
+    try {
+        co_await sleep_for(1h);
+    } catch (const cancelled&) {
+        cancelled_ones.fetch_add(1);
+        throw;
+    }
+}
+
+TEST_P(loops_test, an_error_on_another_loop_cancels_the_siblings_and_comes_home) {
+    std::atomic<int> cancelled_ones{0};
+    const auto body = [&]() -> task<> {
+        const auto in_group = [&](task_group& group) -> task<> {
+            group.spawn({.loop = 1}, wait_for_ever, std::ref(cancelled_ones));
+            group.spawn({.loop = 0}, wait_for_ever, std::ref(cancelled_ones));
+            group.spawn({.loop = 2}, throw_later, 2ms);
+            co_return;
+        };
+        co_await with_task_group(in_group);
+    };
+    try {
+        in_loops(3, body());
+        FAIL() << "nothing was thrown";
+    } catch (const std::runtime_error& error) {
+        EXPECT_STREQ(error.what(), "from afar");
+    }
+    EXPECT_EQ(cancelled_ones.load(), 2);
+}
+
+TEST_P(loops_test, cancel_and_deadline_reach_children_on_other_loops) {
+    std::atomic<int> cancelled_ones{0};
+    const auto body = [&]() -> task<> {
+        const auto in_group = [&](task_group& group) -> task<> {
+            for (unsigned loop = 0; loop < 3; ++loop)
+                group.spawn({.loop = loop}, wait_for_ever, std::ref(cancelled_ones));
+            co_await sleep_for(1h);
+        };
+        EXPECT_FALSE(co_await move_on_after(5ms, with_task_group(in_group)));
+        EXPECT_EQ(cancelled_ones.load(), 3);
+        const auto cancelled_at_once = [&](task_group& group) -> task<> {
+            group.cancel();
+            group.spawn({.loop = 1}, wait_for_ever, std::ref(cancelled_ones));
+            co_return;
+        };
+        co_await with_task_group(cancelled_at_once);
+        EXPECT_EQ(cancelled_ones.load(), 4) << "it starts, and meets cancelled at its first await";
+    };
+    in_loops(3, body());
+}
+
+task<> until_stop(std::atomic<int>& stopped) {
+    while (!stop_requested()) co_await sleep_for(1ms);
+    stopped.fetch_add(1);
+}
+
+TEST_P(loops_test, a_stop_request_reaches_them_too) {
+    std::atomic<int> stopped{0};
+    const auto body = [&]() -> task<> {
+        const auto in_group = [&](task_group& group) -> task<> {
+            for (unsigned loop = 0; loop < 3; ++loop)
+                group.spawn({.loop = loop}, until_stop, std::ref(stopped));
+            co_await sleep_for(3ms);
+            group.request_stop();
+        };
+        co_await with_task_group(in_group);
+    };
+    in_loops(3, body());
+    EXPECT_EQ(stopped.load(), 3);
+}
+
+task<> nest(unsigned depth, std::atomic<int>& count) {
+    count.fetch_add(1, std::memory_order_relaxed);
+    if (depth == 0) co_return;
+    const auto in_group = [&](task_group& group) -> task<> {
+        for (unsigned i = 0; i < 2; ++i)
+            group.spawn({.loop = (loop_index() + i + 1) % loop_count()}, nest, depth - 1,
+                        std::ref(count));
+        co_return;
+    };
+    co_await with_task_group(in_group);
+}
+
+TEST_P(loops_test, groups_nest_across_loops) {
+    std::atomic<int> count{0};
+    in_loops(3, nest(7, count));
+    EXPECT_EQ(count.load(), 255);
+}
+
+TEST_P(loops_test, children_that_are_cancelled_while_they_end_leave_nothing) {
+    const auto body = [&]() -> task<> {
+        std::atomic<int> count{0};
+        for (int round = 0; round < 300; ++round) {
+            const auto in_group = [&](task_group& group) -> task<> {
+                for (unsigned i = 0; i < 6; ++i)
+                    group.spawn({.loop = i % 3}, count_up, std::ref(count));
+                if (round % 3 == 0) co_await yield();
+                group.cancel();
+            };
+            co_await with_task_group(in_group);
+        }
+    };
+    in_loops(3, body());
+}
+
+// --- posts and foreign threads
+
+TEST_P(loops_test, posts_arrive_in_order_on_the_thread_of_the_loop) {
+    std::vector<int> arrived;
+    const auto body = [&]() -> task<> {
+        event all;
+        const loop_handle here = loop_handle::of_this_loop();
+        const auto here_id = std::this_thread::get_id();
+        std::thread other([&] {
+            for (int i = 0; i < 1000; ++i) {
+                here.post([&, i] {
+                    EXPECT_EQ(std::this_thread::get_id(), here_id);
+                    arrived.push_back(i);
+                    if (i == 999) all.set();
+                });
+            }
+        });
+        co_await all.wait();
+        other.join();
+    };
+    in_loops(1, body());
+    ASSERT_EQ(arrived.size(), 1000u);
+    EXPECT_TRUE(std::is_sorted(arrived.begin(), arrived.end()));
+}
+
+TEST_P(loops_test, a_post_to_a_loop_that_has_ended_says_so) {
+    std::optional<loop_handle> kept;
+    const auto body = [&]() -> task<> {
+        kept = loop_handle::of_this_loop();
+        EXPECT_FALSE(kept->has_ended());
+        co_return;
+    };
+    in_loops(1, body());
+    EXPECT_TRUE(kept->has_ended());
+    bool called = false;
+    try {
+        kept->post([&called] { called = true; });
+        FAIL() << "nothing was thrown";
+    } catch (const io_error& error) {
+        EXPECT_EQ(error.code(), errc::closed);
+    }
+    EXPECT_FALSE(called);
+}
+
+task<int> double_later(int value) {
+    co_await sleep_for(1ms);
+    co_return 2 * value;
+}
+task<int> throwing(int) {
+    co_await yield();
+    throw std::runtime_error("inside");
+}
+
+TEST_P(loops_test, a_foreign_thread_waits_for_a_task) {
+    const auto body = [&]() -> task<> {
+        const loop_handle here = loop_handle::of_this_loop();
+        std::atomic<bool> over{false};
+        std::thread other([&] {
+            EXPECT_EQ(sync_wait(here, double_later(21)), 42);
+            EXPECT_THROW(sync_wait(here, throwing(1)), std::runtime_error);
+            over.store(true);
+        });
+        while (!over.load()) co_await sleep_for(1ms);
+        other.join();
+    };
+    in_loops(2, body());
+}
+
+TEST_P(loops_test, the_end_of_the_run_cancels_what_foreign_threads_wait_for) {
+    std::thread other;
+    std::optional<errc> first, second;
+    std::atomic<bool> waiting{false};
+    const auto long_wait = [](std::atomic<bool>& begun) -> task<> {
+        begun.store(true);
+        co_await sleep_for(1h);
+    };
+    const auto body = [&]() -> task<> {
+        const loop_handle here = loop_handle::of_this_loop();
+        other = std::thread([&, here] {
+            try {
+                sync_wait(here, long_wait(waiting));
+            } catch (const io_error& error) {
+                if (error.code() == errc::closed) first = errc::closed;
+            }
+            while (!here.has_ended()) std::this_thread::yield();
+            try {
+                sync_wait(here, long_wait(waiting));
+            } catch (const io_error& error) {
+                if (error.code() == errc::closed) second = errc::closed;
+            }
+        });
+        while (!waiting.load()) co_await sleep_for(1ms);
+    };
+    in_loops(2, body());
+    other.join();
+    EXPECT_EQ(first, errc::closed);
+    EXPECT_EQ(second, errc::closed);
+}
+
+TEST_P(loops_test, many_short_runs_with_foreign_posts_at_their_end) {
+    for (int round = 0; round < 50; ++round) {
+        std::thread other;
+        const auto body = [&]() -> task<> {
+            const loop_handle here = loop_handle::of_this_loop();
+            other = std::thread([here] {
+                try {
+                    for (;;) here.post([] {});
+                } catch (const io_error&) {
+                }
+            });
+            co_await sleep_for(100us);
+        };
+        in_loops(3, body());
+        other.join();
+    }
+}
+
+/// Resumes its awaiter on a thread that goes on for a while afterwards.
+struct resumed_elsewhere {
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> waiter) {
+        thread = std::thread([waiter] { waiter.resume(); });
+    }
+    void await_resume() const noexcept {}
+    std::thread& thread;
+};
+
+task<> await_elsewhere(std::thread& thread) {
+    resumed_elsewhere awaited{thread};
+    co_await awaited;
+}
+
+TEST_P(loops_test, a_loop_may_end_before_the_thread_that_resumed_its_last_task_is_through) {
+    for (int round = 0; round < 200; ++round) {
+        std::thread thread;
+        in_loops(1, await_elsewhere(thread));
+        thread.join();
+    }
+}
+
+TEST_P(loops_test, refuses_numbers_of_loops_that_make_no_sense) {
+    for (const unsigned loops : {0u, 100'000u}) {
+        try {
+            in_loops(loops, note_where(*std::make_unique<seen_loops>()));
+            FAIL() << loops;
+        } catch (const io_error& error) {
+            EXPECT_NE(std::string(error.what()).find("options.loops"), std::string::npos)
+                << error.what();
+        }
+    }
+}
+
+}  // namespace
+}  // namespace coro::inline v0::detail::conformance
