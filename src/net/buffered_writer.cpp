@@ -328,6 +328,7 @@ void line_wait::finish() const {
 void line_wait::cancel_wait() noexcept {
     unlink();
     end_cancelled();
+    state_.left_line();
 }
 void line_wait::describe(text_sink& out) const noexcept {
     describe_io(out, request_.verb, state_.own_socket());

@@ -1,6 +1,8 @@
 // Operations on sockets: submission, cancellation, errors in words, leases.
+#include <coro/net/rebind.hpp>
 #include <coro/net/socket.hpp>
 #include <coro/net/stream.hpp>
+#include <coro/runtime/loops.hpp>
 
 #include <cerrno>
 #include <cstring>
@@ -76,9 +78,61 @@ bool is_broken(socket_ref socket, direction which) noexcept {
 }
 
 void owned_socket::close_socket(socket_ref which) noexcept {
-    CORO_ASSERT(current == which.loop, "a stream or listener was destroyed outside of its loop: it "
-                                       "must end inside of the run() in which it was made");
-    scheduler_of(*which.loop).world().close(which.handle);
+    CORO_ASSERT(current != nullptr && current->run_number == which.loop->run_number,
+                "a stream or listener was destroyed outside of its loop: it must end inside of the "
+                "run() in which it was made");
+    if (current == which.loop) [[likely]]
+        return scheduler_of(*which.loop).world().close(which.handle);
+    // One that was handed to another loop and never used there: rare, so the message is allocated.
+    struct close_there {
+        socket_ref socket;
+        void operator()() const noexcept {
+            scheduler_of(*socket.loop).world().close(socket.handle);
+        }
+    };
+    which.loop->post(*posted_call<close_there>::make(close_there{which}));
+}
+
+// --- rebind
+
+bool rebind_awaiter::suspend(frame_link*, std::coroutine_handle<> resume) noexcept {
+    strand_->resume_point = resume;
+    strand_->waiting = this;
+    strand_->waiting_since = strand_->loop->turn_time;
+    message_.of = this;
+    message_.run = [](posted& self) noexcept { static_cast<message&>(self).of->leave(); };
+    socket_.ref().loop->post(message_);
+    return true;
+}
+
+void rebind_awaiter::leave() noexcept {  // on the old loop
+    poller& world = scheduler_of(*current).world();
+    const socket_handle handle = socket_.ref().handle;
+    if (const std::uint32_t* word = world.user_word(handle)) user_word_ = *word;
+    result_ = world.release(handle, descriptor_);
+    message_.run = [](posted& self) noexcept { static_cast<message&>(self).of->arrive(); };
+    strand_->loop->post(message_);
+}
+
+void rebind_awaiter::arrive() noexcept {  // on the new loop
+    poller& world = scheduler_of(*strand_->loop).world();
+    if (result_ == 0) {
+        socket_handle handle;
+        result_ = world.adopt(descriptor_, handle);
+        if (result_ == 0) {
+            *world.user_word(handle) = user_word_;
+            socket_.moved_to({strand_->loop, handle});
+        } else {
+            world.discard(descriptor_);
+            socket_.moved_to({});
+        }
+    }
+    strand_->loop->make_ready(*strand_);
+}
+
+void rebind_awaiter::await_resume() const {
+    if (result_ == 0) return;
+    throw io_error(result_ == -EBUSY ? make_error_code(errc::busy) : error_of(result_), "rebind");
 }
 
 template <bool Sending>

@@ -265,6 +265,14 @@ task<std::optional<tcp_stream>> tcp_listener::accept_waiting() {
     co_return std::optional<tcp_stream>(std::move(stream));
 }
 
+bool tcp_listener::close_if_idle() noexcept {
+    if (!socket_) return true;
+    const detail::socket_ref which = socket_.ref();
+    if (detail::scheduler_of(*which.loop).world().close_if_idle(which.handle) == 0)
+        static_cast<void>(socket_.release());
+    return !socket_;
+}
+
 endpoint tcp_listener::local_endpoint() const { return local_endpoint_of(socket_.ref()); }
 
 }  // namespace coro::inline v0::net

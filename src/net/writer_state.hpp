@@ -88,6 +88,9 @@ public:
     void wait_in_list(flush_wait& wait) noexcept { flushing_.push_back(wait); }
     void wait_in_list(line_wait& wait) noexcept { waiting_.push_back(wait); }
 
+    /// One of those who wait for the line has gone: it may have stood before a smaller one.
+    void left_line() noexcept { wake(); }
+
     [[nodiscard]] std::size_t unsent() const noexcept {
         return failure_ ? 0 : static_cast<std::size_t>(written_ - sent_);
     }

@@ -444,7 +444,12 @@ void epoll_poller::finish_ending(operation_list& completed) noexcept {
     while (operation* op = ending_.pop()) {
         socket_slot& slot = slot_at(op->target.index);
         operation*& parked = receives(op->code) ? slot.receiver : slot.sender;
-        finish_parked(parked, slot.closing ? result_closed : -ECANCELED, completed);
+        std::int32_t result = slot.closing ? result_closed : -ECANCELED;
+        if (op->code == opcode::accept && op->size != 0 && !slot.closing) {
+            // The edge of a connection that has come in this turn was not read yet.
+            if (const std::int32_t last = try_accept(slot, *op); last != would_block) result = last;
+        }
+        finish_parked(parked, result, completed);
         if (slot.closing && slot.receiver == nullptr && slot.sender == nullptr) free_slot(slot);
     }
 }

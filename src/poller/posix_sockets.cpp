@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/random.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -232,6 +233,19 @@ int posix_sockets::release(socket_handle socket, int& descriptor) noexcept {
     free_slot(*slot);
     return 0;
 }
+
+int posix_sockets::close_if_idle(socket_handle listener) noexcept {
+    socket_slot* slot = find(listener);
+    if (slot == nullptr) return result_closed;
+    if (slot->receiver != nullptr) return -EBUSY;
+    if (forget(*slot) != 0) return -EAGAIN;
+    pollfd waiting{slot->descriptor, POLLIN, 0};
+    if (::poll(&waiting, 1, 0) > 0) return -EAGAIN;
+    close(listener);
+    return 0;
+}
+
+void posix_sockets::discard(int descriptor) noexcept { ::close(descriptor); }
 
 void posix_sockets::close(socket_handle socket) noexcept {
     socket_slot* slot = find(socket);

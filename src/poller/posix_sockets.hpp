@@ -63,6 +63,8 @@ public:
     int shed_connection(socket_handle listener) noexcept override;
     int adopt(int descriptor, socket_handle& out) noexcept override;
     int release(socket_handle socket, int& descriptor) noexcept override;
+    void discard(int descriptor) noexcept override;
+    int close_if_idle(socket_handle listener) noexcept override;
     void random(void* into, std::size_t size) noexcept final;
     void close(socket_handle socket) noexcept final;
     /// Operations, open slots with their prefetched accepts, leases.

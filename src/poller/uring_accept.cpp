@@ -8,6 +8,7 @@
 // the next accept meets the same error, or not, if its cause is gone.
 #include "poller/uring_poller.hpp"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -90,6 +91,28 @@ bool uring_poller::end_multishot(socket_slot& slot) noexcept {
         reap();
     }
     return !slot.multishot_armed;
+}
+
+/// The last look of an accept that does not wait. The multishot alone does not tell: its entry may
+/// not have been submitted, deferred work of it may wait to be collected, and one that a full
+/// completion queue (or the cancel at most_prefetched) has ended looks no more. So what it has
+/// brought is read, and then the listener is asked.
+void uring_poller::take_waiting(socket_slot& slot, operation& op) noexcept {
+    for (int round = 0; round < most_attempts; ++round) {
+        reap();
+        if ((op.backend_state & settled) != 0) return;
+        if (!ring_.enter_wanted()) break;
+        collect();
+    }
+    int descriptor = -1;
+    for (int tries = 0; tries < most_attempts; ++tries) {
+        descriptor = ::accept4(slot.descriptor, nullptr, nullptr, accept_flags);
+        if (descriptor >= 0 || (errno != EINTR && !lost_connection(-errno))) break;
+    }
+    if (descriptor < 0 && is_no_answer(-errno)) return;  // nobody; abandon() says so
+    const std::int32_t result = descriptor < 0 ? -errno : on_one_shot(slot, op, descriptor);
+    if ((op.backend_state & owes_something) != 0) withdraw(op);
+    settle(op, result);
 }
 
 /// `descriptor` was accepted for `op`; the result of `op`.

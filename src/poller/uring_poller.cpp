@@ -254,6 +254,8 @@ void uring_poller::cancel(operation& op) noexcept {
     if (op.phase != operation_phase::submitted) return;
     if ((op.backend_state & (cancelling | settled)) != 0) return;
     ++counters.cancels;
+    const bool last_look = op.size != 0 && (op.backend_state & in_slot) != 0;
+    if (last_look) take_waiting(slot_at(op.target.index), op);
     abandon(op);
 }
 
@@ -267,7 +269,8 @@ void uring_poller::abandon(operation& op) noexcept {
     } else if ((op.backend_state & in_slot) != 0) {
         // A connection that comes now goes to the slot: nothing is lost.
         settle(op, -ECANCELED);
-    } else if (!queue_cancel(name_of(op))) {
+    } else if (!queue_cancel(name_of(op)) && (op.backend_state & settled) == 0) {
+        // (Making room may have read its completion.)
         postpone(op, owes_cancel);
     }
 }

@@ -82,6 +82,7 @@ private:
     bool arm_multishot(socket_slot& slot, operation& op) noexcept;
     void on_multishot(std::uint64_t key, std::int32_t result, std::uint32_t flags) noexcept;
     bool end_multishot(socket_slot& slot) noexcept;
+    void take_waiting(socket_slot& slot, operation& op) noexcept;
     std::int32_t on_one_shot(socket_slot& slot, operation& op, std::int32_t result) noexcept;
     std::int32_t hand_out(const socket_slot& listener, operation& op, int descriptor) noexcept;
     void prefetch(socket_slot& slot, int descriptor) noexcept;

@@ -86,7 +86,8 @@ void uring_poller::rearm() noexcept {
         const std::uint8_t owed = op.backend_state & owes_something;
         withdraw(op);
         if (owed == owes_cancel) {
-            if (queue_cancel(name_of(op))) continue;
+            // Making room may have read its completion.
+            if (queue_cancel(name_of(op)) || op.phase != operation_phase::submitted) continue;
         } else if (arm(slot_at(op.target.index), op)) {
             continue;
         }

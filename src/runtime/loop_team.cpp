@@ -141,11 +141,11 @@ void loop_team::wind_down(scheduler& mine) noexcept {
     mine.ending = false;
     while (mine.world().census().operations != 0) mine.turn();
     mine.close_gate();
-    mine.take_posted();  // whoever posted waits for nothing any more, but owns memory
 }
 
 /// On the thread of the loop, which is the running one.
 void loop_team::finish_loop(unsigned index) noexcept {
+    loops_[index]->take_posted();  // whoever posted waits for nothing any more, but owns memory
     current->blocks.release();
     current = nullptr;
     loops_[index].reset();
@@ -195,10 +195,13 @@ void loop_team::stop_stepped() noexcept {
     for (unsigned index = size(); index-- > 1;) {
         const loop_entry as_mine(loops_[index].get());
         wind_down(*loops_[index]);
-        finish_loop(index);
     }
     const loop_entry as_first(loops_[0].get());
     wind_down(*loops_[0]);
+    for (unsigned index = size(); index-- > 1;) {
+        const loop_entry as_mine(loops_[index].get());
+        finish_loop(index);
+    }
 }
 
 void loop_team::pass_on_stop() noexcept {

@@ -131,6 +131,9 @@ public:
     virtual int remote_address(socket_handle socket, socket_address& out) noexcept = 0;
     virtual int shutdown(socket_handle socket, shutdown_how how) noexcept = 0;
     virtual void close(socket_handle socket) noexcept = 0;
+    /// Closes a listener on which no accept is pending, unless a connection waits: then -EAGAIN,
+    /// and it is as before. The narrowest gap there is between the last look and the close.
+    virtual int close_if_idle(socket_handle listener) noexcept = 0;
     virtual int activity(socket_handle socket, socket_activity& out) noexcept = 0;
     /// A word of the socket that the layers above may use as they like, 0 at first; nullptr for a
     /// handle that is stale or closing. Lives as long as the slot.
@@ -142,6 +145,8 @@ public:
     /// Takes over / gives away an operating system descriptor; -EOPNOTSUPP in a simulation.
     virtual int adopt(int descriptor, socket_handle& out) noexcept = 0;
     virtual int release(socket_handle socket, int& descriptor) noexcept = 0;
+    /// Closes a descriptor that release() gave away and nobody adopted.
+    virtual void discard(int descriptor) noexcept = 0;
     /// Fills `into` with random bytes: getrandom(2), or the seed of a simulation.
     virtual void random(void* into, std::size_t size) noexcept = 0;
 

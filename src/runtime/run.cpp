@@ -107,6 +107,8 @@ loop_runner::loop_runner(const run_options& options) : team_(nullptr), options_(
 }
 
 loop_runner::~loop_runner() {
+    // Only now: the frame of the root task is gone, and what its parameters held is closed.
+    team_->stop();
     current = nullptr;
     delete team_;
 }
@@ -120,7 +122,6 @@ void loop_runner::drive(task_promise_base& root, std::coroutine_handle<> frame) 
         std::optional<stop_by_signal> stop;
         if (signals.installed()) stop.emplace(*team_, options_.drain);
         while (!first.ending) first.turn();
-        team_->stop();
     }
     signal_ = signals.last_signal();
 }

@@ -162,6 +162,7 @@ void scheduler::post_foreign(posted& work) noexcept {
 void scheduler::close_gate() noexcept {
     const std::lock_guard lock(gate_->guard);
     gate_->loop = nullptr;
+    gate_->closed.store(true, std::memory_order_release);
 }
 
 void scheduler::refuse_foreign_tasks() noexcept {

@@ -31,6 +31,7 @@ struct scheduler_options {
 struct loop_gate {
     std::mutex guard;
     loop_core* loop = nullptr;  ///< nullptr once the loop has ended
+    std::atomic<bool> closed{false};  ///< the same, for loops of the same run
 };
 
 /// One loop. A loop is not a thread: drive() may be called turn by turn.

@@ -1,12 +1,19 @@
 // serve: the acceptor, the strand of a connection with its idle guard, and the drain.
 #include <coro/service/server.hpp>
 
+#include <algorithm>
+#include <atomic>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include <coro/base/report.hpp>
+#include <coro/runtime/event.hpp>
 #include <coro/runtime/timeout.hpp>
 
+#include "net/stream_access.hpp"
 #include "runtime/group_child.hpp"
+#include "runtime/loop_team.hpp"
 #include "runtime/process.hpp"
 #include "runtime/scheduler.hpp"
 
@@ -84,7 +91,11 @@ private:
         entries_.push_back(entry);
     }
     void arm_for_first() noexcept {
-        if (const idle_entry* first = entries_.front()) loop_.arm_timer(timer_, first->look_at);
+        const idle_entry* first = entries_.front();
+        if (first == nullptr) return;
+        // Never for this turn: what is armed there in the past fires at once.
+        const time_point next_turn = saturating_add(loop_.turn_time, duration(1));
+        loop_.arm_timer(timer_, std::max(first->look_at, next_turn));
     }
     void look() noexcept {
         for (unsigned looked = 0; looked < looks_per_turn; ++looked) {
@@ -123,28 +134,75 @@ private:
     look_timer timer_;
 };
 
+/// Connections taken after a stop was requested: net.core.somaxconn bounds the queue of a listener,
+/// 4096 since Linux 5.4 (listen(2)).
+constexpr unsigned most_waiting = 4096;
+
+class server_run;
+
+/// What one loop has of a server. Members above the line belong to the acceptor's loop, those below
+/// to this one.
+struct server_branch {
+    server_branch(server_run& of, loop_core& on) noexcept : server(of), loop(on) {}
+
+    server_run& server;
+    loop_core& loop;
+    std::size_t alive = 0;  ///< connections, those on their way there included
+    // ---
+    idle_guard* guard = nullptr;
+    task_group* group = nullptr;  ///< nullptr before it has begun
+};
+
+/// A connection on its way to another loop, and, at its end, the news of that on its way back.
+struct handed_over : posted {
+    handed_over(server_branch& branch, int of, net::endpoint from) noexcept
+        : to(branch), descriptor(of), peer(from) {}
+    server_branch& to;
+    loop_core* home = nullptr;
+    int descriptor;
+    net::endpoint peer;
+};
+
 /// One serve().
 class server_run {
 public:
     server_run(net::tcp_listener& listener, const serve_limits& limits, handler_call call,
-               void* handler) noexcept
+               void* handler)
         : listener_(listener),
           limits_(limits),
           call_(call),
           handler_(handler),
-          guard_(this_loop(), limits.idle) {}
+          guard_(this_loop(), limits.idle) {
+        loop_team& team = *this_loop().team;
+        const unsigned first = this_loop().index;
+        const unsigned count = limits.spread ? team.size() : 1;
+        branches_.reserve(count);
+        for (unsigned i = 0; i < count; ++i) {
+            loop_core& loop = team.at((first + i) % team.size());
+            branches_.push_back(std::make_unique<server_branch>(*this, loop));
+        }
+    }
 
     task<> run(task_group& group);
 
-    [[nodiscard]] idle_guard& guard() noexcept { return guard_; }
-    void connection_ended() noexcept {
+    /// On the loop of `branch`: makes the task of a connection. Throws: what the handler throws
+    /// before its first await, std::bad_alloc.
+    static void start_on(server_branch& branch, net::tcp_stream&& stream, net::endpoint peer,
+                         handed_over* ticket);
+    /// On the acceptor's loop.
+    void connection_ended(server_branch& of) noexcept {
+        --of.alive;
         --alive_;
         if (waiting_ != nullptr) waiting_->look();
     }
 
 private:
+    static task<> serve_branch(server_branch& branch);
     task<> accept_until_stopped(task_group& group);
-    void start(task_group& group, net::tcp_stream&& stream);
+    void start(task_group& group, net::tcp_stream&& stream) noexcept;
+    bool hand_over(server_branch& to, net::tcp_stream& stream, net::endpoint peer) noexcept;
+    static void arrived(handed_over& ticket) noexcept;
+    server_branch& least_loaded() noexcept;
     size_wait at_most(std::size_t connections) noexcept { return {alive_, waiting_, connections}; }
 
     net::tcp_listener& listener_;
@@ -153,82 +211,172 @@ private:
     void* handler_;
     std::size_t alive_ = 0;
     size_wait* waiting_ = nullptr;
-    idle_guard guard_;
+    std::vector<std::unique_ptr<server_branch>> branches_;  ///< the acceptor's loop first
+    idle_guard guard_;  ///< of the acceptor's loop
+    std::atomic<std::size_t> not_begun_{0};
+    event all_begun_;
 };
+
+/// A ticket goes home at the end of its connection and is freed where it was made.
+void send_home(handed_over& ticket) noexcept {
+    ticket.run = [](posted& self) noexcept {
+        auto* mine = static_cast<handed_over*>(&self);
+        mine->to.server.connection_ended(mine->to);
+        mine->~handed_over();
+        free_block(mine, sizeof(handed_over));
+    };
+    ticket.home->post(ticket);
+}
+
+void report_problem(const std::exception_ptr& error, const net::endpoint& peer) noexcept {
+    std::array<char, net::endpoint::text_capacity> buffer;
+    report_event event;
+    event.level = severity::error;
+    event.endpoint = peer.to_text(buffer);
+    event.verb = "serve";
+    try {
+        std::rethrow_exception(error);
+    } catch (const io_error& problem) {
+        event.verb = problem.operation();
+        event.error = problem.code();
+        report(event);
+    } catch (const std::exception& problem) {
+        event.text = problem.what();
+        report(event);
+    } catch (...) {
+        event.text = "the handler threw something that is no std::exception";
+        report(event);
+    }
+}
 
 /// The strand of one connection; the handler's frame comes on top.
 class connection final : public group_child, public idle_entry {
 public:
-    static void start(server_run& server, task_group& group, socket_handle socket,
-                      net::endpoint peer, task<>&& child) {
+    static void start(server_branch& branch, socket_handle socket, net::endpoint peer,
+                      handed_over* ticket, task<>&& child) {
         void* memory = allocate_block(sizeof(connection));
-        (::new (memory) connection(server, group, socket, peer, std::move(child)))->begin();
+        (::new (memory) connection(branch, socket, peer, ticket, std::move(child)))->begin();
     }
 
 private:
-    connection(server_run& server, task_group& of, socket_handle socket, net::endpoint peer,
-               task<>&& child) noexcept
-        : group_child(of, nullptr, std::move(child)),
-          server_(server),
+    connection(server_branch& branch, socket_handle socket, net::endpoint peer,
+               handed_over* ticket, task<>&& child) noexcept
+        : group_child(*branch.group, nullptr, std::move(child)),
+          branch_(branch),
+          ticket_(ticket),
           socket_(socket),
           peer_(peer) {
         static constexpr strand_kind as_connection{
             .resume = &resume_coroutine, .finished = &ended, .granted = nullptr};
         kind = &as_connection;
-        server.guard().add(*this, socket);
+        branch.guard->add(*this, socket);
     }
     ~connection() = default;
 
     static void ended(context& strand) noexcept {
         auto* self = static_cast<connection*>(&strand);
         task_group& of = self->group();
-        server_run& server = self->server_;
+        server_branch& branch = self->branch_;
+        handed_over* ticket = self->ticket_;
         self->tell_hooks_of_end();
-        if (self->error()) [[unlikely]] self->report_error();
+        if (self->error() && !is_cancelled_exception(self->error())) [[unlikely]]
+            report_problem(self->error(), self->peer_);
         self->~connection();  // closes the stream, if the handler still had it
         free_block(self, sizeof(connection));
-        server.connection_ended();
+        if (ticket != nullptr) send_home(*ticket);
+        else branch.server.connection_ended(branch);
         leave_group(of);
     }
 
-    void report_error() noexcept {
-        if (is_cancelled_exception(error())) return;
-        std::array<char, net::endpoint::text_capacity> buffer;
-        report_event event;
-        event.level = severity::error;
-        event.endpoint = peer_.to_text(buffer);
-        event.verb = "serve";
-        try {
-            std::rethrow_exception(error());
-        } catch (const io_error& problem) {
-            event.verb = problem.operation();
-            event.error = problem.code();
-            report(event);
-        } catch (const std::exception& problem) {
-            event.text = problem.what();
-            report(event);
-        } catch (...) {
-            event.text = "the handler threw something that is no std::exception";
-            report(event);
-        }
-    }
-
-    server_run& server_;
+    server_branch& branch_;
+    handed_over* ticket_;  ///< nullptr on the acceptor's loop
     socket_handle socket_;
     net::endpoint peer_;
 };
 
-void server_run::start(task_group& group, net::tcp_stream&& stream) {
+void server_run::start_on(server_branch& branch, net::tcp_stream&& stream, net::endpoint peer,
+                          handed_over* ticket) {
+    const socket_handle socket = stream.ref().handle;  // the handler may move the stream away
+    server_run& server = branch.server;
+    task<> child = server.call_(server.handler_, std::move(stream));
+    connection::start(branch, socket, peer, ticket, std::move(child));
+}
+
+server_branch& server_run::least_loaded() noexcept {
+    server_branch* least = branches_.front().get();
+    for (const auto& branch : branches_)
+        if (branch->alive < least->alive) least = branch.get();
+    return *least;
+}
+
+/// The connection goes to the loop that has the fewest. Whatever goes wrong with it is reported
+/// with its peer, and the server goes on.
+void server_run::start(task_group& group, net::tcp_stream&& stream) noexcept {
     net::endpoint peer;
     try {
         peer = stream.remote_endpoint();
     } catch (const io_error&) {
         return;  // gone already
     }
-    const socket_handle socket = stream.ref().handle;  // the handler may move the stream away
-    task<> child = call_(handler_, std::move(stream));
+    server_branch& branch = least_loaded();
+    server_branch& here = *branches_.front();
+    // A group that was cancelled has told its other loops: nothing may follow that.
+    if (&branch != &here && !group.is_cancelled() && hand_over(branch, stream, peer)) return;
+    try {
+        start_on(here, std::move(stream), peer, nullptr);
+        ++here.alive;
+        ++alive_;
+    } catch (...) {
+        report_problem(std::current_exception(), peer);
+    }
+}
+
+/// False: it stays here.
+bool server_run::hand_over(server_branch& to, net::tcp_stream& stream,
+                           net::endpoint peer) noexcept {
+    int descriptor = -1;
+    const socket_ref socket = stream.ref();
+    void* memory = nullptr;
+    try {
+        memory = allocate_block(sizeof(handed_over));
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+    if (scheduler_of(*socket.loop).world().release(socket.handle, descriptor) != 0) {
+        free_block(memory, sizeof(handed_over));
+        return false;
+    }
+    auto* ticket = ::new (memory) handed_over(to, descriptor, peer);
+    ticket->home = socket.loop;
+    ticket->run = [](posted& self) noexcept { arrived(static_cast<handed_over&>(self)); };
+    ++to.alive;
     ++alive_;
-    connection::start(*this, group, socket, peer, std::move(child));
+    to.loop.post(*ticket);
+    return true;
+}
+
+/// On the other loop. Its group is there: it began before the first accept, and what ends it was
+/// posted after this.
+void server_run::arrived(handed_over& ticket) noexcept {
+    try {
+        start_on(ticket.to, stream_access::adopt(ticket.descriptor), ticket.peer, &ticket);
+    } catch (...) {
+        report_problem(std::current_exception(), ticket.peer);
+        send_home(ticket);
+    }
+}
+
+/// What runs on each other loop for the life of the server.
+task<> server_run::serve_branch(server_branch& branch) {
+    idle_guard guard(this_loop(), branch.server.limits_.idle);
+    branch.guard = &guard;
+    const auto body = [&](task_group& group) -> task<> {
+        branch.group = &group;
+        if (branch.server.not_begun_.fetch_sub(1) == 1) branch.server.all_begun_.set();
+        event never_set;
+        co_await never_set.wait();
+    };
+    co_await with_task_group(body, {.policy = on_error::report_and_go_on});
 }
 
 /// The scope in which serve accepts: cancelled when a stop is requested, while handlers go on.
@@ -272,15 +420,19 @@ task<> server_run::accept_until_stopped(task_group& group) {
 }
 
 task<> server_run::run(task_group& group) {
+    branches_.front()->guard = &guard_;
+    branches_.front()->group = &group;
+    not_begun_ = branches_.size() - 1;
+    for (std::size_t i = 1; i < branches_.size(); ++i)
+        group.spawn({.name = "serve", .loop = branches_[i]->loop.index}, serve_branch,
+                    std::ref(*branches_[i]));
+    if (branches_.size() > 1) co_await all_begun_.wait();
     co_await accept_until_stopped(group);
-    while (alive_ < limits_.connections) {
+    // Those that wait already, and not those that go on coming: no queue is longer.
+    for (unsigned taken = 0; taken < most_waiting && alive_ < limits_.connections; ++taken) {
         std::optional<net::tcp_stream> waiting = co_await listener_.accept_waiting();
-        // In a tiny ring (sq=4, cq=8) an overflow may have ended the multishot accept, and one that
-        // is cancelled at once may not have looked again: ask a few times more.
-        for (int asked = 0; !waiting && asked < 3; ++asked)
-            waiting = co_await listener_.accept_waiting();
-        if (!waiting) break;
-        start(group, std::move(*waiting));
+        if (waiting) start(group, std::move(*waiting));
+        else if (listener_.close_if_idle()) break;
     }
     listener_.close();
     co_await move_on_after(limits_.drain, at_most(0));

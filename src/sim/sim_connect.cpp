@@ -60,6 +60,14 @@ sim_poller::outcome sim_poller::attempt_accept(sim_socket& listener, operation& 
     return 0;
 }
 
+int sim_poller::close_if_idle(socket_handle handle) noexcept {
+    const sim_socket* listener = find(handle);
+    if (listener == nullptr) return result_closed;
+    if (!listener->accept_queue.empty()) return -EAGAIN;
+    close(handle);
+    return 0;
+}
+
 int sim_poller::shed_connection(socket_handle handle) noexcept {
     sim_socket* listener = find(handle);
     if (listener == nullptr) return result_closed;

@@ -73,11 +73,13 @@ public:
     int remote_address(socket_handle socket, socket_address& out) noexcept override;
     int shutdown(socket_handle socket, shutdown_how how) noexcept override;
     void close(socket_handle socket) noexcept override;
+    int close_if_idle(socket_handle listener) noexcept override;
     int activity(socket_handle socket, socket_activity& out) noexcept override;
     std::uint32_t* user_word(socket_handle socket) noexcept override;
     int shed_connection(socket_handle listener) noexcept override;
     int adopt(int descriptor, socket_handle& out) noexcept override;
     int release(socket_handle socket, int& descriptor) noexcept override;
+    void discard(int /*descriptor*/) noexcept override {}  // release() gives none
     void random(void* into, std::size_t size) noexcept override;
     [[nodiscard]] poller_census census() const noexcept override;
 

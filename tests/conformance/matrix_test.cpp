@@ -36,6 +36,7 @@ template <typename Lines>
 std::vector<std::string> empty_cells(const table& counts, const Lines& lines) {
     std::vector<std::string> empty;
     for (const operation_line& line : lines) {
+        if (line.category == "loops") continue;
         for (const ending how : all_endings) {
             const auto row = counts.find(line.name);
             if (row != counts.end() && row->second.contains(how) && row->second.at(how) > 0)
@@ -51,6 +52,7 @@ void print(const table& counts, poller_choice world) {
     for (const ending how : all_endings) std::printf("%12s", ending_name(how).data());
     std::printf("\n");
     for (const operation_line& line : listed) {
+        if (line.category == "loops") continue;
         std::printf("%-44s", line.name.data());
         for (const ending how : all_endings) {
             const auto row = counts.find(line.name);

@@ -61,6 +61,9 @@ public:
         return world_->shutdown(socket, how);
     }
     void close(socket_handle socket) noexcept override { world_->close(socket); }
+    int close_if_idle(socket_handle listener) noexcept override {
+        return world_->close_if_idle(listener);
+    }
     int activity(socket_handle socket, socket_activity& out) noexcept override {
         return world_->activity(socket, out);
     }
@@ -76,6 +79,7 @@ public:
     int release(socket_handle socket, int& descriptor) noexcept override {
         return world_->release(socket, descriptor);
     }
+    void discard(int descriptor) noexcept override { world_->discard(descriptor); }
     void random(void* into, std::size_t size) noexcept override { world_->random(into, size); }
     [[nodiscard]] poller_census census() const noexcept override { return world_->census(); }
 

@@ -10,6 +10,7 @@
 #include <coro/core/awaitable.hpp>
 #include <coro/core/cancel_scope.hpp>
 #include <coro/core/context.hpp>
+#include <coro/core/home_loop.hpp>
 
 namespace coro::inline v0::detail {
 
@@ -46,6 +47,8 @@ public:
             set_outcome(wait_outcome::cancelled);
             return may_throw_cancelled_now(*this->owner);
         }
+        if constexpr (has_home<Derived>)
+            if (self().home().is_elsewhere()) [[unlikely]] return false;
         if (!self().try_now()) return false;
         set_outcome(wait_outcome::done);
         return --this->owner->loop->inline_budget >= 0;
@@ -58,6 +61,12 @@ public:
         if (outcome() != wait_outcome::none) [[unlikely]] {
             answer_through_queue();
             return true;
+        }
+        if constexpr (has_home<Derived>) {
+            if (self().home().is_elsewhere()) [[unlikely]] {
+                remote_agent::send(*this->owner, self().home().loop(), remote_form(*this));
+                return true;
+            }
         }
         this->owner->waiting = this;
         this->owner->waiting_since = this->owner->loop->turn_time;
@@ -100,6 +109,32 @@ protected:
 private:
     Derived& self() noexcept { return static_cast<Derived&>(*this); }
 
+    /// How an agent on the home loop waits in our place.
+    static remote_wait remote_form(library_wait& of) noexcept {
+        return {&of,
+                [](wait_point& wait, context& agent) noexcept {
+                    auto& self = static_cast<library_wait&>(wait);
+                    self.bind(agent);
+                    if (agent.scope->is_cancelled()) {
+                        self.set_outcome(wait_outcome::cancelled);
+                        return false;
+                    }
+                    if (!self.self().try_now()) {
+                        agent.waiting = &self;
+                        agent.waiting_since = agent.loop->turn_time;
+                        if (self.self().start()) return true;
+                        agent.waiting = nullptr;
+                    }
+                    self.set_outcome(wait_outcome::done);
+                    return false;
+                },
+                [](wait_point& wait, context& strand) noexcept {
+                    auto& self = static_cast<library_wait&>(wait);
+                    self.owner = &strand;
+                    return self.outcome() != wait_outcome::cancelled;
+                }};
+    }
+
     /// The answer is known, but so many were given at once in this resumption (or so many
     /// `cancelled` delivered) that the others have their turn before the strand learns it.
     void answer_through_queue() noexcept {
@@ -108,30 +143,6 @@ private:
         this->owner->loop->make_ready(*this->owner);
     }
 
-};
-
-/// The loop that an event, mutex, semaphore or channel belongs to for all its life: that of the
-/// task that first awaits it.
-class home_loop {
-public:
-    /// Called by who awaits, with his loop.
-    void settle(loop_core& loop) noexcept {
-        if (home_ == nullptr) home_ = &loop;
-        check(&loop);
-    }
-    /// Called by what does not wait.
-    void check() const noexcept {
-        if (home_ != nullptr) check(current);
-    }
-
-private:
-    void check(const loop_core* loop) const noexcept {
-        CORO_ASSERT(home_ == loop,
-                    "an event, mutex, semaphore or channel was used outside of its loop, which is "
-                    "that of the task that first awaited it");
-    }
-
-    loop_core* home_ = nullptr;
 };
 
 }  // namespace coro::inline v0::detail

@@ -37,6 +37,8 @@ public:
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(ref_.handle); }
     /// Gives the socket up without closing it.
     [[nodiscard]] socket_handle release() noexcept { return std::exchange(ref_, {}).handle; }
+    /// It is the same connection, with another loop and handle.
+    void moved_to(socket_ref where) noexcept { ref_ = where; }
     void close() noexcept {
         if (ref_.handle) close_socket(std::exchange(ref_, {}));
     }

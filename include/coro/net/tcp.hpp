@@ -8,6 +8,7 @@
 
 #include <coro/core/task.hpp>
 #include <coro/net/address.hpp>
+#include <coro/net/rebind.hpp>
 #include <coro/net/socket_options.hpp>
 #include <coro/net/stream.hpp>
 #include <coro/runtime/timer.hpp>
@@ -15,6 +16,7 @@
 namespace coro::inline v0::detail {
 class connect_awaiter;
 class accept_awaiter;
+struct stream_access;
 }  // namespace coro::inline v0::detail
 
 namespace coro::inline v0::net {
@@ -22,7 +24,7 @@ namespace coro::inline v0::net {
 /// A TCP connection. Move-only. One task may read while another writes; two readers (or two
 /// writers) at once are errc::busy. Destroying it closes it at once, without blocking: what others
 /// wait for on it ends with errc::closed, and bytes that the kernel still has to send are sent.
-/// Belongs to the loop on which it was made.
+/// Belongs to the loop on which it was made, until rebind(); closing works on every loop of a run.
 class tcp_stream {
 public:
     /// A stream without a connection: every operation on it is errc::closed.
@@ -91,6 +93,17 @@ public:
     [[nodiscard("co_await it or spawn it")]] CORO_EXPORT task<> close_gracefully(
         duration limit = std::chrono::seconds(30));
 
+    /// Makes this loop the stream's own: to be awaited by a task that was spawned on another loop
+    /// than the one on which the stream was made, before anything else is done with it. Does
+    /// nothing if it is already. Suspends for a message to the other loop and one back; resumes on
+    /// this loop.
+    /// Requires: no lease, buffered_stream or buffered_writer of it is alive.
+    /// Throws: io_error (errc::busy while an operation is pending on it, and it stays where it was;
+    /// errc::closed; not_supported in a simulation). Is not cancelled.
+    [[nodiscard("co_await it")]] detail::rebind_awaiter rebind() noexcept {
+        return detail::rebind_awaiter(socket_);
+    }
+
     /// Closes at once; idempotent. Pending operations end with errc::closed.
     void close() noexcept { socket_.close(); }
 
@@ -114,6 +127,7 @@ public:
 private:
     friend class detail::connect_awaiter;
     friend class detail::accept_awaiter;
+    friend struct detail::stream_access;
     explicit tcp_stream(detail::socket_ref from) noexcept : socket_(from) {}
 
     detail::owned_socket socket_;
@@ -145,6 +159,9 @@ public:
     accept_waiting();
 
     void close() noexcept { socket_.close(); }
+    /// Closes it unless a connection waits (the kernel resets those that wait when a listener is
+    /// closed); whether it is closed now. Requires: no accept is pending.
+    [[nodiscard]] CORO_EXPORT bool close_if_idle() noexcept;
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
     /// Throws: io_error (errc::closed). See: getsockname(2).
     [[nodiscard]] CORO_EXPORT endpoint local_endpoint() const;
@@ -183,6 +200,7 @@ public:
     /// `only_now`: do not wait for a client; finish() then answers a stream without a connection.
     accept_awaiter(socket_ref on, bool only_now) noexcept
         : io_wait(opcode::accept, on), pause_(*this), only_now_(only_now) {
+        size = only_now ? 1 : 0;
         advance = [](operation& op) noexcept { return static_cast<accept_awaiter&>(op).go_on(); };
     }
 

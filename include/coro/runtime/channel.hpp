@@ -72,7 +72,9 @@ private:
 /// After close() nothing can be sent, and receivers get what is left, then the end:
 ///     while (auto item = co_await jobs.receive()) work_on(*item);
 ///
-/// Belongs to the loop of the task that first awaits it; no member may be called anywhere else.
+/// Belongs to the loop on which it was made (outside of run(): that of the task that first uses
+/// it). Tasks of other loops of the run may send(), receive() and close(), which go there as
+/// messages (items are then moved by that loop's thread); the other members abort there.
 /// Destroying it while a task waits aborts; items left inside are destroyed with it.
 template <typename T>
     requires std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>>
@@ -89,7 +91,7 @@ public:
     using value_type = T;
 
     /// Throws: std::bad_alloc (only here).
-    explicit channel(std::size_t capacity) : items_(capacity) {}
+    explicit channel(std::size_t capacity) : remote_close_(*this), items_(capacity) {}
     channel(const channel&) = delete;
     channel& operator=(const channel&) = delete;
     ~channel() {
@@ -151,7 +153,7 @@ public:
     /// Ends the sending: waiting senders throw errc::closed and keep their items, waiting receivers
     /// get the end. Idempotent; resumes nobody in place.
     void close() noexcept {
-        home_.check();
+        if (home_.is_elsewhere()) [[unlikely]] return remote_close_.send(home_.loop());
         closed_ = true;
         // A grant may withdraw another wait of these lists: always ask for the first.
         while (receive_awaiter* first = receivers_.pop_front()) first->end_granted();
@@ -201,7 +203,17 @@ private:
         return closed_;
     }
 
+    struct close_message : detail::home_message {
+        explicit close_message(channel& of) noexcept
+            : home_message([](home_message& self) noexcept {
+                  static_cast<close_message&>(self).owner.close();
+              }),
+              owner(of) {}
+        channel& owner;
+    };
+
     detail::home_loop home_;
+    close_message remote_close_;
     bool closed_ = false;
     detail::ring<T> items_;
     detail::intrusive_list<send_awaiter> senders_;       ///< only while items_ is full
@@ -215,8 +227,8 @@ class [[nodiscard("co_await it")]] channel<T>::send_awaiter
 public:
     send_awaiter(channel& to, T& item) noexcept : channel_(to), item_(item) {}
 
+    [[nodiscard]] detail::home_loop& home() const noexcept { return channel_.home_; }
     bool try_now() noexcept {
-        channel_.home_.settle(this->loop());
         rejected_ = channel_.closed_;
         return rejected_ || channel_.accept(item_);
     }
@@ -277,8 +289,8 @@ class [[nodiscard("co_await it")]] channel<T>::receive_awaiter final
 public:
     explicit receive_awaiter(channel& from) noexcept : channel_(from) {}
 
+    [[nodiscard]] detail::home_loop& home() const noexcept { return channel_.home_; }
     bool try_now() noexcept {
-        channel_.home_.settle(this->loop());
         return channel_.take(item_);
     }
     bool start() noexcept {

@@ -9,13 +9,15 @@ namespace coro::inline v0 {
 
 /// A flag with waiters. set() lets everybody pass, now and later, until reset().
 ///
-/// Belongs to the loop of the task that first awaits it; no member may be called anywhere else.
-/// Destroying it while a task waits aborts; a task that set() has let pass no longer needs it.
+/// Belongs to the loop on which it was made (outside of run(): that of the task that first uses
+/// it). Tasks of other loops of the run may wait() and set(), which go there as messages; the other
+/// members abort there. Destroying it while a task waits aborts; a task that set() has let pass no
+/// longer needs it.
 class event {
     class awaiter;
 
 public:
-    event() noexcept = default;
+    event() noexcept : remote_set_(*this) {}
     event(const event&) = delete;
     event& operator=(const event&) = delete;
     ~event() { CORO_ASSERT(waiters_.empty(), "an event was destroyed while a task waits for it"); }
@@ -39,7 +41,17 @@ public:
     [[nodiscard("co_await it or spawn it")]] awaiter wait() noexcept;
 
 private:
+    struct set_message : detail::home_message {
+        explicit set_message(event& of) noexcept
+            : home_message([](home_message& self) noexcept {
+                  static_cast<set_message&>(self).owner.set();
+              }),
+              owner(of) {}
+        event& owner;
+    };
+
     detail::home_loop home_;
+    set_message remote_set_;
     bool set_ = false;
     detail::intrusive_list<awaiter> waiters_;
 };
@@ -49,10 +61,8 @@ class [[nodiscard("co_await it")]] event::awaiter final
 public:
     explicit awaiter(event& of) noexcept : event_(of) {}
 
-    bool try_now() noexcept {
-        event_.home_.settle(loop());
-        return event_.set_;
-    }
+    [[nodiscard]] detail::home_loop& home() const noexcept { return event_.home_; }
+    bool try_now() const noexcept { return event_.set_; }
     bool start() noexcept {
         event_.waiters_.push_back(*this);
         return true;
@@ -71,7 +81,7 @@ private:
 };
 
 inline void event::set() noexcept {
-    home_.check();
+    if (home_.is_elsewhere()) [[unlikely]] return remote_set_.send(home_.loop());
     set_ = true;
     // A grant may withdraw another wait of this list (a sibling in when_any): always ask for the
     // first.

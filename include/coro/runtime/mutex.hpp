@@ -14,7 +14,9 @@ namespace coro::inline v0 {
 /// so it is never free while somebody waits, and nobody overtakes. Not recursive: a task that locks
 /// it twice waits for itself.
 ///
-/// Belongs to the loop of the task that first awaits it; no member may be called anywhere else.
+/// Belongs to the loop on which it was made (outside of run(): that of the task that first uses
+/// it). Tasks of other loops of the run may lock() it and unlock, which go there as messages; the
+/// other members abort there. FIFO is the order in which the requests arrive.
 /// Destroying it while it is held, or waited for, aborts.
 class mutex {
     class awaiter;
@@ -22,7 +24,7 @@ class mutex {
 public:
     class scoped_lock;
 
-    mutex() noexcept = default;
+    mutex() noexcept : remote_unlock_(*this) {}
     mutex(const mutex&) = delete;
     mutex& operator=(const mutex&) = delete;
     ~mutex() {
@@ -47,7 +49,18 @@ public:
 private:
     void unlock() noexcept;
 
+    /// There is one holder, hence at most one of these under way.
+    struct unlock_message : detail::home_message {
+        explicit unlock_message(mutex& of) noexcept
+            : home_message([](home_message& self) noexcept {
+                  static_cast<unlock_message&>(self).owner.unlock();
+              }),
+              owner(of) {}
+        mutex& owner;
+    };
+
     detail::home_loop home_;
+    unlock_message remote_unlock_;
     bool locked_ = false;  ///< true also while it passes from hand to hand
     detail::intrusive_list<awaiter> waiters_;
 };
@@ -86,10 +99,8 @@ class [[nodiscard("co_await it")]] mutex::awaiter final
 public:
     explicit awaiter(mutex& of) noexcept : mutex_(of) {}
 
-    bool try_now() noexcept {
-        mutex_.home_.settle(loop());
-        return !std::exchange(mutex_.locked_, true);
-    }
+    [[nodiscard]] detail::home_loop& home() const noexcept { return mutex_.home_; }
+    bool try_now() const noexcept { return !std::exchange(mutex_.locked_, true); }
     bool start() noexcept {
         mutex_.waiters_.push_back(*this);
         return true;
@@ -115,7 +126,7 @@ inline mutex::scoped_lock mutex::try_lock() noexcept {
 }
 
 inline void mutex::unlock() noexcept {
-    home_.check();
+    if (home_.is_elsewhere()) [[unlikely]] return remote_unlock_.send(home_.loop());
     if (awaiter* first = waiters_.pop_front()) first->end_granted();
     else locked_ = false;
 }

@@ -40,7 +40,7 @@ enum class opcode : std::uint8_t {
     receive_leased,    ///< size = wanted at most     -> bytes; lease_data, lease_id are set if > 0
     send,              ///< data, size                -> bytes, possibly fewer than asked
     send_vectored,     ///< slices, size = count      -> bytes, possibly fewer than asked
-    accept,            ///< nothing                   -> 0; accepted is set
+    accept,            ///< size: see below           -> 0; accepted is set
     connect,           ///< data = socket_address     -> 0
 };
 
@@ -72,7 +72,8 @@ public:
         void* data = nullptr;    ///< the buffer, the io_slice array, or the socket_address
         socket_handle accepted;  ///< accept, which has no buffer: the new socket (an answer)
     };
-    std::size_t size = 0;  ///< its bytes, or the number of slices
+    std::size_t size = 0;  ///< its bytes, or the number of slices; accept: not 0 = cancel() takes
+                           ///< what waits in the listener's queue before it gives up
     socket_handle target;
     opcode code;
 

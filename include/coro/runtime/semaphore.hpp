@@ -1,6 +1,7 @@
 // semaphore: a fixed number of permits that tasks hold for a while.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -18,7 +19,9 @@ namespace coro::inline v0 {
 /// until enough permits are free, and all behind it wait too, even if theirs were free already. So
 /// large requests are not starved by small ones.
 ///
-/// Belongs to the loop of the task that first awaits it; no member may be called anywhere else.
+/// Belongs to the loop on which it was made (outside of run(): that of the task that first uses
+/// it). Tasks of other loops of the run may acquire() and release permits, which go there as
+/// messages; the other members abort there.
 /// Destroying it while permits are held, or waited for, aborts.
 class semaphore {
     class awaiter;
@@ -27,7 +30,8 @@ public:
     class permit;
 
     /// Requires: count >= 1.
-    explicit semaphore(std::size_t count) noexcept : available_(count), count_(count) {
+    explicit semaphore(std::size_t count) noexcept
+        : remote_release_(*this), available_(count), count_(count) {
         CORO_ASSERT(count > 0, "a semaphore of 0 permits never grants one");
     }
     semaphore(const semaphore&) = delete;
@@ -67,7 +71,20 @@ private:
     void give_back(std::size_t amount) noexcept;
     void serve() noexcept;
 
+    /// Permits that came back on other loops, and the message that says so.
+    struct release_message : detail::home_message {
+        explicit release_message(semaphore& of) noexcept
+            : home_message([](home_message& self) noexcept {
+                  auto& mine = static_cast<release_message&>(self);
+                  mine.owner.give_back(mine.amount.exchange(0, std::memory_order_acq_rel));
+              }),
+              owner(of) {}
+        semaphore& owner;
+        std::atomic<std::size_t> amount{0};
+    };
+
     detail::home_loop home_;
+    release_message remote_release_;
     std::size_t available_;
     const std::size_t count_;
     detail::intrusive_list<awaiter> waiters_;
@@ -115,10 +132,8 @@ class [[nodiscard("co_await it")]] semaphore::awaiter final
 public:
     awaiter(semaphore& of, std::size_t amount) noexcept : semaphore_(of), amount_(amount) {}
 
-    bool try_now() noexcept {
-        semaphore_.home_.settle(loop());
-        return semaphore_.take(amount_);
-    }
+    [[nodiscard]] detail::home_loop& home() const noexcept { return semaphore_.home_; }
+    bool try_now() const noexcept { return semaphore_.take(amount_); }
     bool start() noexcept {
         semaphore_.waiters_.push_back(*this);
         return true;
@@ -161,7 +176,10 @@ inline bool semaphore::take(std::size_t amount) noexcept {
 }
 
 inline void semaphore::give_back(std::size_t amount) noexcept {
-    home_.check();
+    if (home_.is_elsewhere()) [[unlikely]] {
+        remote_release_.amount.fetch_add(amount, std::memory_order_acq_rel);
+        return remote_release_.send(home_.loop());
+    }
     available_ += amount;
     serve();
 }

@@ -23,6 +23,9 @@ struct serve_limits {
     duration idle = std::chrono::seconds(60);
     /// After a stop was requested handlers may finish for so long; then they are cancelled.
     duration drain = std::chrono::seconds(10);
+    /// In a run of several loops: hand each connection to the loop that has the fewest. false: all
+    /// stay on the loop of the listener, as for one listener a loop (listen_options::reuse_port).
+    bool spread = true;
 };
 
 static_assert(std::is_trivially_destructible_v<serve_limits>);
@@ -55,8 +58,9 @@ task<> serve_coroutine(net::tcp_listener& listener, Handler handler, serve_limit
 /// cancelled. On stop it takes the connections that wait already, closes the listener, lets
 /// handlers finish for limits.drain, cancels the rest, and returns when all have ended. A
 /// handler's exception ends its connection, is told to the report hook with the peer, and the
-/// server goes on. `handler` is kept to the end and may capture. A cap above half the limit of
-/// open files is reported as a warning with the remedy.
+/// server goes on. In a run of several loops the handlers run on all of them (limits.spread), each
+/// on one: `handler` is then called by several threads at once. `handler` is kept to the end and
+/// may capture. A cap above half the limit of open files is reported as a warning with the remedy.
 /// Requires: `listener` outlives the await.
 /// Suspends for the life of the server; resumes on this loop.
 /// Throws: io_error (what the listener meets beyond what accept() survives; errc::closed when it is

@@ -45,11 +45,13 @@ public:
     int remote_address(socket_handle, socket_address&) noexcept override { return unexpected(); }
     int shutdown(socket_handle, shutdown_how) noexcept override { return unexpected(); }
     void close(socket_handle) noexcept override { unexpected(); }
+    int close_if_idle(socket_handle) noexcept override { return unexpected(); }
     int activity(socket_handle, socket_activity&) noexcept override { return unexpected(); }
     std::uint32_t* user_word(socket_handle) noexcept override { return nullptr; }
     int shed_connection(socket_handle) noexcept override { return unexpected(); }
     int adopt(int, socket_handle&) noexcept override { return unexpected(); }
     int release(socket_handle, int&) noexcept override { return unexpected(); }
+    void discard(int) noexcept override { unexpected(); }
     void random(void*, std::size_t) noexcept override { unexpected(); }
     poller_census census() const noexcept override { return {}; }
 

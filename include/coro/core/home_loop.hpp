@@ -1,0 +1,94 @@
+// Where an event, mutex, semaphore or channel lives, and how tasks of other loops wait for it.
+#pragma once
+
+#include <atomic>
+#include <concepts>
+
+#include <coro/base/assert.hpp>
+#include <coro/core/context.hpp>
+#include <coro/core/loop.hpp>
+
+namespace coro::inline v0::detail {
+
+/// The loop on which an object was made, or, if it was made outside of run(), that of the task that
+/// first uses it. The object's state is plain and touched on that loop only.
+class home_loop {
+public:
+    home_loop() noexcept : home_(current) {}
+
+    /// Whether the running loop is another one of the same run: then what is asked goes there as a
+    /// message. Settles the home of an object that has none.
+    [[nodiscard]] bool is_elsewhere() noexcept {
+        loop_core* home = home_.load(std::memory_order_acquire);
+        if (home == current) [[likely]] return false;
+        if (home == nullptr) {
+            if (current == nullptr) return false;  // still outside of run(): nobody else is there
+            if (home_.compare_exchange_strong(home, current, std::memory_order_acq_rel))
+                return false;
+            if (home == current) return false;
+        }
+        CORO_ASSERT(current != nullptr && current->run_number == home->run_number,
+                    "an event, mutex, semaphore or channel was used outside of its loop, by a "
+                    "thread that is no loop of the same run: post to its loop instead");
+        return true;
+    }
+    /// For what has no remote form. Requires: this is its loop, or none is running and it has none.
+    void check() const noexcept {
+        const loop_core* home = home_.load(std::memory_order_acquire);
+        CORO_ASSERT(home == nullptr || home == current,
+                    "an event, mutex, semaphore or channel was used outside of its loop by what "
+                    "does not wait: that works only there");
+    }
+    [[nodiscard]] loop_core& loop() const noexcept {
+        return *home_.load(std::memory_order_relaxed);
+    }
+
+private:
+    std::atomic<loop_core*> home_;
+};
+
+/// Something that the object tells itself from another loop: set, close, released. A message that
+/// is under way stands for all that follow until it arrives. The object must outlive the message:
+/// the messages of a loop come in order, so it does if it outlives the task that sent it.
+class home_message : posted {
+public:
+    explicit home_message(void (*on_arrival)(home_message& self) noexcept) noexcept
+        : arrived_(on_arrival) {
+        run = [](posted& self) noexcept {
+            auto& mine = static_cast<home_message&>(self);
+            mine.under_way_.store(false, std::memory_order_release);
+            mine.arrived_(mine);
+        };
+    }
+    void send(loop_core& home) noexcept {
+        if (!under_way_.exchange(true, std::memory_order_acq_rel)) home.post(*this);
+    }
+
+private:
+    void (*arrived_)(home_message& self) noexcept;
+    std::atomic<bool> under_way_{false};
+};
+
+/// A wait as its agent sees it. `begin` is called at home and answers false when it has ended at
+/// once; `take_back` is called on the waiter's loop and answers false when it was cancelled.
+struct remote_wait {
+    wait_point* wait;
+    bool (*begin)(wait_point& wait, context& agent) noexcept;
+    bool (*take_back)(wait_point& wait, context& strand) noexcept;
+};
+
+/// Waits on the home loop on behalf of a strand of another loop: it is the strand that the object
+/// sees. Like an operation of the poller it ends exactly once, also when it was cancelled, and a
+/// grant that came first stands.
+class remote_agent {
+public:
+    /// Suspends `strand` until `what` has ended on `home`. One block of memory a wait.
+    CORO_EXPORT static void send(context& strand, loop_core& home, remote_wait what) noexcept;
+};
+
+template <typename Wait>
+concept has_home = requires(Wait& wait) {
+    { wait.home() } -> std::same_as<home_loop&>;
+};
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,43 @@
+// How a connection moves from one loop of a run to another.
+#pragma once
+
+#include <cstdint>
+
+#include <coro/core/awaitable.hpp>
+#include <coro/net/socket.hpp>
+
+namespace coro::inline v0::detail {
+
+/// The old loop lets go of the descriptor, the new one takes it over: a message there and one back.
+/// Cannot be cancelled: that takes two turns, and a connection in between would belong to nobody.
+class [[nodiscard("co_await it")]] rebind_awaiter final : public wait_point,
+                                                          public awaiter_face<rebind_awaiter> {
+public:
+    explicit rebind_awaiter(owned_socket& socket) noexcept : socket_(socket) {}
+
+    void bind(context& strand) noexcept { strand_ = &strand; }
+    bool await_ready() const noexcept {
+        return !socket_ || socket_.ref().loop == strand_->loop;
+    }
+    CORO_EXPORT bool suspend(frame_link* parent, std::coroutine_handle<> resume) noexcept;
+    CORO_EXPORT void await_resume() const;
+
+    void cancel_wait() noexcept override {}
+    void describe(text_sink& out) const noexcept override { out.write("rebind"); }
+
+private:
+    struct message : posted {
+        rebind_awaiter* of = nullptr;
+    };
+    void leave() noexcept;
+    void arrive() noexcept;
+
+    owned_socket& socket_;
+    context* strand_ = nullptr;
+    message message_;
+    std::uint32_t user_word_ = 0;
+    int descriptor_ = -1;
+    int result_ = 0;
+};
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,24 @@
+// How a connection whose descriptor another loop gave away becomes a stream here.
+#pragma once
+
+#include <coro/net/tcp.hpp>
+
+#include "net/io_failure.hpp"
+#include "runtime/scheduler.hpp"
+
+namespace coro::inline v0::detail {
+
+struct stream_access {
+    /// Takes `descriptor` over, also when it throws. Throws: io_error (not_enough_memory).
+    static net::tcp_stream adopt(int descriptor) {
+        poller& world = scheduler_of(*current).world();
+        socket_handle handle;
+        if (const int result = world.adopt(descriptor, handle); result != 0) {
+            world.discard(descriptor);
+            throw io_error(error_of(result), "adopt");
+        }
+        return net::tcp_stream({current, handle});
+    }
+};
+
+}  // namespace coro::inline v0::detail
