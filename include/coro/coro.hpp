@@ -19,6 +19,7 @@
 #include <coro/net/io.hpp>
 #include <coro/net/socket_options.hpp>
 #include <coro/net/tcp.hpp>
+#include <coro/runtime/blocking.hpp>
 #include <coro/runtime/channel.hpp>
 #include <coro/runtime/event.hpp>
 #include <coro/runtime/loops.hpp>

@@ -29,7 +29,9 @@ std::atomic<std::uint64_t> next_run_number{1};
 }  // namespace
 
 loop_team::loop_team(const run_options& options)
-    : options_(options), run_number_(next_run_number.fetch_add(1, std::memory_order_relaxed)) {
+    : options_(options),
+      run_number_(next_run_number.fetch_add(1, std::memory_order_relaxed)),
+      blocking_(options.blocking_threads, options.blocking_queue) {
     if (options.loops == 0 || options.loops > most_loops)
         refuse(std::errc::invalid_argument, "options.loops is " + std::to_string(options.loops) +
                                                 ": say 1 to " + std::to_string(most_loops));
@@ -175,6 +177,7 @@ void loop_team::stop() noexcept {
     }
     if (stepped_) return stop_stepped();
     while (!first.ending) first.turn();
+    blocking_.end(options_.blocking_limit);
     wind_down(first);
     wait_until_all_have_stopped();
     join_all();
@@ -192,6 +195,7 @@ void loop_team::stop_stepped() noexcept {
     };
     while (one_turns()) {
     }
+    blocking_.end(options_.blocking_limit);
     for (unsigned index = size(); index-- > 1;) {
         const loop_entry as_mine(loops_[index].get());
         wind_down(*loops_[index]);

@@ -13,6 +13,7 @@
 
 #include <coro/runtime/run.hpp>
 
+#include "runtime/blocking_pool.hpp"
 #include "runtime/scheduler.hpp"
 #include "runtime/thread.hpp"
 
@@ -50,6 +51,8 @@ public:
 
     [[nodiscard]] unsigned size() const noexcept { return static_cast<unsigned>(loops_.size()); }
     [[nodiscard]] scheduler& at(unsigned index) noexcept { return *loops_[index]; }
+
+    [[nodiscard]] blocking_pool& blocking() noexcept { return blocking_; }
 
     /// Passes a stop request, or a cancellation, of the run on to the root scopes of the other
     /// loops. Allocates nothing.
@@ -89,6 +92,7 @@ private:
     std::vector<std::unique_ptr<scheduler>> loops_;
     std::vector<std::unique_ptr<messages>> messages_;  ///< by index of the loop
     std::vector<thread> threads_;
+    blocking_pool blocking_;
     bool stepped_ = false;
     std::atomic<unsigned> quiet_{0};
 

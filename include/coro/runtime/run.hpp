@@ -37,6 +37,11 @@ struct run_options {
     bool spin = true;
     /// Raise the soft limit of open files to the hard one (restored in forked children).
     bool raise_descriptor_limit = true;
+    /// Threads for blocking(), started when they are needed, and calls that may wait for one.
+    unsigned blocking_threads = 16;
+    unsigned blocking_queue = 1024;
+    /// How long the end of run() waits for blocking calls that were cancelled and still run.
+    duration blocking_limit = std::chrono::seconds(5);
     const detail::task_hooks* hooks = nullptr;
     /// What is random in a simulation.
     std::uint64_t seed = 1;

@@ -1,0 +1,155 @@
+// blocking(f, args…): a call that blocks or burns CPU, on a thread where it holds up nobody.
+#pragma once
+
+#include <atomic>
+#include <concepts>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <source_location>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <coro/core/callable.hpp>
+#include <coro/core/lifetime_checks.hpp>
+#include <coro/core/wait.hpp>
+
+namespace coro::inline v0 {
+namespace detail {
+
+class blocking_pool;
+
+/// A call on its way through the pool. Its memory is its own: whoever waits may leave it behind.
+class CORO_EXPORT blocking_job {
+public:
+    blocking_job() = default;
+    blocking_job(const blocking_job&) = delete;
+    blocking_job& operator=(const blocking_job&) = delete;
+    virtual ~blocking_job() = default;
+    /// On a thread of the pool. Keeps what it answers or throws.
+    virtual void execute() noexcept = 0;
+
+    /// Begins it. False: it has been executed at once (a simulation), or refused (then `refused`).
+    bool begin(wait_point& waiter, context& strand, void (*on_end)(wait_point& waiter) noexcept);
+    /// True: nobody will hear of it any more, and it frees itself if it runs. False: it has ended,
+    /// and on_end is about to be called.
+    bool abandon() noexcept;
+    bool refused = false;
+
+private:
+    friend class blocking_pool;
+    enum class state : unsigned char { waiting, running, ended, abandoned };
+    struct arrival : posted {
+        blocking_job* of = nullptr;
+    };
+
+    std::atomic<state> state_{state::waiting};
+    blocking_job* next_ = nullptr;  ///< in the pool's queue
+    arrival arrival_;
+    wait_point* waiter_ = nullptr;
+    void (*on_end_)(wait_point& waiter) noexcept = nullptr;
+    loop_core* home_ = nullptr;
+    blocking_pool* pool_ = nullptr;
+    const char* task_name_ = nullptr;
+    std::source_location site_;
+};
+
+/// What a call answered, until somebody takes it.
+template <typename T>
+class blocking_value : public blocking_job {
+public:
+    T take() {
+        if (error_) std::rethrow_exception(std::move(error_));
+        if constexpr (!std::is_void_v<T>) return std::move(*value_);
+    }
+
+protected:
+    struct nothing {};
+    std::optional<std::conditional_t<std::is_void_v<T>, nothing, T>> value_;
+    std::exception_ptr error_;
+};
+
+template <typename T, typename Function, typename... Args>
+class blocking_call final : public blocking_value<T> {
+public:
+    template <typename... Given>
+    explicit blocking_call(Function function, Given&&... given)
+        : function_(std::move(function)), args_(std::forward<Given>(given)...) {}
+
+    void execute() noexcept override {
+        try {
+            if constexpr (std::is_void_v<T>) std::apply(std::move(function_), std::move(args_));
+            else this->value_.emplace(std::apply(std::move(function_), std::move(args_)));
+        } catch (...) {
+            this->error_ = std::current_exception();
+        }
+    }
+
+private:
+    Function function_;
+    std::tuple<Args...> args_;
+};
+
+[[noreturn]] CORO_EXPORT void throw_blocking_refused();
+
+template <typename T>
+class [[nodiscard("co_await it")]] blocking_awaiter final
+    : public library_wait<blocking_awaiter<T>> {
+public:
+    explicit blocking_awaiter(std::unique_ptr<blocking_value<T>> job) noexcept
+        : job_(std::move(job)) {}
+
+    bool try_now() const noexcept { return false; }
+    bool start() {
+        return job_->begin(*this, this->strand(), [](wait_point& waiter) noexcept {
+            static_cast<blocking_awaiter&>(waiter).end_granted();
+        });
+    }
+    T finish() {
+        if (job_->refused) throw_blocking_refused();
+        return job_->take();
+    }
+    void cancel_wait() noexcept override {
+        if (!job_->abandon()) return;  // its answer is on the way
+        static_cast<void>(job_.release());
+        this->end_cancelled();
+    }
+    void describe(text_sink& out) const noexcept override { out.write("blocking call"); }
+
+private:
+    std::unique_ptr<blocking_value<T>> job_;
+};
+
+}  // namespace detail
+
+/// Calls `f(args…)`, with the arguments copied or moved, on a thread of the run's pool, and answers
+/// its value: for what blocks (files, databases, name look-ups) or computes for long. At most
+/// run_options::blocking_threads at once; run_options::blocking_queue more wait.
+/// In a simulation `f` is called in place, and takes no time.
+/// Requires: `f` refers to nothing that a task owns, because it may outlive the wait; it does not
+/// use the library.
+/// Suspends until `f` has returned; resumes on this loop.
+/// Throws: what `f` throws; io_error (errc::limit_exceeded: too many wait; the system has no thread
+/// left); cancelled.
+/// Cancel safety: `f` that has not begun is not called. One that runs goes on alone, and what it
+/// answers is lost; the end of run() waits for it up to run_options::blocking_limit.
+template <typename Function, typename... Args>
+    requires std::invocable<std::decay_t<Function>, std::decay_t<Args>...>
+[[nodiscard("co_await it or spawn it")]] auto blocking(Function&& f, Args&&... args) {
+    using value = std::invoke_result_t<std::decay_t<Function>, std::decay_t<Args>...>;
+    detail::check_body_callable<Function>();
+    static_assert((!detail::unsafe_aggregate<std::remove_cvref_t<Args>> && ...),
+                  "coro: g++ 12 may destroy a temporary aggregate with a non-trivial destructor "
+                  "twice in a co_await expression: give the type a constructor, or specialise "
+                  "coro::trusted_aggregate<T> if you never pass a braced temporary");
+    static_assert(!std::is_reference_v<value>,
+                  "coro: a blocking call must not answer a reference: to what would be another "
+                  "thread's");
+    using call = detail::blocking_call<value, std::decay_t<Function>, std::decay_t<Args>...>;
+    return detail::blocking_awaiter<value>(
+        std::make_unique<call>(std::forward<Function>(f), std::forward<Args>(args)...));
+}
+
+}  // namespace coro::inline v0

@@ -1,0 +1,178 @@
+// blocking(): the life of a call between the task that waits and the thread that executes it.
+//
+// Of a job's states, `ended` and `abandoned` exclude each other by one exchange: whoever comes
+// second knows what the first did. Ended first: the news goes to the waiter's loop, which owns the
+// job again. Abandoned first: the waiter has gone and the pool frees it.
+#include "runtime/blocking_pool.hpp"
+
+#include <string>
+
+#include <coro/base/error.hpp>
+#include <coro/base/report.hpp>
+
+#include "runtime/loop_team.hpp"
+#include "runtime/scheduler.hpp"
+
+namespace coro::inline v0::detail {
+
+blocking_pool::blocking_pool(unsigned threads, unsigned queue) noexcept
+    : most_threads_(threads), most_waiting_(queue) {}
+
+blocking_pool::~blocking_pool() {
+    CORO_ASSERT(all_->workers.empty(), "the pool of blocking calls went before its threads");
+}
+
+bool blocking_pool::submit(blocking_job& job) noexcept {
+    const std::lock_guard lock(all_->guard);
+    // One for each idle thread is as good as taken.
+    const bool all_busy = all_->waiting >= all_->idle;
+    if (all_busy && all_->workers.size() < most_threads_) {
+        try {
+            auto made = std::make_unique<worker>();
+            worker& self = *made;
+            all_->workers.push_back(std::move(made));
+            ++all_->idle;  // from now on: it takes one as soon as it is there
+            try {
+                self.running = thread::start("coro-blocking", [all = all_, &self] {
+                    work(all, self);
+                });
+            } catch (...) {
+                all_->workers.pop_back();
+                --all_->idle;
+                throw;
+            }
+        } catch (const std::exception&) {
+            if (all_->workers.empty()) return false;  // nobody would ever come for it
+        }
+    }
+    if (all_->waiting >= most_waiting_ + all_->idle) return false;
+    job.next_ = nullptr;
+    (all_->last != nullptr ? all_->last->next_ : all_->first) = &job;
+    all_->last = &job;
+    ++all_->waiting;
+    all_->work_came.notify_one();
+    return true;
+}
+
+bool blocking_pool::withdraw(blocking_job& job) noexcept {
+    const std::lock_guard lock(all_->guard);
+    blocking_job* before = nullptr;
+    for (blocking_job* at = all_->first; at != nullptr; before = at, at = at->next_) {
+        if (at != &job) continue;
+        (before != nullptr ? before->next_ : all_->first) = job.next_;
+        if (all_->last == &job) all_->last = before;
+        --all_->waiting;
+        return true;
+    }
+    return false;
+}
+
+void blocking_pool::work(const std::shared_ptr<shared>& all, worker& self) noexcept {
+    std::unique_lock lock(all->guard);
+    for (;;) {
+        all->work_came.wait(lock, [&] { return all->first != nullptr || all->ending; });
+        --all->idle;
+        blocking_job* job = all->first;
+        if (job == nullptr) break;
+        all->first = job->next_;
+        if (all->first == nullptr) all->last = nullptr;
+        --all->waiting;
+        self.has_job = true;
+        self.task_name = job->task_name_;
+        self.site = job->site_;
+        lock.unlock();
+        auto expected = blocking_job::state::waiting;
+        job->state_.compare_exchange_strong(expected, blocking_job::state::running);
+        job->execute();
+        finish(*job);
+        lock.lock();
+        ++all->idle;
+        self.has_job = false;
+    }
+    self.ended = true;
+    all->one_ended.notify_all();
+}
+
+void blocking_pool::finish(blocking_job& job) noexcept {
+    loop_core* home = job.home_;
+    posted& news = job.arrival_;
+    if (job.state_.exchange(blocking_job::state::ended) == blocking_job::state::abandoned) {
+        delete &job;
+        return;
+    }
+    home->post_foreign(news);
+}
+
+void blocking_pool::end(duration limit) noexcept {
+    std::vector<std::unique_ptr<worker>> left;
+    {
+        std::unique_lock lock(all_->guard);
+        all_->ending = true;
+        all_->work_came.notify_all();
+        const auto all_ended = [this] {
+            for (const auto& one : all_->workers)
+                if (!one->ended) return false;
+            return true;
+        };
+        all_->one_ended.wait_for(lock, limit, all_ended);
+        for (const auto& one : all_->workers) {
+            if (one->ended) continue;
+            const std::string text =
+                "a call that was left behind still runs, and so does its thread: it was made at " +
+                std::string(one->site.file_name()) + ":" + std::to_string(one->site.line());
+            report({.level = severity::warning, .verb = "blocking", .endpoint = {}, .error = {},
+                    .text = text,
+                    .task = one->task_name != nullptr ? one->task_name : std::string_view{}});
+        }
+        left.swap(all_->workers);
+        // A thread that is left alone goes on to use its record, which stays with what they share.
+        for (auto& one : left) {
+            if (one->ended) continue;
+            one->running.detach();
+            all_->workers.push_back(std::move(one));
+        }
+    }
+    for (auto& one : left)
+        if (one != nullptr) one->running.join();
+    // The record of who never returns is kept alive by its thread; the pool forgets it.
+    if (!all_->workers.empty()) all_ = std::make_shared<shared>();
+}
+
+// --- the side of the waiter
+
+bool blocking_job::begin(wait_point& waiter, context& strand,
+                         void (*on_end)(wait_point& waiter) noexcept) {
+    scheduler& loop = scheduler_of(*strand.loop);
+    if (loop.world_is_virtual()) {
+        execute();
+        state_ = state::ended;
+        return false;
+    }
+    waiter_ = &waiter;
+    on_end_ = on_end;
+    home_ = strand.loop;
+    task_name_ = strand.name;
+    if (strand.leaf != nullptr) site_ = strand.leaf->awaiting;
+    arrival_.of = this;
+    arrival_.run = [](posted& self) noexcept {
+        blocking_job& job = *static_cast<arrival&>(self).of;
+        job.on_end_(*job.waiter_);
+    };
+    pool_ = &loop.team->blocking();
+    if (pool_->submit(*this)) return true;
+    refused = true;
+    return false;
+}
+
+bool blocking_job::abandon() noexcept {
+    if (pool_->withdraw(*this)) {
+        // The waiter lets go of it as of one that runs; but nobody else will free it.
+        delete this;
+        return true;
+    }
+    return state_.exchange(state::abandoned) != state::ended;
+}
+
+void throw_blocking_refused() { throw io_error(errc::limit_exceeded, "blocking"); }
+
+}  // namespace coro::inline v0::detail

@@ -1,0 +1,272 @@
+// blocking(): calls on threads of their own, and every way in which one ends.
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include <coro/base/report.hpp>
+#include <coro/runtime/blocking.hpp>
+
+#include "net_test_support.hpp"
+
+namespace coro::inline v0::detail::conformance {
+namespace {
+
+class blocking_test : public world_test {
+protected:
+    [[nodiscard]] run_options options() const {
+        run_options how;
+        how.poller = GetParam();
+        how.strict = true;
+        return how;
+    }
+};
+INSTANTIATE_TEST_SUITE_P(all_worlds, blocking_test, ::testing::ValuesIn(all_worlds()),
+                         parameter_name);
+class blocking_thread_test : public blocking_test {};
+INSTANTIATE_TEST_SUITE_P(real_worlds, blocking_thread_test, ::testing::ValuesIn(real_worlds()),
+                         parameter_name);
+
+/// Holds whoever passes it until it is opened. Shared, because a call may outlive its task.
+class gate {
+public:
+    void pass() {
+        std::unique_lock lock(guard_);
+        ++inside_;
+        changed_.notify_all();
+        changed_.wait(lock, [this] { return open_; });
+    }
+    void open() {
+        const std::lock_guard lock(guard_);
+        open_ = true;
+        changed_.notify_all();
+    }
+    void wait_for(int inside) {
+        std::unique_lock lock(guard_);
+        changed_.wait(lock, [&] { return inside_ >= inside; });
+    }
+
+private:
+    std::mutex guard_;
+    std::condition_variable changed_;
+    int inside_ = 0;
+    bool open_ = false;
+};
+
+int add(int one, int two) { return one + two; }
+
+TEST_P(blocking_test, answers_values_and_exceptions) {
+    const auto body = []() -> task<> {
+        EXPECT_EQ(co_await blocking(add, 20, 22), 42);
+        const auto text = co_await blocking([](std::string from) { return from + "!"; }, "hello");
+        EXPECT_EQ(text, "hello!");
+        const auto moved = co_await blocking([](std::unique_ptr<int> from) { return from; },
+                                             std::make_unique<int>(7));
+        EXPECT_EQ(*moved, 7);
+        bool called = false;
+        co_await blocking([&called] { called = true; });
+        EXPECT_TRUE(called);
+        bool thrown = false;
+        try {
+            co_await blocking([]() -> int { throw std::runtime_error("in there"); });
+        } catch (const std::runtime_error& error) {
+            thrown = std::string(error.what()) == "in there";
+        }
+        EXPECT_TRUE(thrown);
+    };
+    run(body(), options());
+}
+
+TEST_P(blocking_thread_test, the_loop_goes_on_meanwhile) {
+    const auto body = []() -> task<> {
+        const auto held = std::make_shared<gate>();
+        const auto loop_thread = std::this_thread::get_id();
+        std::thread::id other;
+        const auto in_group = [&](task_group& group) -> task<> {
+            const auto call = [](std::shared_ptr<gate> at, std::thread::id& where) -> task<> {
+                const auto pass = [at] {
+                    at->pass();
+                    return std::this_thread::get_id();
+                };
+                where = co_await blocking(pass);
+            };
+            group.spawn(call, held, std::ref(other));
+            co_await sleep_for(5ms);  // the loop turns, timers fire
+            held->open();
+        };
+        co_await with_task_group(in_group);
+        EXPECT_NE(other, loop_thread);
+        EXPECT_NE(other, std::thread::id());
+    };
+    run(body(), options());
+}
+
+TEST_P(blocking_thread_test, many_at_once_use_the_threads_there_are) {
+    std::atomic<int> inside{0};
+    std::atomic<int> most{0};
+    const auto body = [&]() -> task<> {
+        const auto in_group = [&](task_group& group) -> task<> {
+            const auto call = [](std::atomic<int>& now_in, std::atomic<int>& top) -> task<> {
+                co_await blocking([&] {
+                    const int mine = now_in.fetch_add(1) + 1;
+                    int seen = top.load();
+                    while (seen < mine && !top.compare_exchange_weak(seen, mine)) {
+                    }
+                    std::this_thread::sleep_for(1ms);
+                    now_in.fetch_sub(1);
+                });
+            };
+            for (int i = 0; i < 100; ++i) group.spawn(call, std::ref(inside), std::ref(most));
+            co_return;
+        };
+        co_await with_task_group(in_group);
+    };
+    run_options how = options();
+    how.blocking_threads = 3;
+    run(body(), how);
+    EXPECT_LE(most.load(), 3);
+    EXPECT_EQ(inside.load(), 0);
+}
+
+TEST_P(blocking_thread_test, a_full_queue_is_an_error_at_once) {
+    const auto body = []() -> task<> {
+        const auto held = std::make_shared<gate>();
+        const auto in_group = [&](task_group& group) -> task<> {
+            const auto call = [](std::shared_ptr<gate> at) -> task<> {
+                const auto pass = [at] { at->pass(); };
+                co_await blocking(pass);
+            };
+            for (int i = 0; i < 3; ++i) group.spawn(call, held);
+            co_await sleep_for(1ms);
+            held->wait_for(1);
+            const auto one_more = [&]() -> task<> { co_await blocking([] {}); };
+            const auto refused = co_await as_result(one_more());
+            EXPECT_FALSE(refused.has_value());
+            EXPECT_EQ(refused.error().code(), errc::limit_exceeded);
+            held->open();
+        };
+        co_await with_task_group(in_group);
+    };
+    run_options how = options();
+    how.blocking_threads = 1;
+    how.blocking_queue = 2;
+    run(body(), how);
+}
+
+TEST_P(blocking_thread_test, cancelled_before_it_began_it_is_not_called) {
+    std::atomic<int> called{0};
+    const auto body = [&]() -> task<> {
+        const auto held = std::make_shared<gate>();
+        const auto in_group = [&](task_group& group) -> task<> {
+            const auto call = [](std::shared_ptr<gate> at) -> task<> {
+                const auto pass = [at] { at->pass(); };
+                co_await blocking(pass);
+            };
+            group.spawn(call, held);
+            co_await yield();
+            held->wait_for(1);
+            const auto behind = [&]() -> task<> {
+                co_await blocking([&called] { called.fetch_add(1); });
+            };
+            const bool in_time = co_await move_on_after(2ms, behind());
+            EXPECT_FALSE(in_time);
+            held->open();
+        };
+        co_await with_task_group(in_group);
+        co_await blocking([] {});
+    };
+    run_options how = options();
+    how.blocking_threads = 1;
+    run(body(), how);
+    EXPECT_EQ(called.load(), 0);
+}
+
+TEST_P(blocking_thread_test, cancelled_while_it_runs_it_is_left_behind_and_waited_for_at_the_end) {
+    const auto finished = std::make_shared<std::atomic<bool>>(false);
+    const auto held = std::make_shared<gate>();
+    const auto body = [&]() -> task<> {
+        const auto call = [](std::shared_ptr<gate> at,
+                             std::shared_ptr<std::atomic<bool>> over) -> task<> {
+            const auto pass = [at, over] {
+                at->pass();
+                std::this_thread::sleep_for(20ms);
+                over->store(true);
+            };
+            co_await blocking(pass);
+        };
+        const auto in_group = [&](task_group& group) -> task<> {
+            group.spawn(call, held, finished);
+            co_await yield();
+            held->wait_for(1);
+            group.cancel();
+        };
+        co_await with_task_group(in_group);
+        EXPECT_FALSE(finished->load());
+        held->open();
+    };
+    run(body(), options());
+    EXPECT_TRUE(finished->load()) << "run() returned before it";
+}
+
+TEST_P(blocking_thread_test, one_that_never_returns_is_named_and_left_at_the_end) {
+    std::string told;
+    set_report_hook(
+        [](const report_event& event, void* user) noexcept {
+            *static_cast<std::string*>(user) += std::string(event.verb) + " " +
+                                                std::string(event.task) + ": " +
+                                                std::string(event.text);
+        },
+        &told);
+    const auto held = std::make_shared<gate>();
+    const auto body = [&]() -> task<> {
+        const auto call = [](std::shared_ptr<gate> at) -> task<> {
+            const auto pass = [at] { at->pass(); };
+            co_await blocking(pass);
+        };
+        const auto in_group = [&](task_group& group) -> task<> {
+            group.spawn({.name = "stuck reader"}, call, held);
+            co_await yield();
+            held->wait_for(1);
+            group.cancel();
+        };
+        co_await with_task_group(in_group);
+    };
+    run_options how = options();
+    how.blocking_limit = 10ms;
+    run(body(), how);
+    set_report_hook(nullptr, nullptr);
+    EXPECT_NE(told.find("blocking stuck reader"), std::string::npos) << told;
+    EXPECT_NE(told.find("blocking_test.cpp:"), std::string::npos) << told;
+    held->open();
+    // Its thread goes on with nothing that belonged to the run; wait until it has let go of `held`.
+    while (held.use_count() > 1) std::this_thread::yield();
+}
+
+/// Deadlines that strike before, while and after: each call ends once, and nothing is lost.
+TEST_P(blocking_thread_test, races_with_deadlines_end_each_call_once) {
+    std::atomic<int> called{0};
+    int answered = 0;
+    int given_up = 0;
+    const auto body = [&]() -> task<> {
+        for (int i = 0; i < 400; ++i) {
+            const auto call = [&]() -> task<> {
+                co_await blocking([&called] { called.fetch_add(1); });
+            };
+            const bool in_time = co_await move_on_after(duration(i % 100 * 1'000), call());
+            if (in_time) ++answered;
+            else ++given_up;
+        }
+    };
+    run_options how = options();
+    how.blocking_threads = 2;
+    run(body(), how);
+    EXPECT_EQ(answered + given_up, 400);
+    EXPECT_GE(called.load(), answered);
+    EXPECT_GT(answered, 0);
+    EXPECT_GT(given_up, 0);
+}
+
+}  // namespace
+}  // namespace coro::inline v0::detail::conformance
