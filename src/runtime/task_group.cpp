@@ -109,7 +109,8 @@ task_group::~task_group() {
 void task_group::spawn(spawn_options options, task<> child) {
     CORO_ASSERT(!joined_, "spawn into a task group that has ended: its children must be spawned "
                           "before with_task_group returns");
-    CORO_ASSERT(static_cast<bool>(child), "spawn of a task that was moved from");
+    detail::check_startable(child, "spawn of a task that was moved from",
+                            "spawn of a task that had been started before: it runs once");
     const auto& promise = detail::task_access::promise(child);
     if (promise.capturing_closure) [[unlikely]]
         detail::assertion_failed(promise.created.file_name(),

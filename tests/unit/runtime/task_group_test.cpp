@@ -387,3 +387,14 @@ TEST_F(task_group_test, a_capturing_lambda_may_be_awaited_at_once) {
 
 }  // namespace
 }  // namespace coro_test
+TEST_F(task_group_death_test, spawn_of_a_task_that_has_ended_aborts) {
+    EXPECT_DEATH(simulate([]() -> coro::task<> {
+                     co_await coro::with_task_group([](coro::task_group& group) -> coro::task<> {
+                         coro::task<> work = sleep_task(1ms);
+                         co_await std::move(work);
+                         group.spawn(std::move(work));
+                     });
+                 }()),
+                 "spawn of a task that had been started before");
+}
+
