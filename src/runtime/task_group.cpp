@@ -5,6 +5,7 @@
 
 #include <coro/base/report.hpp>
 
+#include "base/report_exception.hpp"
 #include "runtime/group_child.hpp"
 #include "runtime/loop_team.hpp"
 #include "runtime/remote_child.hpp"
@@ -56,19 +57,9 @@ namespace {
 
 void report_child(const char* child, const std::exception_ptr& error) noexcept {
     const std::string_view name = child != nullptr ? child : std::string_view{};
-    try {
-        std::rethrow_exception(error);
-    } catch (const io_error& problem) {
-        report({.level = severity::error, .verb = problem.operation(),
-                .endpoint = problem.endpoint(), .error = problem.code(),
-                .text = "a task of a group that goes on ended with this error", .task = name});
-    } catch (const std::exception& problem) {
-        report({.level = severity::error, .verb = "task", .endpoint = {}, .error = {},
-                .text = problem.what(), .task = name});
-    } catch (...) {
-        report({.level = severity::error, .verb = "task", .endpoint = {}, .error = {},
-                .text = "ended with an exception that is no std::exception", .task = name});
-    }
+    report_exception({.level = severity::error, .verb = "task", .endpoint = {}, .error = {},
+                      .text = "a task of a group that goes on ended with this error", .task = name},
+                     error);
 }
 
 }  // namespace
