@@ -76,16 +76,19 @@ void group_run::leave() noexcept {
     group.joined_ = true;
 }
 
+void group_run::body_failed(const std::exception_ptr& error) noexcept {
+    if (!is_cancelled_exception(error)) group.keep_error(error);
+    group.cancel();
+}
+
 void group_run::judge(std::exception_ptr from_body) {
     if (group.uncounted_ != 0)
         report({.level = severity::warning, .verb = "task_group", .endpoint = {}, .error = {},
                 .text = std::to_string(group.uncounted_) +
                         " further errors of children; pass group_options.further to keep them",
                 .task = {}});
-    const bool body_cancelled = is_cancelled_exception(from_body);
-    if (group.first_error_ && (body_cancelled || !from_body))
-        std::rethrow_exception(std::move(group.first_error_));
-    if (from_body && !(body_cancelled && scope_access::swallows(group.scope_)))
+    if (group.first_error_) std::rethrow_exception(std::move(group.first_error_));
+    if (from_body && !scope_access::swallows(group.scope_))
         std::rethrow_exception(std::move(from_body));
 }
 
@@ -124,8 +127,9 @@ void task_group::keep_error(std::exception_ptr error) noexcept {
         first_error_ = std::move(error);
     } else if (options_.further == nullptr) {
         ++uncounted_;
-    } else if (options_.further->kept.size() < group_errors::kept_at_most) {
-        options_.further->kept.push_back(std::move(error));
+    } else if (group_errors& further = *options_.further;
+               further.count < group_errors::kept_at_most) {
+        further.kept[further.count++] = std::move(error);
     } else {
         ++options_.further->not_kept;
     }
