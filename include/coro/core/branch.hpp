@@ -199,8 +199,4 @@ private:
     branch_outcome<value_type> outcome_;
 };
 
-/// What a combinator can run as a branch.
-template <typename Awaitable>
-concept branchable = requires { hold(std::declval<Awaitable>()); };
-
 }  // namespace coro::inline v0::detail
