@@ -123,6 +123,20 @@ TEST_P(tcp_test, reading_into_nothing_is_zero) {
     in_world(body);
 }
 
+TEST_P(tcp_test, a_lease_of_at_most_nothing_is_empty_and_lends_nothing) {
+    const auto body = [&]() -> task<> {
+        stream_pair pair;
+        co_await pair.open();
+        co_await say(pair.far, "x");
+        co_await sleep_for(1ms);
+        const net::read_lease lease = co_await pair.near.read_leased(0);
+        EXPECT_TRUE(lease.empty());
+        EXPECT_EQ(current_loop_stats().leases, 0u);
+        co_await hear(pair.near, "x");
+    };
+    in_world(body);
+}
+
 TEST_P(tcp_test, more_connections_are_busy_at_once_than_the_pool_has_buffers) {
     const auto body = [&]() -> task<> {
         std::vector<stream_pair> pairs(700);

@@ -108,6 +108,14 @@ public:
         : io_wait(opcode::receive_leased, on) {
         size = at_most;
     }
+
+    /// Asked for nothing it lends nothing: pollers read into a whole buffer.
+    bool try_now() noexcept {
+        if (size != 0) return false;
+        result = 0;
+        set_outcome(wait_outcome::done);
+        return true;
+    }
     [[nodiscard]] net::read_lease finish() const {
         return count() == 0 ? net::read_lease() : net::read_lease(loop(), *this);
     }
