@@ -164,6 +164,7 @@ TEST_P(tcp_test, read_exact_says_how_much_had_come_when_the_stream_ends) {
         EXPECT_FALSE(ended.has_value());
         EXPECT_EQ(ended.error().code(), errc::end_of_stream);
         EXPECT_EQ(ended.error().bytes_transferred(), 7u);
+        EXPECT_EQ(ended.error().endpoint(), pair.far.local_endpoint().to_string());
         EXPECT_TRUE(pair.near.is_broken());
         const auto later = co_await as_result(net::read_exact(pair.near, mutable_bytes(into)));
         EXPECT_EQ(later.error().code(), errc::broken);
