@@ -68,6 +68,7 @@ class Server:
         self.processor = processor
         self.process = None
         self.port = None
+        self.last_words = ""
 
     def __enter__(self):
         command = list(self.command)
@@ -101,11 +102,15 @@ class Server:
             raise Failure(f"use {self.command[0]}: it ended by itself with status {status}")
 
     def stop(self):
-        """Ends the server; its exit status, or "killed" when it did not obey."""
+        """Ends the server; its exit status, or "killed" when it did not obey. What it printed
+        after its port is in last_words."""
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            return self.process.wait(STOP_SECONDS)
+            status = self.process.wait(STOP_SECONDS)
+            if not self.process.stdout.closed:  # a server may be stopped twice
+                self.last_words = self.process.stdout.read()
+            return status
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -10,7 +10,11 @@ Counts hardly depend on the noise of the machine, which makes them a sharper bar
 slows the server down, so that more messages wait per turn: epoll_wait and io_uring_enter come out
 somewhat lower than untraced; calls that belong to a message (recv, send, epoll_ctl) do not change.
 
-Exit status: 0 counted; 1 a bound is broken or nothing was counted; 2 misuse.
+A server that prints its own counters at its end (coro_echo --stats yes) is held to them: what it
+counted and what strace saw must be the same, but for the calls before strace and after it.
+
+Exit status: 0 counted; 1 a bound is broken, nothing was counted, or the server's own counters
+disagree; 2 misuse.
 """
 
 import argparse
@@ -41,6 +45,16 @@ FAILED = {"recv_failed": "recv", "send_failed": "send"}
 # What the beginning and the end of a connection need, once each, is no message's: a first attempt
 # that finds nothing and the receive of the end of the stream; one registration.
 OF_A_CONNECTION = {"recv": 2, "recv_failed": 1, "epoll_ctl": 1}
+
+# What a server counts itself, by poller, and the group that strace must have seen as often.
+COUNTERS = {
+    "epoll": {"receives": "recv", "sends": "send", "waits": "epoll_wait", "controls": "epoll_ctl"},
+    "io_uring": {"enters": "io_uring_enter"},
+}
+# Calls before strace has attached and after it has let go; and of each connection, whose end may
+# come after.
+UNTRACED = 20
+UNTRACED_OF_A_CONNECTION = 2
 
 ATTACH_SECONDS = 10
 # name: calls (and errors, when there were any); the totals line has no time columns to match.
@@ -82,6 +96,24 @@ def parse_bounds(words):
                          f"{', '.join([*GROUPS, *FAILED, 'total'])}")
         bounds[name] = float(number)
     return bounds
+
+
+def parse_counters(text):
+    """{counter: number} and the poller, from the line of a server's own counters; None without."""
+    line = re.search(r"^poller (\w+) (.*)$", text, re.MULTILINE)
+    if not line:
+        return None
+    words = line[2].split()
+    return line[1], dict(zip(words[::2], map(int, words[1::2])))
+
+
+def disagreements(counted, grouped, connections):
+    """In which of its own counters a server and strace differ."""
+    poller, numbers = counted
+    untraced = UNTRACED + UNTRACED_OF_A_CONNECTION * connections
+    return [f"the server counted {numbers[name]} {name}, strace saw {grouped[group]} of {group}"
+            for name, group in COUNTERS[poller].items()
+            if abs(numbers[name] - grouped[group]) > untraced]
 
 
 def split_words(words):
@@ -169,6 +201,7 @@ def main():
     with harness.Server(options.server, options.server_cpu) as server:
         with Tracer(server.pid) as tracer:
             found = harness.run_load(load, server.port, load_words, options.load_cpu)
+    counted = parse_counters(server.last_words)
     messages = found["messages_total"]
     connections = found["connections"]
     grouped = group_counts(parse_summary(tracer.summary))
@@ -182,6 +215,11 @@ def main():
                          / messages for name in bounds}
     broken = [f"{name} is {per_message[name]:.4f} per message, above {bound:g}"
               for name, bound in bounds.items() if per_message[name] > bound]
+    if counted is not None:
+        broken += disagreements(counted, grouped, connections)
+        print(f"own counters of {counted[0]}: {counted[1]}")
+    elif "--stats" in options.server:
+        broken.append("the server printed no counters of its own, although it was told to")
     if broken:
         raise Failure("judge: " + "; ".join(broken))
     return 0

@@ -5,6 +5,8 @@
 
 #include <coro/base/report.hpp>
 
+#include "base/report_exception.hpp"
+
 namespace coro::inline v0::detail {
 
 branch_strand::branch_strand(branch_set& set, branch_base& of) noexcept
@@ -52,7 +54,8 @@ void branch_set::resume_branch(context& strand) noexcept {
 void branch_set::finish_branch(context& strand) noexcept {
     branch_base& branch = static_cast<branch_strand&>(strand).branch;
     strand.leaf = nullptr;
-    const branch_end how = branch.take();
+    // Under `all` the set throws the first error and counts the others.
+    const branch_end how = branch.take(branch.set_->policy_ == branch_policy::any);
     strand.unlink();
     strand_ended(strand);
     branch.set_->ended(branch, how);
@@ -103,6 +106,16 @@ void branch_set::close() {
                 .task = owner_->name != nullptr ? owner_->name : std::string_view{}});
     if (first_error_) std::rethrow_exception(std::move(first_error_));
     if (cancelled_branch_) throw cancelled();
+}
+
+void report_unread_error(const std::exception_ptr& error) noexcept {
+    std::string_view name;
+    if (current != nullptr && current->running != nullptr && current->running->name != nullptr)
+        name = current->running->name;
+    report_exception({.level = severity::error, .verb = "when_any", .endpoint = {}, .error = {},
+                      .text = "a branch ended with this error, and nobody asked for its result",
+                      .task = name},
+                     error);
 }
 
 void branch_set::describe(text_sink& out) const noexcept {

@@ -12,6 +12,7 @@ namespace coro::inline v0::detail {
 
 constinit thread_local loop_core* current = nullptr;
 bool frame_tracking = false;
+void (*release_check)(const void* memory, std::size_t size) noexcept = nullptr;
 
 namespace {
 
@@ -27,6 +28,10 @@ frame_registry& registry() {
 }
 
 }  // namespace
+
+void check_released(const void* memory, std::size_t size) noexcept {
+    if (release_check != nullptr) release_check(memory, size);
+}
 
 void count_frame_outside(int change) noexcept {
     frames_outside.fetch_add(change, std::memory_order_relaxed);

@@ -136,11 +136,13 @@ void rebind_awaiter::await_resume() const {
 }
 
 template <bool Sending>
-void exact_awaiter<Sending>::throw_end_of_stream(std::size_t moved) {
-    throw io_error(errc::end_of_stream, Sending ? "write_all" : "read_exact", {}, moved);
+void exact_awaiter<Sending>::throw_end_of_stream(socket_ref socket, std::size_t moved) {
+    std::array<char, net::endpoint::text_capacity> buffer;
+    throw io_error(errc::end_of_stream, Sending ? "write_all" : "read_exact",
+                   peer_text(socket, buffer), moved);
 }
-template void exact_awaiter<true>::throw_end_of_stream(std::size_t);
-template void exact_awaiter<false>::throw_end_of_stream(std::size_t);
+template void exact_awaiter<true>::throw_end_of_stream(socket_ref, std::size_t);
+template void exact_awaiter<false>::throw_end_of_stream(socket_ref, std::size_t);
 
 }  // namespace coro::inline v0::detail
 

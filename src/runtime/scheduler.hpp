@@ -34,7 +34,7 @@ struct loop_gate {
     std::atomic<bool> closed{false};  ///< the same, for loops of the same run
 };
 
-/// One loop. A loop is not a thread: drive() may be called turn by turn.
+/// One loop. A loop is not a thread: turn() may be called wherever it is the current one.
 ///
 /// A turn: (1) read the clock; (2) fire due timers; (3) take what other threads posted; (4) resume
 /// what is ready, at most `resumes_per_turn`; (5) ask the poller, waiting until the nearest

@@ -5,6 +5,7 @@
 
 #include <coro/base/report.hpp>
 
+#include "base/report_exception.hpp"
 #include "runtime/group_child.hpp"
 #include "runtime/loop_team.hpp"
 #include "runtime/remote_child.hpp"
@@ -56,19 +57,9 @@ namespace {
 
 void report_child(const char* child, const std::exception_ptr& error) noexcept {
     const std::string_view name = child != nullptr ? child : std::string_view{};
-    try {
-        std::rethrow_exception(error);
-    } catch (const io_error& problem) {
-        report({.level = severity::error, .verb = problem.operation(),
-                .endpoint = problem.endpoint(), .error = problem.code(),
-                .text = "a task of a group that goes on ended with this error", .task = name});
-    } catch (const std::exception& problem) {
-        report({.level = severity::error, .verb = "task", .endpoint = {}, .error = {},
-                .text = problem.what(), .task = name});
-    } catch (...) {
-        report({.level = severity::error, .verb = "task", .endpoint = {}, .error = {},
-                .text = "ended with an exception that is no std::exception", .task = name});
-    }
+    report_exception({.level = severity::error, .verb = "task", .endpoint = {}, .error = {},
+                      .text = "a task of a group that goes on ended with this error", .task = name},
+                     error);
 }
 
 }  // namespace
@@ -85,16 +76,19 @@ void group_run::leave() noexcept {
     group.joined_ = true;
 }
 
+void group_run::body_failed(const std::exception_ptr& error) noexcept {
+    if (!is_cancelled_exception(error)) group.keep_error(error);
+    group.cancel();
+}
+
 void group_run::judge(std::exception_ptr from_body) {
     if (group.uncounted_ != 0)
         report({.level = severity::warning, .verb = "task_group", .endpoint = {}, .error = {},
                 .text = std::to_string(group.uncounted_) +
                         " further errors of children; pass group_options.further to keep them",
                 .task = {}});
-    const bool body_cancelled = is_cancelled_exception(from_body);
-    if (group.first_error_ && (body_cancelled || !from_body))
-        std::rethrow_exception(std::move(group.first_error_));
-    if (from_body && !(body_cancelled && scope_access::swallows(group.scope_)))
+    if (group.first_error_) std::rethrow_exception(std::move(group.first_error_));
+    if (from_body && !scope_access::swallows(group.scope_))
         std::rethrow_exception(std::move(from_body));
 }
 
@@ -109,7 +103,8 @@ task_group::~task_group() {
 void task_group::spawn(spawn_options options, task<> child) {
     CORO_ASSERT(!joined_, "spawn into a task group that has ended: its children must be spawned "
                           "before with_task_group returns");
-    CORO_ASSERT(static_cast<bool>(child), "spawn of a task that was moved from");
+    detail::check_startable(child, "spawn of a task that was moved from",
+                            "spawn of a task that had been started before: it runs once");
     const auto& promise = detail::task_access::promise(child);
     if (promise.capturing_closure) [[unlikely]]
         detail::assertion_failed(promise.created.file_name(),
@@ -132,8 +127,9 @@ void task_group::keep_error(std::exception_ptr error) noexcept {
         first_error_ = std::move(error);
     } else if (options_.further == nullptr) {
         ++uncounted_;
-    } else if (options_.further->kept.size() < group_errors::kept_at_most) {
-        options_.further->kept.push_back(std::move(error));
+    } else if (group_errors& further = *options_.further;
+               further.count < group_errors::kept_at_most) {
+        further.kept[further.count++] = std::move(error);
     } else {
         ++options_.further->not_kept;
     }

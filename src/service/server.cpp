@@ -11,6 +11,7 @@
 #include <coro/runtime/event.hpp>
 #include <coro/runtime/timeout.hpp>
 
+#include "base/report_exception.hpp"
 #include "net/stream_access.hpp"
 #include "runtime/group_child.hpp"
 #include "runtime/loop_team.hpp"
@@ -229,24 +230,11 @@ void send_home(handed_over& ticket) noexcept {
 }
 
 void report_problem(const std::exception_ptr& error, const net::endpoint& peer) noexcept {
+    if (is_cancelled_exception(error)) return;
     std::array<char, net::endpoint::text_capacity> buffer;
-    report_event event;
-    event.level = severity::error;
-    event.endpoint = peer.to_text(buffer);
-    event.verb = "serve";
-    try {
-        std::rethrow_exception(error);
-    } catch (const io_error& problem) {
-        event.verb = problem.operation();
-        event.error = problem.code();
-        report(event);
-    } catch (const std::exception& problem) {
-        event.text = problem.what();
-        report(event);
-    } catch (...) {
-        event.text = "the handler threw something that is no std::exception";
-        report(event);
-    }
+    report_exception({.level = severity::error, .verb = "serve", .endpoint = peer.to_text(buffer),
+                      .error = {}, .text = {}, .task = {}},
+                     error);
 }
 
 /// The strand of one connection; the handler's frame comes on top.
@@ -279,8 +267,7 @@ private:
         server_branch& branch = self->branch_;
         handed_over* ticket = self->ticket_;
         self->tell_hooks_of_end();
-        if (self->error() && !is_cancelled_exception(self->error())) [[unlikely]]
-            report_problem(self->error(), self->peer_);
+        if (self->error()) [[unlikely]] report_problem(self->error(), self->peer_);
         self->~connection();  // closes the stream, if the handler still had it
         free_block(self, sizeof(connection));
         if (ticket != nullptr) send_home(*ticket);
@@ -299,6 +286,8 @@ void server_run::start_on(server_branch& branch, net::tcp_stream&& stream, net::
     const socket_handle socket = stream.ref().handle;  // the handler may move the stream away
     server_run& server = branch.server;
     task<> child = server.call_(server.handler_, std::move(stream));
+    check_startable(child, "a handler of serve answered a task that was moved from",
+                    "a handler of serve answered a task that had been started before");
     connection::start(branch, socket, peer, ticket, std::move(child));
 }
 

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "net_test_support.hpp"
+#include "support/leftovers.hpp"
 
 namespace {
 
@@ -66,7 +67,10 @@ const int hooked = 1;
 namespace coro::inline v0::detail::conformance {
 namespace {
 
-class echo_allocation_test : public world_test {};
+class echo_allocation_test : public world_test {
+protected:
+    echo_allocation_test() { coro_test::watch_memory(false); }  // its registries allocate
+};
 INSTANTIATE_TEST_SUITE_P(real_worlds, echo_allocation_test, ::testing::ValuesIn(real_worlds()),
                          parameter_name);
 

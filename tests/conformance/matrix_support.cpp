@@ -7,6 +7,7 @@
 
 #include <coro/core/with_cancel_scope.hpp>
 
+#include "poller/inflight_registry.hpp"
 #include "runtime/scheduler.hpp"
 
 namespace coro::inline v0::detail::conformance {
@@ -333,6 +334,7 @@ std::vector<std::string> run_case(const point& where, const case_kind& kind, pol
     } catch (const std::exception& problem) {
         one.complaints.push_back(std::string("the case threw ") + problem.what());
     }
+    if (inflight_registry::count() != 0) one.complaints.emplace_back("receives are pending");
     if (open_descriptors() != descriptors) one.complaints.emplace_back("descriptors leaked");
     return std::move(one.complaints);
 }

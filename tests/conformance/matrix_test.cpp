@@ -1,6 +1,8 @@
 // Every public operation × every suspension point × every poller × every way to end it: the outcome
 // is the documented one, nothing that was taken is lost, and nothing leaks. See matrix_support.hpp.
+#include <compare>
 #include <cstdio>
+#include <fstream>
 #include <map>
 #include <optional>
 
@@ -28,36 +30,45 @@ std::vector<point> all_points() {
     return points;
 }
 
-/// operation -> ending -> how many cases passed or failed.
-using table = std::map<std::string_view, std::map<ending, int>>;
+/// An operation at one of its suspension points.
+struct row_name {
+    std::string_view operation;
+    std::string_view where;
+    friend auto operator<=>(const row_name&, const row_name&) = default;
+};
+/// Row -> ending -> how many cases were run.
+using table = std::map<row_name, std::map<ending, int>>;
 
-/// The cells of `listed` × endings in which there is no case.
+/// The cells of rows × endings in which there was no case, and the `listed` without a row.
 template <typename Lines>
 std::vector<std::string> empty_cells(const table& counts, const Lines& lines) {
     std::vector<std::string> empty;
     for (const operation_line& line : lines) {
         if (line.category == "loops") continue;
+        const auto row = counts.lower_bound({line.name, ""});
+        if (row == counts.end() || row->first.operation != line.name)
+            empty.push_back(std::string(line.name) + ": no suspension point");
+    }
+    for (const auto& [row, cells] : counts) {
         for (const ending how : all_endings) {
-            const auto row = counts.find(line.name);
-            if (row != counts.end() && row->second.contains(how) && row->second.at(how) > 0)
-                continue;
-            empty.push_back(std::string(line.name) + ": " + std::string(ending_name(how)));
+            const auto cell = cells.find(how);
+            if (cell != cells.end() && cell->second > 0) continue;
+            empty.push_back(std::string(row.operation) + " (" + std::string(row.where) +
+                            "): " + std::string(ending_name(how)));
         }
     }
     return empty;
 }
 
 void print(const table& counts, poller_choice world) {
-    std::printf("%-44s", world_name(world).c_str());
+    const std::string head = world_name(world) + ": cases of each operation at each point";
+    std::printf("%-88s", head.c_str());
     for (const ending how : all_endings) std::printf("%12s", ending_name(how).data());
     std::printf("\n");
-    for (const operation_line& line : listed) {
-        if (line.category == "loops") continue;
-        std::printf("%-44s", line.name.data());
-        for (const ending how : all_endings) {
-            const auto row = counts.find(line.name);
-            std::printf("%12d", row == counts.end() ? 0 : row->second.at(how));
-        }
+    for (const auto& [row, cells] : counts) {
+        const std::string name = std::string(row.operation) + ", " + std::string(row.where);
+        std::printf("%-88s", name.c_str());
+        for (const ending how : all_endings) std::printf("%12d", cells.at(how));
         std::printf("\n");
     }
     std::fflush(stdout);
@@ -75,7 +86,7 @@ TEST_P(matrix_test, every_operation_ends_in_every_way) {
         if (only != nullptr && each.operation.find(only) == std::string_view::npos) continue;
         for (const ending how : all_endings) {
             for (const case_kind& kind : kinds_of(how)) {
-                ++counts[each.operation][how];
+                ++counts[{each.operation, each.where}][how];
                 for (const std::string& wrong : run_case(each, kind, GetParam()))
                     ADD_FAILURE() << each.operation << " (" << each.where << "), "
                                   << to_text(kind) << ": " << wrong;
@@ -98,10 +109,21 @@ TEST(matrix_rules_test, each_driver_is_of_a_listed_operation) {
 
 TEST(matrix_rules_test, an_operation_without_a_driver_is_seen) {
     table counts;
-    for (const ending how : all_endings) counts["coro::a"][how] = 1;
-    counts["coro::a"][ending::timeout] = 0;
+    for (const std::string_view where : {"empty", "full"})
+        for (const ending how : all_endings) counts[{"coro::a", where}][how] = 1;
+    counts[{"coro::a", "full"}][ending::timeout] = 0;
     const std::array lines{operation_line{"coro::a", "x"}, operation_line{"coro::b", "x"}};
-    EXPECT_EQ(empty_cells(counts, lines).size(), 1 + all_endings.size());
+    EXPECT_EQ(empty_cells(counts, lines),
+              (std::vector<std::string>{"coro::b: no suspension point",
+                                        "coro::a (full): timeout"}));
+}
+
+TEST(matrix_rules_test, no_two_drivers_are_of_the_same_point) {
+    std::map<row_name, int> rows;
+    for (const point& each : all_points()) {
+        const row_name name{each.operation, each.where};
+        EXPECT_EQ(++rows[name], 1) << each.operation << ", " << each.where;
+    }
 }
 
 // --- canaries: each leaks one kind of thing, which the same check must find
@@ -113,6 +135,7 @@ public:
     stream_pair pair;
     net::read_lease lease;
     std::optional<timer_node> timer;
+    std::ifstream descriptor;
 
     static cage& only() {
         static cage instance;
@@ -131,7 +154,7 @@ public:
 
 task<> never_awaited() { co_return; }
 
-enum class canary : std::uint8_t { frame, socket, lease, timer, outcome, lost };
+enum class canary : std::uint8_t { frame, socket, lease, timer, descriptor, outcome, lost, hang };
 
 /// A wait for an event that goes wrong in one way.
 class canary_driver final : public driver {
@@ -154,6 +177,8 @@ public:
                 kept.timer.emplace([](timer_node&) noexcept {});
                 current->arm_timer(*kept.timer, now() + 1h);
                 break;
+            case canary::hang: co_await gate_.wait(); break;
+            case canary::descriptor: kept.descriptor.open("/proc/self/stat"); break;
             default: break;
         }
     }
@@ -184,6 +209,7 @@ std::string sing(poller_choice world) {
     const point where = make_point<canary_driver, Kind>("canary", "in its cage");
     std::string all;
     for (const std::string& each : run_case(where, {}, world, &cage::let_fly)) all += each + "\n";
+    cage::only().descriptor.close();  // descriptors are counted when the loop has gone
     return all;
 }
 
@@ -196,8 +222,15 @@ TEST_P(matrix_test, canaries_are_caught) {
     caught(sing<canary::socket>(GetParam()), "sockets");
     caught(sing<canary::lease>(GetParam()), "leases");
     caught(sing<canary::timer>(GetParam()), "timers");
+    caught(sing<canary::descriptor>(GetParam()), "descriptors");
     caught(sing<canary::lost>(GetParam()), "something was lost");
     EXPECT_NE(sing<canary::outcome>(GetParam()).find("ended with a value"), std::string::npos);
+}
+
+/// In virtual time, in which the patience of the real worlds costs nothing.
+TEST(matrix_death_test, a_case_that_hangs_names_itself) {
+    EXPECT_DEATH(sing<canary::hang>(poller_choice::simulation),
+                 "hang: simulation, canary at in its cage, cancel");
 }
 
 }  // namespace

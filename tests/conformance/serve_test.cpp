@@ -258,6 +258,47 @@ TEST_P(serve_test, a_handler_that_throws_is_reported_with_its_peer_and_the_serve
     in_world(body);
 }
 
+/// Throws for its first three clients before it has made a task.
+class late_task {
+public:
+    CORO_WRAPPER task<> operator()(net::tcp_stream peer) {
+        if (++calls_ <= 3) throw std::runtime_error("no room for you");
+        return echo(std::move(peer));
+    }
+
+private:
+    int calls_ = 0;
+};
+
+TEST_P(serve_test, a_handler_that_throws_before_it_is_a_task_ends_nobody_else) {
+    const auto body = [&]() -> task<> {
+        report_collector reports;
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        const net::endpoint where = listener.local_endpoint();
+        std::vector<std::string> peers;
+        const auto serving = [&](task_group& group) -> task<> {
+            group.spawn(serve(listener, late_task(), {.connections = 1}));
+            for (int i = 0; i < 3; ++i) {
+                net::tcp_stream client = co_await net::tcp_stream::connect(where);
+                peers.push_back(client.local_endpoint().to_string());
+                EXPECT_EQ(co_await read_to_end(client), "");
+            }
+            net::tcp_stream client = co_await net::tcp_stream::connect(where);
+            co_await ping(client);  // within the cap of 1: those that failed are not counted
+            client.close();
+            group.request_stop();
+        };
+        co_await with_task_group(serving);
+        EXPECT_EQ(reports.entries.size(), 3u);
+        if (reports.entries.size() != 3) co_return;
+        for (std::size_t i = 0; i < 3; ++i) {
+            EXPECT_EQ(reports.entries[i].endpoint, peers[i]);
+            EXPECT_EQ(reports.entries[i].text, "no room for you");
+        }
+    };
+    in_world(body);
+}
+
 TEST_P(serve_test, a_cap_above_half_of_the_descriptor_limit_is_warned_of) {
     const auto body = [&]() -> task<> {
         report_collector reports;

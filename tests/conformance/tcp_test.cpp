@@ -123,6 +123,20 @@ TEST_P(tcp_test, reading_into_nothing_is_zero) {
     in_world(body);
 }
 
+TEST_P(tcp_test, a_lease_of_at_most_nothing_is_empty_and_lends_nothing) {
+    const auto body = [&]() -> task<> {
+        stream_pair pair;
+        co_await pair.open();
+        co_await say(pair.far, "x");
+        co_await sleep_for(1ms);
+        const net::read_lease lease = co_await pair.near.read_leased(0);
+        EXPECT_TRUE(lease.empty());
+        EXPECT_EQ(current_loop_stats().leases, 0u);
+        co_await hear(pair.near, "x");
+    };
+    in_world(body);
+}
+
 TEST_P(tcp_test, more_connections_are_busy_at_once_than_the_pool_has_buffers) {
     const auto body = [&]() -> task<> {
         std::vector<stream_pair> pairs(700);
@@ -150,6 +164,7 @@ TEST_P(tcp_test, read_exact_says_how_much_had_come_when_the_stream_ends) {
         EXPECT_FALSE(ended.has_value());
         EXPECT_EQ(ended.error().code(), errc::end_of_stream);
         EXPECT_EQ(ended.error().bytes_transferred(), 7u);
+        EXPECT_EQ(ended.error().endpoint(), pair.far.local_endpoint().to_string());
         EXPECT_TRUE(pair.near.is_broken());
         const auto later = co_await as_result(net::read_exact(pair.near, mutable_bytes(into)));
         EXPECT_EQ(later.error().code(), errc::broken);

@@ -4,7 +4,6 @@
 build tree, the program echoes and ends with 0, and what the page names exists."""
 import os
 import pathlib
-import random
 import re
 import shutil
 import signal
@@ -19,21 +18,25 @@ BUILD = pathlib.Path(os.environ.get("CORO_BUILD_DIR", ROOT / "build/debug")).res
 CXX = os.environ.get("CXX", "g++")
 PATIENCE = 20  # seconds, against hanging only
 PRINTED_PORT = "loopback(7000)"
+LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
 
 
 def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def free_port():
-    """One that no client gets by chance: below the range of ip_local_port_range."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-            return port
-        except OSError:
-            continue
+def listening_port(process):
+    """The port that the kernel chose for it: its socket that listens, by /proc."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        proc = pathlib.Path(f"/proc/{process.pid}")
+        own = {os.readlink(each) for each in proc.glob("fd/*") if each.is_symlink()}
+        for line in (proc / "net/tcp").read_text(encoding="utf-8").splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTENING and f"socket:[{fields[9]}]" in own:
+                return int(fields[1].split(":")[1], 16)
+        time.sleep(0.01)
+    raise AssertionError("the program does not listen")
 
 
 def build(folder, name, program, listing):
@@ -53,18 +56,6 @@ def build(folder, name, program, listing):
     return source / "build" / "echo"
 
 
-def connect(port, process):
-    """The program prints nothing, so the first connect may come too early."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-        except ConnectionRefusedError:
-            if process.poll() is not None or time.monotonic() > end:
-                raise
-            time.sleep(0.01)
-
-
 class readme(unittest.TestCase):
     page = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -75,16 +66,15 @@ class readme(unittest.TestCase):
 
     def test_program_echoes_and_ends_with_0(self):
         program, listing = blocks(self.page, "cpp")[0], blocks(self.page, "cmake")[0]
-        port = free_port()  # instead of the printed one, which somebody may have
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
-            echo = build(
-                folder, "echo", program.replace(PRINTED_PORT, f"loopback({port})"), listing
-            )
+            # Any port instead of the printed one, which somebody may have.
+            echo = build(folder, "echo", program.replace(PRINTED_PORT, "loopback(0)"), listing)
             for how in (signal.SIGINT, signal.SIGTERM):
                 with subprocess.Popen([echo], stderr=subprocess.PIPE, text=True) as process:
                     try:
-                        with connect(port, process) as client:
+                        where = ("127.0.0.1", listening_port(process))
+                        with socket.create_connection(where, timeout=PATIENCE) as client:
                             client.sendall(b"hello")
                             self.assertEqual(client.recv(5, socket.MSG_WAITALL), b"hello")
                             process.send_signal(how)

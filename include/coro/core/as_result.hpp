@@ -45,7 +45,7 @@ private:
 /// Awaits `awaitable` (an operation or a task) and turns an io_error into a value.
 /// Throws: everything but io_error that the awaitable throws; `cancelled` passes through.
 /// Cancel safety: that of `awaitable`.
-template <typename Awaitable>
+template <detail::branchable Awaitable>
 [[nodiscard("co_await it or spawn it")]] detail::result_awaiter<detail::held<Awaitable>> as_result(
     Awaitable&& awaitable) {
     return detail::result_awaiter<detail::held<Awaitable>>(

@@ -49,8 +49,9 @@ private:
 
     /// Starts the awaitable in `strand`; false: it has ended already.
     virtual bool begin(context& strand) noexcept = 0;
-    /// Fetches the outcome; called once, in the branch's strand.
-    virtual branch_end take() noexcept = 0;
+    /// Fetches the outcome; called once, in the branch's strand. `telling`: an error that nobody
+    /// reads is to be told to the report hook.
+    virtual branch_end take(bool telling) noexcept = 0;
     [[nodiscard]] virtual const std::exception_ptr& error() const noexcept = 0;
 
     branch_set* set_ = nullptr;
@@ -119,6 +120,8 @@ private:
 template <typename T>
 using tuple_value = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
+CORO_EXPORT void report_unread_error(const std::exception_ptr& error) noexcept;
+
 /// What a branch left behind: a value, or the exception instead of it.
 template <typename T>
 class branch_outcome {
@@ -126,18 +129,32 @@ class branch_outcome {
 
 public:
     branch_outcome() noexcept = default;
+    branch_outcome(branch_outcome&& other) noexcept(std::is_nothrow_move_constructible_v<stored>)
+        : value_(std::move(other.value_)),
+          error_(std::move(other.error_)),
+          telling_(std::exchange(other.telling_, false)) {}
+    branch_outcome& operator=(branch_outcome&& other) noexcept(
+        std::is_nothrow_move_constructible_v<stored> && std::is_nothrow_move_assignable_v<stored>) {
+        if (this == &other) return *this;
+        tell();
+        value_ = std::move(other.value_);
+        error_ = std::move(other.error_);
+        telling_ = std::exchange(other.telling_, false);
+        return *this;
+    }
+    ~branch_outcome() { tell(); }
 
     [[nodiscard]] bool has_value() const noexcept { return value_.has_value(); }
     [[nodiscard]] const std::exception_ptr& error() const noexcept { return error_; }
 
     /// The value; throws the exception if there is none.
     decltype(auto) get() & {
-        if (error_) std::rethrow_exception(error_);
+        if (error_) rethrow();
         if constexpr (std::is_reference_v<T>) return static_cast<T>(value_->get());
         else if constexpr (!std::is_void_v<T>) return (*value_);
     }
     T get() && {
-        if (error_) std::rethrow_exception(error_);
+        if (error_) rethrow();
         if constexpr (std::is_reference_v<T>) return static_cast<T>(value_->get());
         else if constexpr (!std::is_void_v<T>) return std::move(*value_);
     }
@@ -148,9 +165,10 @@ public:
         else return std::move(*this).get();
     }
 
-    /// Stores what `inner.await_resume()` answers or throws.
+    /// Stores what `inner.await_resume()` answers or throws. `telling`: when an error (other than
+    /// `cancelled`) is not read by get(), it is told to the report hook in the end.
     template <typename Inner>
-    branch_end fill(Inner& inner) noexcept {
+    branch_end fill(Inner& inner, bool telling) noexcept {
         try {
             if constexpr (std::is_void_v<T>) {
                 inner.await_resume();
@@ -164,13 +182,23 @@ public:
             return branch_end::cancelled;
         } catch (...) {
             error_ = std::current_exception();
+            telling_ = telling;
             return branch_end::error;
         }
     }
 
 private:
+    [[noreturn]] void rethrow() {
+        telling_ = false;
+        std::rethrow_exception(error_);
+    }
+    void tell() noexcept {
+        if (telling_) [[unlikely]] report_unread_error(error_);
+    }
+
     std::optional<stored> value_;
     std::exception_ptr error_;
+    bool telling_ = false;
 };
 
 /// A branch that awaits an `Inner`: a task, held by value, or an operation, by reference.
@@ -190,7 +218,7 @@ private:
         inner_.bind(strand);
         return !inner_.await_ready() && inner_.suspend(nullptr, {});
     }
-    branch_end take() noexcept override { return outcome_.fill(inner_); }
+    branch_end take(bool telling) noexcept override { return outcome_.fill(inner_, telling); }
     [[nodiscard]] const std::exception_ptr& error() const noexcept override {
         return outcome_.error();
     }
@@ -198,9 +226,5 @@ private:
     Inner inner_;
     branch_outcome<value_type> outcome_;
 };
-
-/// What a combinator can run as a branch.
-template <typename Awaitable>
-concept branchable = requires { hold(std::declval<Awaitable>()); };
 
 }  // namespace coro::inline v0::detail

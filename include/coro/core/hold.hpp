@@ -39,6 +39,10 @@ auto hold(Awaitable&& awaitable) {
         await_foreign(std::forward<Awaitable>(awaitable)));
 }
 
+/// What a combinator can await: a task, an operation, or somebody else's awaitable.
+template <typename Awaitable>
+concept branchable = requires { hold(std::declval<Awaitable>()); };
+
 template <typename Awaitable>
 using held = decltype(hold(std::declval<Awaitable>()));
 template <typename Awaitable>

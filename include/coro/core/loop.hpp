@@ -20,7 +20,7 @@ class loop_team;
 class timer_node;
 
 /// Recycles coroutine frames and strand records of one loop: free lists by 16-byte classes,
-/// bounded. A child task costs 6.6 ns with it and 13.7 ns with malloc (see docs/performance.md).
+/// bounded. With malloc a child task costs about twice as much (docs/performance.md).
 /// Every block is malloc'd with the size of its class, so that it may be freed by another loop or
 /// outside of any.
 class block_cache {
@@ -151,6 +151,13 @@ protected:
 /// initial-exec: one load, also from a shared object.
 [[gnu::tls_model("initial-exec")]] CORO_EXPORT extern constinit thread_local loop_core* current;
 
+/// While it is set, frames are remembered with their creation sites, and each block that is given
+/// back is shown to `release_check`, if there is one: tests ask there whether the kernel may still
+/// write into it.
+CORO_EXPORT extern bool frame_tracking;
+CORO_EXPORT extern void (*release_check)(const void* memory, std::size_t size) noexcept;
+CORO_EXPORT void check_released(const void* memory, std::size_t size) noexcept;
+
 /// Memory for a coroutine frame or strand record. Throws std::bad_alloc.
 inline void* allocate_block(std::size_t size) {
     const std::size_t index = (size + block_cache::granule - 1) / block_cache::granule;
@@ -161,20 +168,29 @@ inline void* allocate_block(std::size_t size) {
     return fresh;
 }
 
-/// Gives back what allocate_block(size) returned, from any loop or none.
-inline void free_block(void* memory, [[maybe_unused]] std::size_t size) noexcept {
-#if defined(__SANITIZE_ADDRESS__) || defined(CORO_DETAIL_SANITIZED)
-    std::free(memory);  // a recycled frame would hide its use after the end
+/// AddressSanitizer sees the use of a frame after its end only if it is not recycled. g++ defines
+/// __SANITIZE_ADDRESS__; clang answers through __has_feature.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool blocks_are_recycled = false;
+#elif defined(__has_feature)
+inline constexpr bool blocks_are_recycled = !__has_feature(address_sanitizer);
 #else
-    const std::size_t index = (size + block_cache::granule - 1) / block_cache::granule;
-    if (index < block_cache::classes && current != nullptr && current->blocks.give(memory, index))
-        return;
-    std::free(memory);
+inline constexpr bool blocks_are_recycled = true;
 #endif
+
+/// Gives back what allocate_block(size) returned, from any loop or none.
+inline void free_block(void* memory, std::size_t size) noexcept {
+    if (frame_tracking) [[unlikely]] check_released(memory, size);
+    if constexpr (blocks_are_recycled) {
+        const std::size_t index = (size + block_cache::granule - 1) / block_cache::granule;
+        if (index < block_cache::classes && current != nullptr &&
+            current->blocks.give(memory, index))
+            return;
+    }
+    std::free(memory);
 }
 
 /// Counts a coroutine frame in or out, and remembers its creation site while tracking is on.
-CORO_EXPORT extern bool frame_tracking;
 CORO_EXPORT void track_frame(const void* frame, std::source_location where) noexcept;
 CORO_EXPORT void untrack_frame(const void* frame) noexcept;
 CORO_EXPORT void count_frame_outside(int change) noexcept;

@@ -271,6 +271,18 @@ struct task_access {
     }
 };
 
+/// Aborts with one of the sentences unless `child` holds a coroutine that nobody has started.
+template <typename T>
+void check_startable(task<T>& child, const char* if_moved_from, const char* if_started) noexcept {
+    CORO_ASSERT(static_cast<bool>(child), if_moved_from);
+    CORO_ASSERT(task_access::promise(child).state == frame_state::unstarted, if_started);
+}
+template <typename T>
+void check_awaitable(task<T>& child) noexcept {
+    check_startable(child, "a task that was moved from was awaited",
+                    "a task was awaited that had been started before: it runs once");
+}
+
 /// Starts `child` as the next frame of its strand, below `parent` (resumed by `continuation`).
 /// Returns true if the strand has suspended (or must return to the loop), false if the child has
 /// ended already. Started inside the parent's await up to nesting_limit levels, then through the
@@ -304,9 +316,7 @@ inline bool start_child(frame_link* parent, std::coroutine_handle<> continuation
 template <typename T>
 class [[nodiscard]] task_awaiter : public awaiter_face<task_awaiter<T>> {
 public:
-    explicit task_awaiter(task<T>& child) noexcept : child_(&child) {
-        CORO_ASSERT(static_cast<bool>(child), "a task that was moved from was awaited");
-    }
+    explicit task_awaiter(task<T>& child) noexcept : child_(&child) { check_awaitable(child); }
 
     void bind(context& strand) noexcept { task_access::promise(*child_).strand = &strand; }
     bool await_ready() const noexcept { return false; }
@@ -325,7 +335,7 @@ template <typename T>
 class [[nodiscard]] owning_task_awaiter : public awaiter_face<owning_task_awaiter<T>> {
 public:
     explicit owning_task_awaiter(task<T>&& child) noexcept : owned_(std::move(child)) {
-        CORO_ASSERT(static_cast<bool>(owned_), "a task that was moved from was awaited");
+        check_awaitable(owned_);
     }
 
     void bind(context& strand) noexcept { task_access::promise(owned_).strand = &strand; }

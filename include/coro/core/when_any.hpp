@@ -142,7 +142,8 @@ private:
 /// Suspends until all have ended; resumes on this loop. Each starts through the run queue, in
 /// order; one that starts after another has ended meets `cancelled` at its first await.
 /// Throws: cancelled, if an enclosing scope is cancelled and no branch has a value. Exceptions of
-/// branches come out of get().
+/// branches come out of get(); one that nobody has read when the result ends is told to the report
+/// hook.
 /// Cancel safety: when it throws, no branch had a value.
 template <detail::branchable... Awaitables>
     requires(sizeof...(Awaitables) > 0)

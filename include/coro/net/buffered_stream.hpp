@@ -26,6 +26,7 @@ public:
         buffer_.begin(Request::verb);
         return request_.look(buffer_);
     }
+    void hold() noexcept { held_.emplace(buffer_); }
     task<> wait() {
         const read_buffer::reading guard(buffer_);
         do {
@@ -40,12 +41,16 @@ public:
             }
         } while (!request_.look(buffer_));
     }
-    auto finish() { return request_.take(buffer_); }
+    auto finish() {
+        held_.reset();
+        return request_.take(buffer_);
+    }
 
 private:
     Stream& stream_;
     read_buffer& buffer_;
     Request request_;
+    std::optional<read_buffer::reading> held_;
 };
 
 struct buffered_stream_access;

@@ -42,6 +42,7 @@ public:
         : state_(state), request_(request) {}
 
     bool try_now();
+    void hold() const noexcept {}  // it is written already
     CORO_WRAPPER task<> wait();
     void finish() const noexcept {}
 

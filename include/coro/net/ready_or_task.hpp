@@ -14,6 +14,8 @@ namespace coro::inline v0::detail {
 /// Costs no frame and no suspension when the answer is there; otherwise awaits a child task in
 /// place. `Derived` supplies
 ///   bool   try_now()   true: finish() has the answer; may throw
+///   void   hold()      the answer is there, but goes through the run queue (only so many may come
+///                      at once in one resumption): keeps it for finish()
 ///   task<> wait()      waits until finish() has the answer; may throw
 ///   R      finish()    the answer; may throw
 /// What try_now() throws leaves the await in await_resume(): combinators rely on that.
@@ -29,8 +31,12 @@ public:
             return may_throw_cancelled_now(*strand_);
         }
         try {
-            if (self().try_now()) return true;
-            child_.emplace(self().wait());
+            if (!self().try_now()) {
+                child_.emplace(self().wait());
+                return false;
+            }
+            if (--strand_->loop->inline_budget >= 0) return true;
+            self().hold();
             return false;
         } catch (...) {
             error_ = std::current_exception();
@@ -43,6 +49,11 @@ public:
             strand_->resume_point = continuation;
             strand_->loop->report_stubborn(*strand_);
             strand_->loop->make_ready(*strand_);
+            return true;
+        }
+        if (!child_) {
+            strand_->resume_point = continuation;
+            grant(*strand_);
             return true;
         }
         task_promise_base& promise = task_access::promise(*child_);

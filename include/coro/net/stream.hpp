@@ -108,6 +108,14 @@ public:
         : io_wait(opcode::receive_leased, on) {
         size = at_most;
     }
+
+    /// Asked for nothing it lends nothing: pollers read into a whole buffer.
+    bool try_now() noexcept {
+        if (size != 0) return false;
+        result = 0;
+        set_outcome(wait_outcome::done);
+        return true;
+    }
     [[nodiscard]] net::read_lease finish() const {
         return count() == 0 ? net::read_lease() : net::read_lease(loop(), *this);
     }
@@ -143,7 +151,7 @@ public:
     void finish() const {
         if (this->size == 0) return;
         if (moved_ != 0) mark_broken(this->own_socket(), way);
-        if (this->result == 0) throw_end_of_stream(moved_);
+        if (this->result == 0) throw_end_of_stream(this->own_socket(), moved_);
         throw_io(this->result, verb(), this->own_socket(), moved_);
     }
     [[nodiscard]] const char* verb() const noexcept { return Sending ? "write_all" : "read_exact"; }
@@ -151,7 +159,8 @@ public:
 private:
     static constexpr direction way = Sending ? direction::sending : direction::receiving;
 
-    CORO_EXPORT static void throw_end_of_stream(std::size_t moved);
+    [[noreturn]] CORO_EXPORT static void throw_end_of_stream(socket_ref socket,
+                                                             std::size_t moved);
 
     /// After a completion: true when the whole transfer has ended, false when it was submitted
     /// again.

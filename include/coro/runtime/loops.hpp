@@ -115,7 +115,8 @@ template <typename T>
 T sync_wait(const loop_handle& where, task<T> work) {
     CORO_ASSERT(detail::current == nullptr,
                 "sync_wait would block this loop: co_await the task instead");
-    CORO_ASSERT(static_cast<bool>(work), "sync_wait for a task that was moved from");
+    detail::check_startable(work, "sync_wait for a task that was moved from",
+                            "sync_wait for a task that had been started before: it runs once");
     detail::task_promise_value<T>& promise = detail::task_access::promise(work);
     detail::foreign_run runner(promise, detail::task_access::frame(work));
     runner.run_on(where);

@@ -84,9 +84,11 @@ CORO_EXPORT int report_exit(const std::exception_ptr& error) noexcept;
 /// after options.drain, cancels; the next cancels at once; the one after has its default action.
 /// Throws: what `main` threw; interrupted, if a signal ended it before it had a value; io_error if
 /// no poller could be set up. `cancelled` never leaves it.
-/// Requires: no other run() on this thread (aborts).
+/// Requires: no other run() on this thread; `main` was not started before (both abort).
 template <typename T>
 T run(task<T> main, const run_options& options = {}) {
+    detail::check_startable(main, "run of a task that was moved from",
+                            "run of a task that had been started before: it runs once");
     detail::loop_runner runner(options);
     task<T> root = std::move(main);  // ends before the loop does
     detail::task_promise_value<T>& promise = detail::task_access::promise(root);

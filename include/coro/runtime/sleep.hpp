@@ -22,10 +22,13 @@ inline context& this_strand() noexcept {
 class [[nodiscard("co_await it")]] sleep_awaiter : public library_wait<sleep_awaiter> {
 public:
     explicit sleep_awaiter(time_point until) noexcept : until_(until) {}
+    explicit sleep_awaiter(duration span) noexcept : span_(span) {}
 
     bool try_now() const noexcept { return false; }
     bool start() noexcept {
         timer_.self = this;
+        // A span counts from here, the await, and not from the call that made the awaiter.
+        if (span_ != duration::max()) until_ = saturating_add(loop().read_clock(), span_);
         loop().arm_timer(timer_, until_);
         return true;
     }
@@ -46,7 +49,8 @@ private:
         sleep_awaiter* self = nullptr;
     };
 
-    time_point until_;
+    time_point until_ = never;
+    duration span_ = duration::max();
     node timer_;
 };
 
@@ -79,13 +83,14 @@ public:
     return detail::sleep_awaiter(deadline);
 }
 
-/// Waits for `span`; see sleep_until. A span of zero or less lets the others run first.
+/// Waits for `span`, counted from the await; see sleep_until. A span of zero or less lets the
+/// others run first.
 [[nodiscard("co_await it or spawn it")]] inline detail::sleep_awaiter sleep_for(
     duration span) noexcept {
-    return detail::sleep_awaiter(saturating_add(now(), span));
+    return detail::sleep_awaiter(span);
 }
 
-/// Lets every task that is ready run before this one goes on. 3 ns.
+/// Lets every task that is ready run before this one goes on.
 /// Suspends always; resumes on this loop. Throws: cancelled.
 [[nodiscard("co_await it or spawn it")]] inline detail::yield_awaiter yield() noexcept {
     return {};

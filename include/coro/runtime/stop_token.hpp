@@ -177,7 +177,7 @@ private:
 /// answered.
 /// Suspends and resumes as `awaitable` does. Throws: what `awaitable` throws.
 /// Cancel safety: that of `awaitable`.
-template <typename Awaitable>
+template <detail::branchable Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto with_stop_token(std::stop_token token,
                                                               Awaitable&& awaitable) {
     using inner = detail::held<Awaitable>;
@@ -190,7 +190,7 @@ template <typename Awaitable>
 /// this loop, between two tasks; they must not block. Answers the value of `awaitable`.
 /// Suspends and resumes as `awaitable` does. Throws: what `awaitable` throws; cancelled.
 /// Cancel safety: that of `awaitable`.
-template <typename Awaitable>
+template <detail::branchable Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto with_stop_source(std::stop_source source,
                                                                Awaitable&& awaitable) {
     using inner = detail::held<Awaitable>;

@@ -1,6 +1,7 @@
 // Task groups: children that end before the call that started them does.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -9,7 +10,6 @@
 #include <optional>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <coro/core/callable.hpp>
 #include <coro/core/cancel_scope.hpp>
@@ -67,7 +67,8 @@ enum class on_error : std::uint8_t {
 struct group_errors {
     static constexpr std::size_t kept_at_most = 16;
 
-    std::vector<std::exception_ptr> kept;
+    std::array<std::exception_ptr, kept_at_most> kept;  ///< the first `count` of them
+    std::size_t count = 0;
     std::size_t not_kept = 0;
 };
 
@@ -191,11 +192,13 @@ public:
         scope_access::enter(strand_, group.scope_);
     }
     group_join join() noexcept { return group_join(group); }
+    /// The body has thrown: its error is one of the group's, in the order in which they came.
+    CORO_EXPORT void body_failed(const std::exception_ptr& error) noexcept;
     /// Leaves the scope. Requires: joined.
     CORO_EXPORT void leave() noexcept;
-    /// Throws what the group has to throw after leave(), given what the body threw. Returns
-    /// normally if the body's value (or end) stands, or if its `cancelled` was the group's own
-    /// doing.
+    /// Throws what the group has to throw after leave(), given what the body threw: the first
+    /// error of all, or `cancelled`. Returns normally if the body's value (or end) stands, or if
+    /// its `cancelled` was the group's own doing.
     CORO_EXPORT void judge(std::exception_ptr from_body);
 
     task_group group;
@@ -217,7 +220,7 @@ task<body_value<Body, task_group&>> group_coroutine(Body body, group_options opt
         } catch (...) {
             error = std::current_exception();
         }
-        if (error) run.group.cancel();
+        if (error) run.body_failed(error);
         co_await run.join();
         run.leave();
         run.judge(std::move(error));
@@ -228,7 +231,7 @@ task<body_value<Body, task_group&>> group_coroutine(Body body, group_options opt
         } catch (...) {
             error = std::current_exception();
         }
-        if (error) run.group.cancel();
+        if (error) run.body_failed(error);
         co_await run.join();
         run.leave();
         run.judge(error);
@@ -248,7 +251,8 @@ inline void task_group::leave() noexcept {
 /// others are cancelled and awaited first. `body` is kept to the end and may capture.
 /// Suspends until the last child has ended; resumes on this loop.
 /// Throws: the first error of body or children; cancelled, if an enclosing scope was cancelled (or
-/// if the group cancelled itself and a value is missing).
+/// if the group cancelled itself and a value is missing). A value that the body had before it was
+/// cancelled is answered all the same.
 /// Cancel safety: whatever the children keep.
 template <typename Body>
     requires std::invocable<std::unwrap_reference_t<std::decay_t<Body>>&, task_group&>

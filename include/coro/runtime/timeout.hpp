@@ -146,7 +146,7 @@ public:
 /// Throws: io_error (errc::deadline_exceeded) if the deadline cancelled it and no enclosing scope
 /// was cancelled; what `awaitable` throws. A value that came late is returned all the same.
 /// Cancel safety: that of `awaitable`.
-template <typename Awaitable>
+template <detail::branchable Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto with_timeout(duration timeout,
                                                            Awaitable&& awaitable) {
     using inner = detail::held<Awaitable>;
@@ -155,7 +155,7 @@ template <typename Awaitable>
 }
 
 /// with_timeout with a point in time; `never` sets no deadline.
-template <typename Awaitable>
+template <detail::branchable Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto with_deadline(time_point deadline,
                                                             Awaitable&& awaitable) {
     using inner = detail::held<Awaitable>;
@@ -166,7 +166,7 @@ template <typename Awaitable>
 /// Awaits `awaitable` for at most `timeout`; when the time is up, goes on without it. Answers an
 /// optional with the value (for void: true), or an empty one (false) if the deadline came first.
 /// Otherwise as with_timeout.
-template <typename Awaitable>
+template <detail::branchable Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto move_on_after(duration timeout,
                                                             Awaitable&& awaitable) {
     using inner = detail::held<Awaitable>;
@@ -177,7 +177,7 @@ template <typename Awaitable>
 /// Awaits `awaitable` protected from the cancellation and the deadlines of all enclosing scopes,
 /// for at most `limit`. After it, cancellation is met at the next await as ever.
 /// Throws: io_error (errc::deadline_exceeded) when the limit cancelled it; what `awaitable` throws.
-template <typename Awaitable>
+template <detail::branchable Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto shield(Awaitable&& awaitable,
                                                      duration limit = default_shield_limit) {
     using inner = detail::held<Awaitable>;

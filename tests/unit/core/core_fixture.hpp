@@ -82,23 +82,8 @@ inline coro::task<int> failure_after(coro::duration span, const char* text) {
     throw std::runtime_error(text);
 }
 
-/// Every test leaves as many frames as it found, and says where the others were created.
-class core_test : public testing::Test {
-protected:
-    core_test() : frames_before_(coro::detail::frames_counted_outside()) {
-        coro::detail::frame_tracking = true;
-    }
-    ~core_test() override {
-        coro::detail::string_sink alive;
-        coro::detail::list_tracked_frames(alive);
-        EXPECT_EQ(coro::detail::frames_counted_outside(), frames_before_) << alive.content;
-        EXPECT_EQ(alive.content, "");
-        coro::detail::frame_tracking = false;
-    }
-
-private:
-    std::int64_t frames_before_;
-};
+/// What is left behind is looked for after every test (support/main.cpp).
+class core_test : public testing::Test {};
 
 /// Collects what goes to the report hook while it lives.
 class report_log {

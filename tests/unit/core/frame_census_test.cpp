@@ -50,6 +50,25 @@ TEST_F(frame_census_test, the_statistics_of_a_loop_count_its_frames) {
     }());
 }
 
+#if CORO_TEST_HAS_FEATURE(address_sanitizer) || defined(__SANITIZE_ADDRESS__)
+coro::task<> lend_local(const volatile char*& out) {
+    volatile char local = 1;
+    out = &local;
+    co_await coro::yield();
+    local = 2;
+}
+
+// AddressSanitizer sees what is done to a frame after its end.
+TEST_F(frame_census_test, canary_the_use_of_a_frame_after_its_end_is_seen) {
+    EXPECT_DEATH(simulate([]() -> coro::task<> {
+                     const volatile char* lent = nullptr;
+                     co_await lend_local(lent);
+                     EXPECT_EQ(*lent, 2);
+                 }()),
+                 "heap-use-after-free");
+}
+#endif
+
 // Sanitized builds give every frame back, to see its use after the end.
 #if !CORO_TEST_SANITIZED
 coro::task<> note_address(std::set<const void*>& seen) {

@@ -191,6 +191,7 @@ coro::task<> race_takers(std::uint64_t seed) {
 }
 
 TEST_F(race_trees_test, of_racing_waits_at_most_one_takes) {
+    const report_log quiet;  // of deadlines that nobody reads
     simulate([]() -> coro::task<> {
         for (std::uint64_t seed = 1; seed <= static_cast<std::uint64_t>(scaled(1000)); ++seed)
             co_await race_takers(seed);

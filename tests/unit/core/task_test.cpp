@@ -2,9 +2,12 @@
 #include <coro/core/task.hpp>
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+
+#include <coro/core/when_all.hpp>
 
 #include "unit/core/core_fixture.hpp"
 
@@ -204,6 +207,52 @@ TEST_F(task_death_test, awaiting_a_task_that_was_moved_from_aborts) {
                      (void)co_await std::move(work);
                  }()),
                  "a task that was moved from was awaited");
+}
+
+TEST_F(task_death_test, awaiting_a_task_a_second_time_aborts) {
+    EXPECT_DEATH(simulate([]() -> coro::task<> {
+                     bool started = false;
+                     coro::task<int> work = note(started, 1);
+                     (void)co_await std::move(work);
+                     (void)co_await std::move(work);
+                 }()),
+                 "a task was awaited that had been started before");
+    EXPECT_DEATH(simulate([]() -> coro::task<> {
+                     coro::task<> work = sleep_task(1ms);
+                     co_await std::move(work);
+                     co_await coro::when_all(std::move(work));
+                 }()),
+                 "a task was awaited that had been started before");
+}
+
+TEST_F(task_death_test, running_what_cannot_be_started_aborts) {
+    EXPECT_DEATH(
+        {
+            coro::task<> work = sleep_task(1ms);
+            const coro::task<> other = std::move(work);
+            simulate(std::move(work));
+        },
+        "run of a task that was moved from");
+    EXPECT_DEATH(simulate([]() -> coro::task<> {
+                     coro::task<> work = sleep_task(1ms);
+                     co_await std::move(work);
+                     coro::detail::current = nullptr;
+                     simulate(std::move(work));
+                 }()),
+                 "run of a task that had been started before");
+}
+
+TEST_F(task_death_test, destroying_a_task_that_runs_aborts) {
+    EXPECT_DEATH(simulate([]() -> coro::task<> {
+                     std::optional<coro::task<>> work;
+                     const auto destroy = [](std::optional<coro::task<>>& from) -> coro::task<> {
+                         co_await coro::yield();
+                         from.reset();
+                     };
+                     work.emplace(destroy(work));
+                     co_await std::move(*work);
+                 }()),
+                 "a task was destroyed while it runs");
 }
 
 }  // namespace

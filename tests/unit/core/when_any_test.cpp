@@ -232,6 +232,52 @@ TEST_F(when_any_test, a_deadline_inside_a_branch_is_that_branchs_own) {
     }());
 }
 
+// --- errors that nobody reads
+
+TEST_F(when_any_test, an_error_of_a_branch_that_nobody_reads_is_told_to_the_report_hook) {
+    const report_log log;
+    simulate([](const report_log& told) -> coro::task<> {
+        auto race = co_await coro::when_any(failure_after(1ms, "unread"), value_after(1h, 1));
+        const auto moved = std::move(race);
+        EXPECT_EQ(moved.index(), 0u);
+        EXPECT_TRUE(told.lines.empty());
+    }(log));
+    ASSERT_EQ(log.lines.size(), 1u);
+    EXPECT_EQ(log.lines[0], "when_any: unread [main]");
+}
+
+TEST_F(when_any_test, an_error_that_was_read_is_not_told) {
+    const report_log log;
+    simulate([]() -> coro::task<> {
+        auto race = co_await coro::when_any(failure_after(1ms, "read"), value_after(1h, 1));
+        EXPECT_THROW(race.get<0>(), std::runtime_error);
+        std::vector<coro::task<int>> tasks;
+        tasks.push_back(failure_after(1ms, "read"));
+        tasks.push_back(value_after(1h, 1));
+        auto list = co_await coro::when_any(std::move(tasks));
+        EXPECT_THROW((void)std::move(list).get(0), std::runtime_error);
+    }());
+    EXPECT_TRUE(log.lines.empty()) << log.lines[0];
+}
+
+TEST_F(when_any_test, errors_are_told_when_it_throws_cancelled_instead) {
+    const report_log log;
+    simulate([]() -> coro::task<> {
+        const auto fail_on_cancel = []() -> coro::task<> {
+            try {
+                co_await coro::sleep_for(1h);
+            } catch (const coro::cancelled&) {
+                throw std::runtime_error("hidden");
+            }
+        };
+        const auto moved_on = co_await coro::move_on_after(
+            1ms, coro::when_any(fail_on_cancel(), coro::sleep_for(1h)));
+        EXPECT_FALSE(moved_on.has_value());
+    }());
+    ASSERT_EQ(log.lines.size(), 1u);
+    EXPECT_EQ(log.lines[0], "when_any: hidden [main]");
+}
+
 using when_any_death_test = when_any_test;
 
 TEST_F(when_any_death_test, of_an_empty_list_aborts) {

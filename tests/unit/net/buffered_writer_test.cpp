@@ -70,6 +70,26 @@ TEST(buffered_writer, what_one_turn_writes_leaves_in_one_send) {
     with_pair(body);
 }
 
+TEST(buffered_writer, one_that_always_has_room_starves_nobody) {
+    const auto body = [](stream_pair& pair) -> task<> {
+        buffered_writer out(pair.server);
+        int written = 0;
+        int seen = -1;
+        const auto other = [](const int& counter, int& saw) -> task<> {
+            saw = counter;
+            co_return;
+        };
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn(other, std::cref(written), std::ref(seen));
+            for (; written < 1000; ++written) co_await out.write(as_bytes("."));
+        });
+        EXPECT_GE(seen, 1);
+        EXPECT_LE(seen, detail::inline_completions);
+        EXPECT_EQ(co_await receive_exactly(pair.client, 1000), filled(1000, '.'));
+    };
+    with_pair(body);
+}
+
 TEST(buffered_writer, replies_of_several_tasks_in_one_turn_leave_in_one_send) {
     const auto body = [](stream_pair& pair) -> task<> {
         buffered_writer out(pair.server);

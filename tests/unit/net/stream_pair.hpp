@@ -48,6 +48,13 @@ inline task<stream_pair> connected_pair(std::size_t buffer_bytes = 0) {
 /// Resumes in a later turn of the loop; yield() resumes in this one.
 inline task<> next_turn() { co_await sleep_for(std::chrono::microseconds(1)); }
 
+inline void expect_nothing_left() {
+    const loop_stats left = current_loop_stats();
+    EXPECT_EQ(left.leases, 0u) << "a lease leaked";
+    EXPECT_EQ(left.operations, 0u) << "an operation leaked";
+    EXPECT_EQ(left.sockets, 0u) << "a socket leaked";
+}
+
 /// Runs `body(pair)` in `world`, and then looks that nothing is left.
 template <typename Body>
 void with_pair(Body body, poller_choice world = poller_choice::simulation,
@@ -60,10 +67,7 @@ void with_pair(Body body, poller_choice world = poller_choice::simulation,
         // What was closed with an operation pending goes at its completion.
         for (int turn = 0; turn < 100 && current_loop_stats().operations != 0; ++turn)
             co_await next_turn();
-        const loop_stats left = current_loop_stats();
-        EXPECT_EQ(left.leases, 0u) << "a lease leaked";
-        EXPECT_EQ(left.operations, 0u) << "an operation leaked";
-        EXPECT_EQ(left.sockets, 0u) << "a socket leaked";
+        expect_nothing_left();
     };
     run_options options;
     options.poller = world;

@@ -74,11 +74,13 @@ TEST_P(uring_without, vectored_transfers_go_through) {
 }
 
 TEST_P(uring_without, deadlines_are_kept) {
-    // Earlier, later and earlier than the one before: a timeout request must be replaced.
+    // Earlier, later and earlier than the one before: a timeout request must be replaced. The far
+    // one turns a deadline that is slept over into a hang.
     for (const int span : {4, 2, 6, 1}) {
+        poller_->wake();
+        turn(poller_->now() + std::chrono::hours(1));
         const time_point deadline = poller_->now() + milliseconds(span);
         while (poller_->now() < deadline) turn(deadline);
-        EXPECT_LT(poller_->now(), deadline + milliseconds(500));
     }
     turn(time_point::min());
 }

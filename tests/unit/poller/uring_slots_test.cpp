@@ -304,17 +304,7 @@ TEST_F(uring_slots, returning_a_lease_twice_aborts) {
 
 // --- the registry
 
-class registry_test : public uring_fixture {
-protected:
-    void SetUp() override {
-        uring_fixture::SetUp();
-        inflight_registry::enable(true);
-    }
-    void TearDown() override {
-        inflight_registry::enable(false);
-        uring_fixture::TearDown();
-    }
-};
+class registry_test : public uring_fixture {};
 
 TEST_F(registry_test, pending_receives_are_recorded_until_they_complete) {
     const pair_of_ends ends = local_pair();

@@ -22,25 +22,12 @@
 #include <coro/runtime/task_group.hpp>
 #include <coro/runtime/timeout.hpp>
 
+#include "unit/runtime/waiting_fixture.hpp"
+
 namespace coro {
 namespace {
 
-using box = std::unique_ptr<int>;  // move-only, and a leak is seen by ASan
-box boxed(int value) { return std::make_unique<int>(value); }
-
-bool failed() { return ::testing::Test::HasFailure(); }
-
-/// Runs `body` in virtual time; afterwards no frame and no timer may be left over.
-template <typename Body>
-void simulate(Body body) {
-    const auto checked = [](Body& inner) -> task<> {
-        const std::int64_t frames = current_loop_stats().frames;
-        co_await inner();
-        EXPECT_EQ(current_loop_stats().frames, frames);
-        EXPECT_EQ(current_loop_stats().timers_armed, 0U);
-    };
-    run(checked(body), {.poller = poller_choice::simulation});
-}
+using namespace waiting_tests;
 
 // --- random schedules against a model that says exactly who sends and receives what
 

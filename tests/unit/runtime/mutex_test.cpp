@@ -20,40 +20,16 @@
 #include <coro/runtime/task_group.hpp>
 #include <coro/runtime/timeout.hpp>
 
+#include "unit/runtime/waiting_fixture.hpp"
+
 namespace coro {
 namespace {
 
-using namespace std::chrono_literals;
+using namespace waiting_tests;
 
 static_assert(!std::is_copy_constructible_v<mutex::scoped_lock>);
 static_assert(std::is_nothrow_move_constructible_v<mutex::scoped_lock>);
 static_assert(!std::is_move_constructible_v<mutex>);
-
-bool failed() { return ::testing::Test::HasFailure(); }
-
-/// Runs `body` in virtual time; afterwards no frame and no timer may be left over.
-template <typename Body>
-void simulate(Body body) {
-    const auto checked = [](Body& inner) -> task<> {
-        const std::int64_t frames = current_loop_stats().frames;
-        co_await inner();
-        EXPECT_EQ(current_loop_stats().frames, frames);
-        EXPECT_EQ(current_loop_stats().timers_armed, 0U);
-    };
-    run(checked(body), {.poller = poller_choice::simulation});
-}
-
-/// Calls a function at a point in time, from inside of the timer queue.
-struct alarm : detail::timer_node {
-    explicit alarm(std::function<void()> action) : timer_node(&fire), what(std::move(action)) {}
-    void arm(time_point when) { detail::this_loop().arm_timer(*this, when); }
-    static void fire(timer_node& node) noexcept { static_cast<alarm&>(node).what(); }
-    std::function<void()> what;
-};
-task<> arm_later(alarm& bell, time_point when) {
-    bell.arm(when);
-    co_return;
-}
 
 task<> lock_once(mutex& guard, int id, std::vector<int>& order) {
     const auto lock = co_await guard.lock();

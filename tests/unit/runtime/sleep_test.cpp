@@ -24,6 +24,16 @@ TEST_F(sleep_test, sleeps_the_span_in_virtual_time) {
     }());
 }
 
+TEST_F(sleep_test, a_span_counts_from_the_await_and_not_from_the_call) {
+    simulate([]() -> coro::task<> {
+        auto nap = coro::sleep_for(5ms);
+        co_await coro::sleep_for(10ms);
+        const auto start = coro::now();
+        co_await nap;
+        EXPECT_EQ(elapsed_ms(start), 5);
+    }());
+}
+
 TEST_F(sleep_test, a_span_of_zero_or_less_lets_the_others_run_first) {
     simulate([]() -> coro::task<> {
         for (const coro::duration span : {coro::duration(0), coro::duration(-1h)}) {

@@ -196,8 +196,8 @@ TEST_F(task_group_test, up_to_sixteen_further_errors_are_kept_then_counted) {
         } catch (const std::runtime_error& error) {
             EXPECT_STREQ(error.what(), "error 0");
         }
-        EXPECT_EQ(further.kept.size(), coro::group_errors::kept_at_most);
-        EXPECT_EQ(further.kept.size(), 16u);
+        EXPECT_EQ(further.count, coro::group_errors::kept_at_most);
+        EXPECT_EQ(further.count, 16u);
         EXPECT_EQ(further.not_kept, 4u);
         try {
             std::rethrow_exception(further.kept.front());
@@ -213,8 +213,60 @@ TEST_F(task_group_test, further_errors_that_nobody_keeps_are_counted_to_the_repo
     simulate([]() -> coro::task<> {
         EXPECT_TRUE(co_await throws<std::runtime_error>(many_failures({})));
     }());
+    // The body's error comes out; those of all twenty children are further ones.
     ASSERT_EQ(log.lines.size(), 1u);
-    EXPECT_NE(log.lines[0].find("further errors of children"), std::string::npos) << log.lines[0];
+    EXPECT_NE(log.lines[0].find("20 further errors of children"), std::string::npos)
+        << log.lines[0];
+}
+
+/// What comes out of a group; empty if nothing does.
+template <typename Body>
+coro::task<std::string> error_text(Body& body, coro::group_options options = {}) {
+    try {
+        co_await coro::with_task_group(std::ref(body), options);
+    } catch (const std::runtime_error& error) {
+        co_return error.what();
+    }
+    co_return "";
+}
+
+TEST_F(task_group_test, an_error_of_a_child_after_the_bodys_is_told) {
+    const report_log log;
+    simulate([]() -> coro::task<> {
+        auto body = [](coro::task_group& group) -> coro::task<> {
+            group.spawn(fail_when_cancelled, 1);
+            co_await coro::yield();
+            throw std::runtime_error("the body");
+        };
+        EXPECT_EQ(co_await error_text(body), "the body");
+    }());
+    ASSERT_EQ(log.lines.size(), 1u);
+    EXPECT_NE(log.lines[0].find("1 further errors"), std::string::npos) << log.lines[0];
+}
+
+TEST_F(task_group_test, the_error_that_came_first_comes_out_and_the_bodys_is_kept) {
+    const report_log log;
+    simulate([]() -> coro::task<> {
+        auto body = [](coro::task_group& group) -> coro::task<int> {
+            group.spawn(fail_after, 1ms, 1);
+            try {
+                co_await coro::sleep_for(1h);
+            } catch (const coro::cancelled&) {
+                throw std::runtime_error("the body");
+            }
+            co_return 0;
+        };
+        coro::group_errors further;
+        EXPECT_EQ(co_await error_text(body, {.further = &further}), "error 1");
+        EXPECT_EQ(further.count, 1u);
+        if (further.count == 0) co_return;
+        try {
+            std::rethrow_exception(further.kept[0]);
+        } catch (const std::runtime_error& error) {
+            EXPECT_STREQ(error.what(), "the body");
+        }
+    }());
+    EXPECT_TRUE(log.lines.empty());
 }
 
 // --- policy: report and go on
@@ -353,6 +405,17 @@ TEST_F(task_group_death_test, spawn_of_a_task_that_was_moved_from_aborts) {
                      });
                  }()),
                  "spawn of a task that was moved from");
+}
+
+TEST_F(task_group_death_test, spawn_of_a_task_that_has_ended_aborts) {
+    EXPECT_DEATH(simulate([]() -> coro::task<> {
+                     co_await coro::with_task_group([](coro::task_group& group) -> coro::task<> {
+                         coro::task<> work = sleep_task(1ms);
+                         co_await std::move(work);
+                         group.spawn(std::move(work));
+                     });
+                 }()),
+                 "spawn of a task that had been started before");
 }
 
 coro::task<> spawn_capturing(coro::task_group& group, int value) {

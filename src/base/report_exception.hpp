@@ -1,0 +1,14 @@
+// Tells the report hook of an exception that nobody else will see.
+#pragma once
+
+#include <exception>
+
+#include <coro/base/report.hpp>
+
+namespace coro::inline v0::detail {
+
+/// Reports `event` with what `error` tells: of an io_error the code, the verb, and, if `event` has
+/// none, the endpoint; of any other std::exception its text. `event.text` stays beside an io_error.
+void report_exception(report_event event, const std::exception_ptr& error) noexcept;
+
+}  // namespace coro::inline v0::detail

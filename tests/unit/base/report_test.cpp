@@ -1,0 +1,86 @@
+// The report hook, and what is written to stderr while there is none.
+#include <coro/base/report.hpp>
+
+#include <algorithm>
+#include <ctime>
+#include <string>
+#include <system_error>
+
+#include <gtest/gtest.h>
+
+namespace {
+
+/// The second that the default hook counts its lines in.
+std::time_t present_second() {
+    std::timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec;
+}
+
+/// A fresh second, and a line in it that says what was missed before.
+void begin_second() {
+    const std::time_t begun = present_second();
+    while (present_second() == begun) {
+    }
+    coro::report({.level = coro::severity::info, .verb = "begin", .endpoint = {}, .error = {},
+                  .text = {}, .task = {}});
+}
+
+void report_numbered(int count) {
+    for (int i = 0; i < count; ++i) {
+        const std::string number = std::to_string(i);
+        coro::report({.level = coro::severity::info, .verb = "probe", .endpoint = {}, .error = {},
+                      .text = number, .task = {}});
+    }
+}
+
+TEST(report_default, names_level_verb_endpoint_task_cause_and_text_in_this_order) {
+    begin_second();
+    testing::internal::CaptureStderr();
+    coro::report({.level = coro::severity::error, .verb = "accept", .endpoint = "127.0.0.1:80",
+                  .error = std::make_error_code(std::errc::too_many_files_open),
+                  .text = "raise the limit", .task = "acceptor"});
+    coro::report({.level = coro::severity::warning, .verb = "serve", .endpoint = {}, .error = {},
+                  .text = "lower the cap", .task = {}});
+    EXPECT_EQ(testing::internal::GetCapturedStderr(),
+              "coro: error: accept 127.0.0.1:80 [acceptor]: Too many open files: raise the limit\n"
+              "coro: warning: serve: lower the cap\n");
+}
+
+TEST(report_default, writes_twenty_lines_a_second_and_counts_the_rest) {
+    std::string within;
+    std::string after;
+    for (bool in_one_second = false; !in_one_second;) {
+        testing::internal::CaptureStderr();
+        begin_second();
+        const std::time_t begun = present_second();
+        report_numbered(50);
+        in_one_second = present_second() == begun;
+        within = testing::internal::GetCapturedStderr();
+        testing::internal::CaptureStderr();
+        begin_second();
+        after = testing::internal::GetCapturedStderr();
+    }
+    EXPECT_EQ(std::count(within.begin(), within.end(), '\n'), 20) << within;
+    EXPECT_TRUE(within.ends_with("coro: info: probe: 18\n")) << within;
+    EXPECT_EQ(after, "coro: info: begin (31 lines not shown)\n");
+}
+
+TEST(report_hook, is_told_instead_and_nullptr_restores_the_default) {
+    int told = 0;
+    const auto count = [](const coro::report_event& event, void* user) noexcept {
+        if (event.verb == "begin") ++*static_cast<int*>(user);
+    };
+    coro::set_report_hook(count, &told);
+    testing::internal::CaptureStderr();
+    begin_second();
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+    EXPECT_EQ(told, 1);
+    coro::set_report_hook(nullptr, nullptr);
+    testing::internal::CaptureStderr();
+    begin_second();
+    EXPECT_NE(testing::internal::GetCapturedStderr(), "");
+    EXPECT_EQ(told, 1);
+}
+
+}  // namespace
