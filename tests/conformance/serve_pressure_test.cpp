@@ -40,7 +40,7 @@ task<> serve_with_few_descriptors(int port_to) {
     set_report_hook([](const report_event&, void*) noexcept {}, nullptr);
     run_options options;
     options.poller = world;
-    options.strict = true;
+    options.strict = insists(world);
     ::_exit(run_main(serve_with_few_descriptors(port_to), options));
 }
 
