@@ -19,7 +19,11 @@ protected:
     /// Looks for completions until the moment, cancels, and waits for the outcome.
     void race(operation& op, duration until_cancel) {
         const time_point moment = world().now() + until_cancel;
-        while (op.phase == operation_phase::submitted && world().now() < moment) collect_now();
+        const patience waiting;
+        while (op.phase == operation_phase::submitted && world().now() < moment) {
+            waiting.pass();
+            collect_now();
+        }
         world().cancel(op);
         finish(op);
     }

@@ -55,6 +55,18 @@ private:
     unsigned cancellations_ = 0;
 };
 
+/// Called again and again while a round waits for its moment: with two processors both threads run,
+/// and the race is tight; when it takes longer the opponent may have no processor.
+class patience {
+public:
+    void pass() const noexcept {
+        if (std::chrono::steady_clock::now() >= begun_ + 20us) std::this_thread::yield();
+    }
+
+private:
+    std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+};
+
 /// A thread that acts once a round, as soon as it is told.
 class opponent {
 public:
