@@ -43,6 +43,7 @@ accept_problem classify(std::int32_t result) noexcept {
         case EHOSTDOWN:
         case ENONET:
         case EHOSTUNREACH:
+        case EOPNOTSUPP:  // a listener of ours is a stream socket: it is not meant
         case ENETUNREACH:
         case ETIMEDOUT:
         case ECONNRESET:

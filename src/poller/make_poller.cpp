@@ -226,7 +226,9 @@ std::string apply_uring_environment(std::string_view text, poller_options& optio
     return {};
 }
 
-made_poller make_poller(poller_choice choice, bool strict, poller_options options) {
+namespace {
+
+made_poller choose_poller(poller_choice choice, bool strict, poller_options options) {
     made_poller refused;
     refused.reason = apply_uring_environment(environment("CORO_URING"), options);
     if (!refused.reason.empty()) return refused;
@@ -251,6 +253,17 @@ made_poller make_poller(poller_choice choice, bool strict, poller_options option
     }
     refused.reason = "no poller: the choice is none of the four";
     return refused;
+}
+
+}  // namespace
+
+std::unique_ptr<poller> (*wrap_poller)(std::unique_ptr<poller>) = nullptr;
+
+made_poller make_poller(poller_choice choice, bool strict, poller_options options) {
+    made_poller made = choose_poller(choice, strict, options);
+    if (wrap_poller != nullptr && made.instance != nullptr)
+        made.instance = wrap_poller(std::move(made.instance));
+    return made;
 }
 
 }  // namespace coro::inline v0::detail

@@ -72,7 +72,7 @@ private:
     void arm_wake() noexcept;
     void enter_turn(time_point deadline) noexcept;
     [[nodiscard]] bool may_wait() const noexcept;
-    [[nodiscard]] bool arm_timeout(time_point deadline) noexcept;
+    [[nodiscard]] bool arm_timeout(time_point deadline, duration left) noexcept;
     int enter(unsigned wait_for, const __kernel_timespec* timeout, bool collects) noexcept;
     void collect() noexcept;
     bool queue_cancel(std::uint64_t user_data) noexcept;

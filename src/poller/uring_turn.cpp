@@ -126,7 +126,7 @@ void uring_poller::enter_turn(time_point deadline) noexcept {
                 left_parts = parts_of(left);
                 timeout = &left_parts;
             } else if (waits) {
-                waits = arm_timeout(deadline);
+                waits = arm_timeout(deadline, left);
             }
         }
         waits = waits && may_wait();
@@ -144,7 +144,9 @@ void uring_poller::enter_turn(time_point deadline) noexcept {
 }
 
 /// For kernels whose enter() takes no timeout: a timeout request. False when there is no entry.
-bool uring_poller::arm_timeout(time_point deadline) noexcept {
+/// Relative, because the kernel takes an absolute time as one outside of all time namespaces: where
+/// time_namespaces(7) move the clock it would never come, or at once.
+bool uring_poller::arm_timeout(time_point deadline, duration left) noexcept {
     // One that fires earlier stays: an early return is legal.
     if (timeout_armed_ && timeout_deadline_ <= deadline) return true;
     if (timeout_armed_ && !queue_cancel(timeout_number_ << tag_bits | tag_timeout)) return false;
@@ -155,11 +157,10 @@ bool uring_poller::arm_timeout(time_point deadline) noexcept {
     timeout_number_ = number;
     timeout_armed_ = true;
     timeout_deadline_ = deadline;
-    timeout_memory_ = parts_of(deadline.time_since_epoch());
+    timeout_memory_ = parts_of(left);
     entry->opcode = IORING_OP_TIMEOUT;
     entry->addr = reinterpret_cast<std::uintptr_t>(&timeout_memory_);
     entry->len = 1;
-    entry->timeout_flags = IORING_TIMEOUT_ABS;
     return true;
 }
 

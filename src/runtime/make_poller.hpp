@@ -22,6 +22,11 @@ struct made_poller {
 /// A bad value in the environment gives no instance and a sentence that names the bad part.
 made_poller make_poller(poller_choice choice, bool strict, poller_options options);
 
+/// For tests of the layers above the waist: wraps every poller that is made from now on, so that
+/// they can meet answers that no kernel gives when asked to. nullptr, its value, wraps nothing. Set
+/// while no loop runs.
+extern std::unique_ptr<poller> (*wrap_poller)(std::unique_ptr<poller>);
+
 /// Parses `sq=4,cq=8,buffers=2,mask=6.1,disable=a+b` into `options`; an empty answer is success,
 /// otherwise the sentence to show.
 std::string apply_uring_environment(std::string_view text, poller_options& options);

@@ -19,7 +19,7 @@ protected:
     [[nodiscard]] run_options with(unsigned loops) const {
         run_options options;
         options.poller = GetParam();
-        options.strict = true;
+        options.strict = insists(GetParam());
         options.loops = loops;
         return options;
     }

@@ -328,7 +328,7 @@ std::vector<std::string> run_case(const point& where, const case_kind& kind, pol
     case_run one(where, kind, world, before_end);
     try {
         run(one.main(), {.poller = world,
-                         .strict = true,
+                         .strict = insists(world),
                          .signals = signal_policy::leave,
                          .raise_descriptor_limit = false});
     } catch (const std::exception& problem) {

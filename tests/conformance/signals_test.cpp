@@ -18,7 +18,7 @@ protected:
     [[nodiscard]] run_options handling(duration drain = duration::zero()) const {
         run_options options;
         options.poller = GetParam();
-        options.strict = true;
+        options.strict = insists(GetParam());
         options.drain = drain;
         return options;
     }

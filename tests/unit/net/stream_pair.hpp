@@ -71,7 +71,7 @@ void with_pair(Body body, poller_choice world = poller_choice::simulation,
     };
     run_options options;
     options.poller = world;
-    options.strict = true;
+    options.strict = world != poller_choice::automatic;
     run(scenario(), options);
 }
 
