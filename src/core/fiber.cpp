@@ -5,6 +5,7 @@
 #include <boost/context/detail/fcontext.hpp>
 #include <cxxabi.h>
 
+#include <bit>
 #include <utility>
 
 #include <coro/base/assert.hpp>
@@ -16,14 +17,33 @@ namespace coro::inline v0::detail {
 
 namespace fcontext = boost::context::detail;
 
-/// What the entry function of a stack may touch of the fiber that runs on it.
+/// What the functions of this file may touch of a fiber.
 struct fiber_access {
+    /// The jump under the type that the callers return: only then g++ makes a tail call of it.
+    static auto jump() noexcept {
+        static_assert(sizeof(fiber_core::jumped) == sizeof(fcontext::transfer_t));
+        return std::bit_cast<fiber_core::jumped (*)(void*, void*)>(&fcontext::jump_fcontext);
+    }
     /// Runs on the stack: one fiber after the other. Entered by a jump that hands in the fiber.
-    [[noreturn]] static void entry(fcontext::transfer_t from) noexcept;
-    /// The first thing after a jump to the fiber.
-    static void arrive(fiber_core& self, stack_switch& how, void* caller) noexcept {
-        self.caller_ = caller;
-        how.back(&self.caller_bottom_, &self.caller_size_);
+    [[noreturn]] static void entry(fcontext::transfer_t begin) noexcept;
+    /// Goes to the fiber's stack and comes back.
+    static fiber_core::jumped enter(void* context, fiber_core& self) noexcept {
+        self.caller_tsan_ = sanitizer_here();
+        stack_switch how;
+        how.leave_to(self.stack_->bottom, self.stack_->size, self.stack_->tsan, false);
+        const fcontext::transfer_t from = fcontext::jump_fcontext(context, &self);
+        how.back(nullptr, nullptr);
+        return {from.fctx, from.data};
+    }
+    /// Goes back to the caller's stack and, unless `last`, returns when it is entered again.
+    static fiber_core::jumped leave(void* context, fiber_core& self, bool last) noexcept {
+        stack_switch how;
+        how.leave_to(self.caller_bottom_, self.caller_size_, self.caller_tsan_, last);
+        const fcontext::transfer_t from = fcontext::jump_fcontext(context, nullptr);
+        // A context that is used again goes on here with another fiber.
+        if (auto* now = static_cast<fiber_core*>(from.data); now != nullptr)
+            how.back(&now->caller_bottom_, &now->caller_size_);
+        return {from.fctx, from.data};
     }
     static bool overflows(const fiber_core& self, const void* address,
                           stack_overflow& what) noexcept {
@@ -35,16 +55,18 @@ struct fiber_access {
     }
 };
 
-void fiber_access::entry(fcontext::transfer_t from) noexcept {
+void fiber_access::entry(fcontext::transfer_t begin) noexcept {
+    fiber_core::jumped from{begin.fctx, begin.data};
+    {
+        fiber_core& first = *static_cast<fiber_core*>(from.data);
+        stack_switch().back(&first.caller_bottom_, &first.caller_size_);
+    }
     for (;;) {
         fiber_core& self = *static_cast<fiber_core*>(from.data);
-        stack_switch how;
-        arrive(self, how, from.fctx);
+        self.caller_ = from.context;
         self.body_(self);
         self.ended_ = true;
-        how.leave_to(self.caller_bottom_, self.caller_size_, self.caller_tsan_,
-                     !contexts_are_reused);
-        from = fcontext::jump_fcontext(self.caller_, nullptr);
+        from = leave(self.caller_, self, !contexts_are_reused);
     }
 }
 
@@ -66,43 +88,25 @@ fiber_stacks::~fiber_stacks() { delete pool; }
 
 fiber_core::fiber_core(std::size_t stack_bytes, body_function body)
     : stack_(&pool_of(*current).take(stack_bytes)), body_(body) {
-    if (stack_->context != nullptr && contexts_are_reused) [[likely]] return;
+    context_ = stack_->context;
+    if (context_ != nullptr && contexts_are_reused) [[likely]] return;
     sanitizer_begin(*stack_);
-    stack_->context = fcontext::make_fcontext(stack_->top(), stack_->size, &fiber_access::entry);
+    context_ = fcontext::make_fcontext(stack_->top(), stack_->size, &fiber_access::entry);
 }
 
-bool fiber_core::suspend(frame_link* frame, std::coroutine_handle<> host) noexcept {
-    loop_core& loop = *strand_->loop;
-    CORO_ASSERT(&loop == current, "a fiber was resumed on another loop than the one it began on");
-    if (frame_ == nullptr) site_ = frame->created;
-    frame_ = frame;
-    host_ = host;
-    frame->awaiting = site_;  // the host has left its own there
-    fiber_core* const outer = std::exchange(loop.fiber, this);
-    const unsigned depth = std::exchange(loop.depth, nesting_limit - fiber_nesting_limit);
-    // Each stack has exceptions of its own that are being handled or are on their way.
-    exception_state& exceptions = *loop.stacks.exceptions;
-    const exception_state callers = std::exchange(exceptions, exceptions_);
-    caller_tsan_ = sanitizer_here();
-    {
-        stack_switch how;
-        how.leave_to(stack_->bottom, stack_->size, stack_->tsan, false);
-        const fcontext::transfer_t from = fcontext::jump_fcontext(stack_->context, this);
-        stack_->context = from.fctx;
-        how.back(nullptr, nullptr);
-    }
-    exceptions_ = std::exchange(exceptions, callers);
-    loop.depth = depth;
-    loop.fiber = outer;
-    if (!ended_) return true;
-    loop.stacks.pool->give(*std::exchange(stack_, nullptr));
-    return false;
+fiber_core::jumped fiber_core::to_fiber(void* context, fiber_core* self) {
+    if constexpr (switches_are_announced) return fiber_access::enter(context, *self);
+    else return fiber_access::jump()(context, self);
 }
 
-void fiber_core::leave() noexcept {
-    stack_switch how;
-    how.leave_to(caller_bottom_, caller_size_, caller_tsan_, false);
-    fiber_access::arrive(*this, how, fcontext::jump_fcontext(caller_, nullptr).fctx);
+fiber_core::jumped fiber_core::to_caller(void* context, fiber_core* self) {
+    if constexpr (switches_are_announced) return fiber_access::leave(context, *self, false);
+    else return fiber_access::jump()(context, self);
+}
+
+void fiber_core::give_stack_back() noexcept {
+    stack_->context = context_;
+    strand_->loop->stacks.pool->give(*std::exchange(stack_, nullptr));
 }
 
 bool is_stack_overflow(const void* address, stack_overflow& what) noexcept {

@@ -35,6 +35,7 @@ namespace coro::inline v0::detail {
 /// The address sanitizer keeps a shadow of the context that is suspended: it must end with the
 /// fiber and cannot be used for the next one.
 inline constexpr bool contexts_are_reused = false;
+inline constexpr bool switches_are_announced = true;
 
 /// One switch, seen from the stack that is left and comes back.
 class stack_switch {
@@ -68,6 +69,11 @@ inline void sanitizer_unmap(const void* base, std::size_t bytes) noexcept {
 #else
 
 inline constexpr bool contexts_are_reused = true;
+#if defined(CORO_SWITCH_TSAN)
+inline constexpr bool switches_are_announced = true;
+#else
+inline constexpr bool switches_are_announced = false;
+#endif
 
 class stack_switch {
 public:

@@ -366,8 +366,8 @@ TEST_F(fiber_test, a_cancelled_wait_for_a_lock_takes_nothing) {
 }
 
 TEST_F(fiber_test, ten_million_ready_awaits_in_a_small_stack) {
-    const int count = scaled(10'000'000);
-    EXPECT_EQ(simulate(coro::fiber([count] {
+    static const int count = scaled(10'000'000);
+    EXPECT_EQ(simulate(coro::fiber([] {
         coro::event set;
         set.set();
         int sum = 0;
@@ -382,8 +382,8 @@ TEST_F(fiber_test, ten_million_ready_awaits_in_a_small_stack) {
 coro::task<int> ready_task() { co_return 1; }
 
 TEST_F(fiber_test, a_million_tasks_that_end_at_once_in_a_small_stack) {
-    const int count = scaled(1'000'000);
-    EXPECT_EQ(simulate(coro::fiber([count] {
+    static const int count = scaled(1'000'000);
+    EXPECT_EQ(simulate(coro::fiber([] {
         int sum = 0;
         for (int i = 0; i < count; ++i) sum += coro::await(ready_task());
         return sum;
@@ -396,8 +396,8 @@ coro::task<int> recursion(int depth) {
 }
 
 TEST_F(fiber_test, recursion_of_a_million_tasks_from_a_small_stack) {
-    const int depth = scaled(1'000'000);
-    EXPECT_EQ(simulate(coro::fiber([depth] { return coro::await(recursion(depth)); })), depth);
+    static const int depth = scaled(1'000'000);
+    EXPECT_EQ(simulate(coro::fiber([] { return coro::await(recursion(depth)); })), depth);
 }
 
 TEST_F(fiber_test, tasks_nest_eight_deep_on_its_stack_and_then_on_the_loops) {

@@ -113,7 +113,8 @@ TEST_F(local_task_group_test, errors_beyond_the_first_are_kept_or_counted) {
     simulate(coro::fiber([&log] {
         const auto fail = [] { throw std::runtime_error("one of three"); };
         coro::group_errors further;
-        for (coro::group_errors* const kept : {&further, static_cast<coro::group_errors*>(nullptr)}) {
+        for (coro::group_errors* const kept : std::initializer_list<coro::group_errors*>{
+                 &further, nullptr}) {
             coro::local_task_group group({.further = kept});
             for (int i = 0; i < 3; ++i) group.spawn_fiber(fail);
             EXPECT_THROW(group.join(), std::runtime_error);
