@@ -1,4 +1,4 @@
-// The echo server in coro, in fibers: one per connection, sequential inside, read buffers on lease.
+// The echo server in coro, in fibers: one per connection, read buffers on lease.
 #include "common/server.hpp"
 
 #include <coro/coro.hpp>
@@ -43,7 +43,8 @@ coro::task<> serve_echo(std::uint16_t port, bool print_counters) {
     auto listener = coro::net::tcp_listener::bind(coro::net::endpoint::loopback(port));
     std::printf("listening %s\n", listener.local_endpoint().to_string().c_str());
     std::fflush(stdout);
-    co_await coro::serve(listener, handle, {.connections = 1'000'000, .idle = coro::duration::max()});
+    co_await coro::serve(listener, handle,
+                         {.connections = 1'000'000, .idle = coro::duration::max()});
 }
 
 coro::poller_choice poller_named(std::string_view name) {

@@ -18,7 +18,7 @@ STANDARD = (
     "algorithm array cctype chrono cstddef cstdint cstdio functional optional span stdexcept "
     "string string_view tuple utility vector"
 ).split()
-PROMISING = {"tasks", "cancellation", "errors", "servers", "running"}  # at least
+PROMISING = {"tasks", "cancellation", "errors", "servers", "running", "fibers"}  # at least
 
 
 def code_of(page):

@@ -126,8 +126,8 @@ private:
         void* context;
         void* data;
     };
-    // Not inlined, and yet they never return but jump: a processor predicts the return of a function
-    // by the latest call, which was made on the other stack. Two more of those cost 10 ns.
+    // Each ends in a jump, and so never returns: a processor predicts a return by the latest call,
+    // which was made on the other stack. A return here and one there cost 10 ns more.
     static jumped to_fiber(void* context, fiber_core* self);
     static jumped to_caller(void* context, fiber_core* self);
     void give_stack_back() noexcept;
