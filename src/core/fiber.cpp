@@ -5,7 +5,6 @@
 #include <boost/context/detail/fcontext.hpp>
 #include <cxxabi.h>
 
-#include <bit>
 #include <utility>
 
 #include <coro/base/assert.hpp>
@@ -19,31 +18,26 @@ namespace fcontext = boost::context::detail;
 
 /// What the functions of this file may touch of a fiber.
 struct fiber_access {
-    /// The jump under the type that the callers return: only then g++ makes a tail call of it.
-    static auto jump() noexcept {
-        static_assert(sizeof(fiber_core::jumped) == sizeof(fcontext::transfer_t));
-        return std::bit_cast<fiber_core::jumped (*)(void*, void*)>(&fcontext::jump_fcontext);
-    }
     /// Runs on the stack: one fiber after the other. Entered by a jump that hands in the fiber.
-    [[noreturn]] static void entry(fcontext::transfer_t begin) noexcept;
+    [[noreturn]] static void entry(fcontext::transfer_t from) noexcept;
     /// Goes to the fiber's stack and comes back.
-    static fiber_core::jumped enter(void* context, fiber_core& self) noexcept {
+    static void* enter(void* context, fiber_core& self) noexcept {
         self.caller_tsan_ = sanitizer_here();
         stack_switch how;
         how.leave_to(self.stack_->bottom, self.stack_->size, self.stack_->tsan, false);
         const fcontext::transfer_t from = fcontext::jump_fcontext(context, &self);
         how.back(nullptr, nullptr);
-        return {from.fctx, from.data};
+        return from.fctx;
     }
     /// Goes back to the caller's stack and, unless `last`, returns when it is entered again.
-    static fiber_core::jumped leave(void* context, fiber_core& self, bool last) noexcept {
+    static void* leave(void* context, fiber_core& self, bool last) noexcept {
         stack_switch how;
         how.leave_to(self.caller_bottom_, self.caller_size_, self.caller_tsan_, last);
         const fcontext::transfer_t from = fcontext::jump_fcontext(context, nullptr);
         // A context that is used again goes on here with another fiber.
         if (auto* now = static_cast<fiber_core*>(from.data); now != nullptr)
             how.back(&now->caller_bottom_, &now->caller_size_);
-        return {from.fctx, from.data};
+        return from.fctx;
     }
     static bool overflows(const fiber_core& self, const void* address,
                           stack_overflow& what) noexcept {
@@ -55,18 +49,20 @@ struct fiber_access {
     }
 };
 
-void fiber_access::entry(fcontext::transfer_t begin) noexcept {
-    fiber_core::jumped from{begin.fctx, begin.data};
+void fiber_access::entry(fcontext::transfer_t from) noexcept {
     {
         fiber_core& first = *static_cast<fiber_core*>(from.data);
         stack_switch().back(&first.caller_bottom_, &first.caller_size_);
     }
+    void* caller = from.fctx;
     for (;;) {
-        fiber_core& self = *static_cast<fiber_core*>(from.data);
-        self.caller_ = from.context;
+        fiber_core& self = *current->fiber;
+        self.caller_ = caller;
         self.body_(self);
         self.ended_ = true;
-        from = leave(self.caller_, self, !contexts_are_reused);
+        void* const jump = current->stacks.jump;
+        caller = jump != nullptr ? fiber_core::jump_from_here(jump, self.caller_, &self)
+                                 : leave(self.caller_, self, !contexts_are_reused);
     }
 }
 
@@ -78,6 +74,10 @@ stack_pool& pool_of(loop_core& loop) {
         loop.stacks.pool = new stack_pool();
         // A loop belongs to one thread, so that this need not be asked for at every switch.
         loop.stacks.exceptions = reinterpret_cast<exception_state*>(abi::__cxa_get_globals());
+#if defined(__x86_64__)
+        if constexpr (!switches_are_announced)
+            loop.stacks.jump = reinterpret_cast<void*>(&fcontext::jump_fcontext);
+#endif
     }
     return *loop.stacks.pool;
 }
@@ -94,14 +94,12 @@ fiber_core::fiber_core(std::size_t stack_bytes, body_function body)
     context_ = fcontext::make_fcontext(stack_->top(), stack_->size, &fiber_access::entry);
 }
 
-fiber_core::jumped fiber_core::to_fiber(void* context, fiber_core* self) {
-    if constexpr (switches_are_announced) return fiber_access::enter(context, *self);
-    else return fiber_access::jump()(context, self);
+void* fiber_core::to_fiber(void* context, fiber_core* self) noexcept {
+    return fiber_access::enter(context, *self);
 }
 
-fiber_core::jumped fiber_core::to_caller(void* context, fiber_core* self) {
-    if constexpr (switches_are_announced) return fiber_access::leave(context, *self, false);
-    else return fiber_access::jump()(context, self);
+void* fiber_core::to_caller(void* context, fiber_core* self) noexcept {
+    return fiber_access::leave(context, *self, false);
 }
 
 void fiber_core::give_stack_back() noexcept {

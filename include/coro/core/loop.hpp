@@ -115,6 +115,7 @@ public:
 
     stack_pool* pool = nullptr;
     exception_state* exceptions = nullptr;  ///< of the thread that runs the loop
+    void* jump = nullptr;  ///< the function that switches, where a jump alone can do it
 };
 
 /// The part of a loop that awaiters touch. Belongs to the thread that runs the loop.
