@@ -98,6 +98,7 @@ overflow_watch::overflow_watch() noexcept {
         ::sigaltstack(&own, nullptr);
         signal_stack_ = memory;
     }
+    watching_ = true;
     const std::lock_guard lock(installed.guard);
     if (installed.watches++ != 0) return;
     ::sigaction(SIGSEGV, nullptr, &installed.before);
@@ -109,6 +110,7 @@ overflow_watch::overflow_watch() noexcept {
 }
 
 overflow_watch::~overflow_watch() {
+    if (!watching_) return;
     {
         const std::lock_guard lock(installed.guard);
         struct sigaction present {};

@@ -19,6 +19,7 @@ private:
     static constexpr std::size_t signal_stack_bytes = 64 * 1024;
 
     void* signal_stack_ = nullptr;  ///< ours; nullptr when the thread had one already
+    bool watching_ = false;         ///< false when there was no memory for one
 };
 
 }  // namespace coro::inline v0::detail
