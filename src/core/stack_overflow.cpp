@@ -64,8 +64,9 @@ void say_overflow(const stack_overflow& what) noexcept {
 }
 
 void handle(int signal, siginfo_t* info, void* where) noexcept {
+    const bool is_fault = info->si_code > 0;  // and not sent by kill or raise
     stack_overflow what;
-    if (is_stack_overflow(info->si_addr, what)) {
+    if (is_fault && is_stack_overflow(info->si_addr, what)) {
         say_overflow(what);
         // The instruction faults again, and meets who handled the signal before us.
         ::sigaction(signal, &installed.before, nullptr);
@@ -75,6 +76,7 @@ void handle(int signal, siginfo_t* info, void* where) noexcept {
         installed.before.sa_sigaction(signal, info, where);
     } else if (installed.before.sa_handler == SIG_DFL || installed.before.sa_handler == SIG_IGN) {
         ::sigaction(signal, &installed.before, nullptr);
+        if (!is_fault) ::raise(signal);  // a fault comes again by itself
     } else {
         installed.before.sa_handler(signal);
     }
