@@ -35,8 +35,10 @@ PLUG_INCLUDES = [
 PLUGS = {"poller": PLUG_INCLUDES, "sim": PLUG_INCLUDES + ["coro/sim/*"], "tls": ["coro/*", "net/*"]}
 PLUG_USERS = ["src/poller/make_poller.cpp"]
 
-# Where the process as a whole is looked after: signal dispositions, fork, descriptor limit.
+# Where the process as a whole is looked after: signal dispositions, fork, descriptor limit, what a
+# stack overflow says.
 PROCESS = [
+    "src/core/stack_overflow.cpp",
     "src/runtime/process.cpp",
     "src/runtime/processors.cpp",
     "src/runtime/run_signals*.cpp",
@@ -49,16 +51,20 @@ PROCESS = [
 # C++ library must be in the table; the first row that matches decides. Tests and the raw contenders
 # in perf/ are held to OWNED_EVERYWHERE only.
 OWNERS = [
-    (["boost/context/*"], ["src/core/fiber.cpp", "src/core/stack_pool.cpp", "perf/micro/*"],
-     "one pair of files switches stacks; the micro-benchmark measures the raw switch"),
+    (["boost/context/*"], ["src/core/fiber.cpp", "perf/micro/*"],
+     "one file switches stacks; the micro-benchmark measures the raw switch"),
     (["openssl/*"], ["src/tls/*"],
      "TLS is an optional plug"),
     (["liburing.h", "linux/io_uring.h", "liburing/*"], ["src/poller/uring_*"],
      "one backend talks to the ring"),
     (["sys/epoll.h"], ["src/poller/epoll_*"],
      "one backend talks to epoll"),
-    (["sanitizer/*"], ["src/core/fiber.cpp", "src/core/stack_pool.cpp"],
+    (["sanitizer/*"], ["src/core/sanitizers.hpp"],
      "stack switches are announced to the sanitizers"),
+    (["cxxabi.h"], ["src/core/fiber.cpp"],
+     "the C++ runtime's exception state is switched with the stack"),
+    (["sys/mman.h"], ["src/poller/*", "src/core/stack_pool.cpp", "src/core/stack_overflow.cpp"],
+     "memory is mapped for rings and for the stacks of fibers"),
     (["net/if.h"], ["src/poller/*", "src/net/interface_names.cpp"],
      "the scope of an IPv6 address is the name of an interface, looked up in one file"),
     (["signal.h", "sys/signalfd.h", "sys/wait.h", "unistd.h", "pthread.h", "sched.h",
@@ -88,7 +94,7 @@ CALLS = [
      "names are resolved through the waist"),
     (r"(?<![\w>])::(socket|accept4?|bind|listen|connect|send(to|msg)?|recv(from|msg)?|readv?|"
      r"writev?|open|close|poll|select|shutdown|fcntl|ioctl|[gs]etsockopt|eventfd|pipe2?)\s*\(",
-     WAIST,
+     [*WAIST, "src/core/stack_overflow.cpp"],
      "descriptors belong to the waist"),
     (r"(?<![\w.>:])(socket|accept4|epoll_\w+|[gs]etsockopt|eventfd|timerfd_\w+|signalfd)\s*\(",
      WAIST,

@@ -8,6 +8,7 @@
 #include <coro/base/time.hpp>
 #include <coro/core/as_result.hpp>
 #include <coro/core/cancel_scope.hpp>
+#include <coro/core/fiber.hpp>
 #include <coro/core/task.hpp>
 #include <coro/core/when_all.hpp>
 #include <coro/core/when_any.hpp>
@@ -19,9 +20,11 @@
 #include <coro/net/io.hpp>
 #include <coro/net/socket_options.hpp>
 #include <coro/net/tcp.hpp>
+#include <coro/runtime/await.hpp>
 #include <coro/runtime/blocking.hpp>
 #include <coro/runtime/channel.hpp>
 #include <coro/runtime/event.hpp>
+#include <coro/runtime/local_task_group.hpp>
 #include <coro/runtime/loops.hpp>
 #include <coro/runtime/mutex.hpp>
 #include <coro/runtime/run.hpp>

@@ -147,6 +147,13 @@ struct call_shield : plain_call {
         return shield(std::forward<Awaitable>(awaitable), span);
     }
 };
+/// On a stack of its own, which is what waits.
+struct call_fiber : plain_call {
+    template <typename Awaitable>
+    static auto over(Awaitable&& awaitable, duration) {
+        return fiber([&awaitable] { return await(std::forward<Awaitable>(awaitable)); });
+    }
+};
 
 /// The stop that it listens to stands for the reset: it answers "nothing" then.
 class stop_token_driver final : public combinator_driver {
@@ -380,6 +387,7 @@ std::vector<point> combinator_points() {
     add_three<around_driver<call_with_deadline>>(points, "coro::with_deadline");
     add_three<around_driver<call_move_on_after>>(points, "coro::move_on_after");
     add_three<around_driver<call_shield>>(points, "coro::shield");
+    add_three<around_driver<call_fiber>>(points, "coro::fiber");
     add_three<stop_token_driver>(points, "coro::with_stop_token");
     add_three<stop_source_driver>(points, "coro::with_stop_source");
     add_three<cancel_scope_driver>(points, "coro::with_cancel_scope");

@@ -99,6 +99,52 @@ TEST_P(matrix_test, every_operation_ends_in_every_way) {
         ADD_FAILURE() << "no case in the cell " << cell;
 }
 
+// --- the same when fibers await
+
+/// A driver whose operation is awaited by a fiber, on a stack of its own.
+class fiber_driver final : public driver {
+public:
+    /// What the next one drives.
+    static const point*& next() {
+        static const point* which = nullptr;
+        return which;
+    }
+
+    task<> prepare(ending how) override { return inner_->prepare(how); }
+    task<> operate() override {
+        co_await fiber([this] { await(inner_->operate()); });
+    }
+    task<> complete() override { return inner_->complete(); }
+    task<> reset() override { return inner_->reset(); }
+    task<> verify(const outcome& ended) override {
+        co_await inner_->verify(ended);
+        for (const std::string& wrong : inner_->complaints()) check(false, wrong);
+    }
+    bool at_point(bool waits) override { return inner_->at_point(waits); }
+    [[nodiscard]] bool shielded() const override { return inner_->shielded(); }
+    [[nodiscard]] bool documented(const case_kind& kind, const outcome& ended) const override {
+        return inner_->documented(kind, ended);
+    }
+
+private:
+    std::unique_ptr<driver> inner_ = next()->make();
+};
+
+TEST_P(matrix_test, every_operation_ends_in_every_way_when_a_fiber_awaits_it) {
+    const char* const only = std::getenv("CORO_MATRIX");
+    for (const point& each : all_points()) {
+        if (only != nullptr && each.operation.find(only) == std::string_view::npos) continue;
+        fiber_driver::next() = &each;
+        const point wrapped = make_point<fiber_driver>(each.operation, each.where);
+        for (const ending how : all_endings) {
+            const case_kind kind = kinds_of(how).front();
+            for (const std::string& wrong : run_case(wrapped, kind, GetParam()))
+                ADD_FAILURE() << each.operation << " in a fiber (" << each.where << "), "
+                              << to_text(kind) << ": " << wrong;
+        }
+    }
+}
+
 TEST(matrix_rules_test, each_driver_is_of_a_listed_operation) {
     for (const point& each : all_points()) {
         bool found = false;

@@ -19,7 +19,7 @@ STANDARD = (
     "string string_view tuple utility vector"
 ).split()
 PROMISING = {
-    "tasks", "cancellation", "errors", "servers", "running", "streams", "synchronisation"
+    "tasks", "cancellation", "errors", "servers", "running", "streams", "synchronisation", "fibers"
 }  # at least
 
 

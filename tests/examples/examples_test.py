@@ -111,7 +111,13 @@ class examples(unittest.TestCase):
     maxDiff = None
 
     def test_each_is_tested_here_and_says_how_to_run_it(self):
-        tested = {"01_echo_server", "02_line_server", "03_timeouts", "04_task_groups"}
+        tested = {
+            "01_echo_server",
+            "02_line_server",
+            "03_timeouts",
+            "04_task_groups",
+            "05_fibers",
+        }
         found = {path.stem for path in (ROOT / "examples").glob("*.cpp")}
         for name in tested:
             text = (ROOT / "examples" / f"{name}.cpp").read_text(encoding="utf-8")
@@ -271,6 +277,22 @@ class examples(unittest.TestCase):
             end = run("04_task_groups", poller=poller)
             self.assertEqual(sorted(end.stdout.split("\n")), sorted(wanted.split("\n")))
             self.assertEqual((end.stderr, end.returncode), ("", 0))
+
+    def test_05_fibers(self):
+        wanted = (
+            "== a fiber and a task\n"
+            "the task awaited a fiber, which awaited a task: 42\n"
+            "== echo between fibers\n"
+            "echoed: hello\nechoed: world\n"
+            "== a parser that waits wherever it is\n"
+            "3 + 4 * 5 = 23\n"
+            "== clean-up\n"
+            "said bye in spite of the cancellation\n"
+        )
+        for poller in [*POLLERS, "simulation"]:
+            with self.subTest(poller=poller):
+                end = run("05_fibers", poller=poller)
+                self.assertEqual((end.stdout, end.stderr, end.returncode), (wanted, "", 0))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Suite.Name). `--log FILE` keeps the output there.
     run_gtest.py [--log FILE] [--allow-skip REGEX]... -- PROGRAM [ARGUMENT]...
 """
 import argparse
+import os
 import pathlib
 import re
 import subprocess
@@ -56,6 +57,8 @@ def main():
     lines = []
     log = None
     if options.log:
+        if folder := os.environ.get("CORO_TEST_LOGS"):  # two runs of one test at a time
+            options.log = pathlib.Path(folder) / options.log.name
         options.log.parent.mkdir(parents=True, exist_ok=True)
         log = options.log.open("w", encoding="utf-8")
     with subprocess.Popen(

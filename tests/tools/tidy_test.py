@@ -246,7 +246,7 @@ class rules(unittest.TestCase):
         )
 
     def test_owners_may(self):
-        self.accepts("src/core/stack_pool.cpp", code("#include <boost/context/fiber.hpp>"))
+        self.accepts("src/core/fiber.cpp", code("#include <boost/context/detail/fcontext.hpp>"))
         self.accepts("src/poller/uring_abi.hpp", header("#include <linux/io_uring.h>"))
         self.accepts("src/net/interface_names.cpp", code("#include <net/if.h>"))
 

@@ -16,8 +16,11 @@
 namespace coro::inline v0::detail {
 
 class context;
+class fiber_core;
 class loop_team;
+class stack_pool;
 class timer_node;
+struct exception_state;
 
 /// Recycles coroutine frames and strand records of one loop: free lists by 16-byte classes,
 /// bounded. With malloc a child task costs about twice as much (docs/performance.md).
@@ -69,6 +72,8 @@ private:
 /// How deep children may be started inside their parents' await before the next one goes through
 /// the next-slot: 64 levels of at most 400 B (ASan, -O0) leave a 64 KiB stack intact.
 inline constexpr unsigned nesting_limit = 64;
+/// The same on the stack of a fiber, which is smaller.
+inline constexpr unsigned fiber_nesting_limit = 8;
 /// How many operations of one resumption may answer at once before it goes through the run queue:
 /// a connection that always has data cannot starve the others.
 inline constexpr int inline_completions = 32;
@@ -98,6 +103,19 @@ class turn_end : public list_node<turn_end> {
 public:
     explicit turn_end(void (*on_end)(turn_end& self) noexcept) noexcept : call(on_end) {}
     void (*call)(turn_end& self) noexcept;
+};
+
+/// What a loop keeps for its fibers; all of it comes with the first one.
+class CORO_EXPORT fiber_stacks {
+public:
+    fiber_stacks() = default;
+    fiber_stacks(const fiber_stacks&) = delete;
+    fiber_stacks& operator=(const fiber_stacks&) = delete;
+    ~fiber_stacks();
+
+    stack_pool* pool = nullptr;
+    exception_state* exceptions = nullptr;  ///< of the thread that runs the loop
+    void* jump = nullptr;  ///< the function that switches, where a jump alone can do it
 };
 
 /// The part of a loop that awaiters touch. Belongs to the thread that runs the loop.
@@ -141,6 +159,8 @@ public:
     loop_team* team = nullptr;  ///< those loops
     std::uint64_t run_number = 0;  ///< of the run: no two of a process have the same
     block_cache blocks;
+    fiber_core* fiber = nullptr;  ///< on whose stack the thread is; nullptr: on its own
+    fiber_stacks stacks;
 
 protected:
     loop_core() = default;

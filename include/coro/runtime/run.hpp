@@ -18,7 +18,7 @@ namespace coro::inline v0 {
 
 enum class signal_policy : std::uint8_t {
     handle,  ///< SIGINT and SIGTERM end run() in an orderly way; dispositions are restored after it
-    leave,   ///< run() touches no signal
+    leave,   ///< run() touches no signal (but fibers have SIGSEGV, to name who overflows a stack)
 };
 
 /// How run() runs. An aggregate that owns nothing.

@@ -13,6 +13,7 @@
 
 #include <coro/core/callable.hpp>
 #include <coro/core/cancel_scope.hpp>
+#include <coro/core/fiber.hpp>
 #include <coro/core/hold.hpp>
 #include <coro/core/task.hpp>
 #include <coro/core/wait.hpp>
@@ -57,6 +58,8 @@ struct spawn_checks<Closure> : spawn_checks<decltype(+std::declval<Closure>())> 
 
 }  // namespace detail
 
+class local_task_group;
+
 /// What a group does when a child ends with an exception (other than `cancelled`).
 enum class on_error : std::uint8_t {
     cancel_siblings,  ///< cancel the group, wait for everybody, rethrow the first error
@@ -85,6 +88,7 @@ struct spawn_options {
     const char* name = nullptr;  ///< for dumps and reports; must outlive the task (a literal)
     /// The loop on which the task runs for all its life: 0 to loop_count() - 1.
     unsigned loop = same_loop;
+    std::size_t stack_bytes = default_stack_bytes;  ///< of a fiber; a task needs none
 };
 
 // Options are braced temporaries of awaited expressions: they must own nothing.
@@ -126,6 +130,25 @@ public:
         spawn(spawn_options{}, std::move(make), std::forward<Args>(args)...);
     }
 
+    /// Starts a fiber that calls `function(args…)`, as coro::fiber does; a child like any other. A
+    /// capturing lambda is fine, and so are references to the arguments: both live in the fiber.
+    template <typename Function, typename... Args>
+        requires detail::fiber_callable<Function, Args...>
+    void spawn_fiber(spawn_options options, Function&& function, Args&&... args) {
+        using result = std::invoke_result_t<std::decay_t<Function>, std::decay_t<Args>...>;
+        static_assert(std::is_void_v<result> || detail::task_type<result>,
+                      "coro: nobody would see what this fiber returns: hand the value out by a "
+                      "reference or a channel, or await it with coro::fiber");
+        spawn(options, detail::make_fiber(options.stack_bytes, std::forward<Function>(function),
+                                          std::forward<Args>(args)...));
+    }
+    template <typename Function, typename... Args>
+        requires detail::fiber_callable<Function, Args...>
+    void spawn_fiber(Function&& function, Args&&... args) {
+        spawn_fiber(spawn_options{}, std::forward<Function>(function),
+                    std::forward<Args>(args)...);
+    }
+
     /// Cancels the body and all children. with_task_group (without a value) then ends normally.
     void cancel() noexcept { scope_.cancel(); }
     /// Advises all children to end in their own time.
@@ -141,6 +164,7 @@ private:
     friend class detail::child_strand;
     friend class detail::group_child;
     friend class detail::remote_child;
+    friend class local_task_group;
 
     CORO_EXPORT explicit task_group(group_options options) noexcept;
     CORO_EXPORT ~task_group();

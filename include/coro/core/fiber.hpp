@@ -1,0 +1,301 @@
+// Fibers: functions on a stack of their own, which may wait anywhere in it.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <source_location>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <coro/core/awaitable.hpp>
+#include <coro/core/callable.hpp>
+#include <coro/core/hold.hpp>
+#include <coro/core/lifetime_checks.hpp>
+#include <coro/core/task.hpp>
+
+namespace coro::inline v0 {
+
+/// What a fiber gets unless more is asked for. Only pages that it touches cost memory.
+inline constexpr std::size_t default_stack_bytes = 64 * 1024;
+
+struct fiber_options {
+    std::size_t stack_bytes = default_stack_bytes;  ///< rounded up to a power of two
+};
+
+namespace detail {
+
+struct fiber_stack;
+
+/// What the C++ runtime keeps of a thread's exceptions: those being handled, and how many are on
+/// their way. The layout is that of the Itanium C++ ABI, which g++ and clang share.
+struct exception_state {
+    void* caught = nullptr;
+    unsigned int uncaught = 0;
+};
+
+/// The running half of a fiber: the switch to its stack and back. It lives in the frame of its
+/// host, a coroutine that awaits it again and again until it has ended. So a fiber is a task to
+/// everybody else: its frame in the chain is the host's, its handle is the host's, and whoever
+/// resumes that resumes the fiber.
+class CORO_EXPORT fiber_core : public awaiter_face<fiber_core> {
+public:
+    fiber_core(const fiber_core&) = delete;
+    fiber_core& operator=(const fiber_core&) = delete;
+
+    // What the host does.
+    void bind(context& strand) noexcept { strand_ = &strand; }
+    bool await_ready() const noexcept { return false; }
+    /// Runs the fiber until it waits (true) or has ended (false).
+    bool suspend(frame_link* frame, std::coroutine_handle<> host) noexcept {
+        loop_core& loop = *strand_->loop;
+        CORO_ASSERT(&loop == current, "a fiber was resumed on another loop than it began on");
+        frame_ = frame;
+        host_ = host;
+        frame->awaiting = site_;  // the host has left its own there
+        fiber_core* const outer = std::exchange(loop.fiber, this);
+        const unsigned depth = std::exchange(loop.depth, nesting_limit - fiber_nesting_limit);
+        // Each stack has exceptions of its own that are being handled or are on their way.
+        exception_state& exceptions = *loop.stacks.exceptions;
+        const exception_state callers = std::exchange(exceptions, exceptions_);
+        void* const jump = loop.stacks.jump;
+        context_ = jump != nullptr ? jump_from_here(jump, context_, this)
+                                   : to_fiber(context_, this);
+        exceptions_ = std::exchange(exceptions, callers);
+        loop.depth = depth;
+        loop.fiber = outer;
+        if (!ended_) return true;
+        give_stack_back();
+        return false;
+    }
+    void await_resume() const noexcept {}
+    [[nodiscard]] bool has_ended() const noexcept { return ended_; }
+
+    // What the fiber does, on its own stack.
+    /// Awaits `op` here.
+    template <typename Op>
+    [[gnu::always_inline]] decltype(auto) await_here(Op& op, std::source_location where) {
+        begin_await(where);
+        op.bind(*strand_);
+        if (!op.await_ready() && op.suspend(frame_, host_)) leave();
+        return op.await_resume();
+    }
+    /// The same while an exception is on its way. A task that is started by it starts on the loop's
+    /// stack: what it learns of exceptions must not change while it runs.
+    template <typename Op>
+    decltype(auto) await_in_unwinding(Op& op, std::source_location where) {
+        begin_await(where);
+        op.bind(*strand_);
+        if (!op.await_ready()) {
+            const unsigned depth = std::exchange(strand_->loop->depth, nesting_limit);
+            const bool waits = op.suspend(frame_, host_);
+            strand_->loop->depth = depth;
+            if (waits) leave();
+        }
+        return op.await_resume();
+    }
+    /// Whether an exception is on its way through the fiber: a destructor asks.
+    [[nodiscard]] bool unwinding() const noexcept {
+        return strand_->loop->stacks.exceptions->uncaught != 0;
+    }
+    [[nodiscard]] context& strand() const noexcept { return *strand_; }
+    /// Whether it is this fiber's own code that runs, and not a task that it has started.
+    [[nodiscard]] bool is_innermost() const noexcept { return strand_->leaf == frame_; }
+
+protected:
+    using body_function = void (*)(fiber_core& self) noexcept;
+
+    /// Takes a stack. Throws: io_error (invalid_argument, not_enough_memory).
+    fiber_core(std::size_t stack_bytes, body_function body);
+    ~fiber_core() = default;
+
+private:
+    friend struct fiber_access;
+
+    void begin_await(std::source_location where) noexcept {
+        site_ = where;
+        frame_->created = where;  // the function that awaits is the one to name
+        frame_->awaiting = where;
+    }
+    /// Back to whoever has entered; returns when somebody enters again.
+    [[gnu::always_inline]] void leave() noexcept {
+        void* const jump = strand_->loop->stacks.jump;
+        caller_ = jump != nullptr ? jump_from_here(jump, caller_, this) : to_caller(caller_, this);
+    }
+
+    // Each answers the context that was left for the one in which it returns.
+    static void* to_fiber(void* context, fiber_core* self) noexcept;
+    static void* to_caller(void* context, fiber_core* self) noexcept;
+    /// jump_fcontext(context, self), without a call. A processor predicts each return by the latest
+    /// call that has not returned; a call on the other stack that will return later only, or never,
+    /// spoils that for all returns of this one. It costs more than the jump itself.
+    [[gnu::always_inline]] static void* jump_from_here(void* jump, void* context,
+                                                       fiber_core* self) noexcept {
+#if defined(__x86_64__)
+        void* left = nullptr;
+        asm volatile(
+            "leaq -128(%%rsp), %%rsp\n\t"  // what a leaf function keeps below the stack pointer
+            "leaq 1f(%%rip), %%rax\n\t"
+            "pushq %%rax\n\t"
+            "jmpq *%[jump]\n"
+            "1:\n\t"
+            "leaq 128(%%rsp), %%rsp"
+            : "=&a"(left), "+D"(context), "+S"(self)
+            : [jump] "b"(jump)
+            : "rcx", "rdx", "r8", "r9", "r10", "r11", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4",
+              "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+              "xmm15",
+#if defined(__AVX512F__)
+              "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24",
+              "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4",
+              "k5", "k6", "k7",
+#endif
+              "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory", "cc");
+        return left;
+#else
+        return nullptr;  // never called: `jump` is set on x86-64 only
+#endif
+    }
+    void give_stack_back() noexcept;
+
+    context* strand_ = nullptr;
+    frame_link* frame_ = nullptr;
+    std::coroutine_handle<> host_{};
+    void* context_ = nullptr;  ///< where the fiber goes on, while it does not run
+    void* caller_ = nullptr;   ///< where whoever has entered goes on, while it runs
+    fiber_stack* stack_;
+    exception_state exceptions_;
+    body_function body_;
+    std::source_location site_;  ///< its latest await
+    const void* caller_bottom_ = nullptr;  ///< for the sanitizers
+    std::size_t caller_size_ = 0;
+    void* caller_tsan_ = nullptr;
+    bool ended_ = false;
+};
+
+/// A function and its arguments, as a fiber keeps them. No aggregate, whatever they are.
+template <typename Function, typename... Args>
+class fiber_call {
+public:
+    using result = std::invoke_result_t<Function, Args...>;
+
+    template <typename F, typename... A>
+    explicit fiber_call(std::in_place_t, F&& function, A&&... args)
+        : function_(std::forward<F>(function)), args_(std::forward<A>(args)...) {}
+
+    result operator()() {
+        return std::apply(
+            [this](Args&... args) -> result {
+                return std::invoke(std::move(function_), std::move(args)...);
+            },
+            args_);
+    }
+
+private:
+    Function function_;
+    std::tuple<Args...> args_;
+};
+
+/// A fiber that runs a call and keeps what comes of it.
+template <typename Call>
+class fiber_run final : public fiber_core {
+    using value = typename Call::result;
+
+public:
+    fiber_run(Call& call, std::size_t stack_bytes)
+        : fiber_core(stack_bytes, &run_body), call_(call) {}
+
+    value take() {
+        if (error_) std::rethrow_exception(std::move(error_));
+        if constexpr (std::is_reference_v<value>) return static_cast<value>(result_->get());
+        else if constexpr (!std::is_void_v<value>) return std::move(*result_);
+    }
+
+private:
+    static void run_body(fiber_core& self) noexcept { static_cast<fiber_run&>(self).run(); }
+    void run() noexcept {
+        try {
+            if constexpr (std::is_void_v<value>) call_();
+            else result_.emplace(call_());
+        } catch (...) {
+            error_ = std::current_exception();
+        }
+    }
+
+    Call& call_;
+    std::optional<std::conditional_t<std::is_void_v<value>, bool, storable<value>>> result_;
+    std::exception_ptr error_;
+};
+
+template <typename Call>
+task<typename Call::result> fiber_coroutine(Call call, std::size_t stack_bytes) {
+    fiber_run<Call> run(call, stack_bytes);
+    while (!run.has_ended()) co_await run;
+    co_return run.take();
+}
+
+/// The task of a fiber; its function and arguments are copied or moved into it.
+template <typename Function, typename... Args>
+CORO_WRAPPER auto make_fiber(std::size_t stack_bytes, Function&& function, Args&&... args) {
+    using call = fiber_call<std::decay_t<Function>, std::decay_t<Args>...>;
+    static_assert(!task_type<typename call::result>,
+                  "coro: this function is a coroutine already: spawn it, or await it, as a task");
+    return fiber_coroutine(call(std::in_place, std::forward<Function>(function),
+                                std::forward<Args>(args)...),
+                           stack_bytes);
+}
+
+/// What an address that cannot be touched tells of a fiber.
+struct stack_overflow {
+    const char* name = nullptr;
+    std::source_location site;
+    std::size_t stack_bytes = 0;
+};
+/// Whether `address` is in the guard of the stack that this thread runs on. Async-signal-safe.
+[[nodiscard]] bool is_stack_overflow(const void* address, stack_overflow& what) noexcept;
+
+/// The fiber that runs; aborts with a sentence where there is none.
+inline fiber_core& this_fiber(std::source_location where) noexcept {
+    fiber_core* fiber = current != nullptr ? current->fiber : nullptr;
+    if (fiber == nullptr || !fiber->is_innermost()) [[unlikely]]
+        assertion_failed(where.file_name(), static_cast<int>(where.line()),
+                         "coro::await outside of a fiber: in a coroutine say co_await; start a "
+                         "fiber with task_group::spawn_fiber or coro::fiber");
+    return *fiber;
+}
+
+template <typename Function, typename... Args>
+concept fiber_callable = std::invocable<std::decay_t<Function>, std::decay_t<Args>...>;
+
+}  // namespace detail
+
+/// A task whose body is a plain function that runs on a stack of its own and waits with
+/// coro::await. `function` and `args` are copied or moved into the task, live to its end, and are
+/// handed over as std::thread does; a capturing lambda is fine. References are said with std::ref.
+/// Suspends until `function` returns; resumes on this loop, where the fiber stays all its life.
+/// Throws: what `function` throws; io_error (not_enough_memory) when there is no stack to be had:
+/// the kernel allows vm.max_map_count mappings, and a stack is two.
+/// Cancel safety: that of `function`, whose awaits throw `cancelled`.
+template <typename Function, typename... Args>
+    requires detail::fiber_callable<Function, Args...>
+[[nodiscard("co_await it or spawn it")]] CORO_WRAPPER auto fiber(fiber_options options,
+                                                                 Function&& function,
+                                                                 Args&&... args) {
+    detail::check_body_callable<Function>();
+    static_assert(((std::is_lvalue_reference_v<Args> || !detail::unsafe_aggregate<Args>) && ...),
+                  "coro: g++ 12 may destroy a temporary aggregate twice in a co_await expression: "
+                  "give it a name first and std::move it, or use spawn_fiber");
+    return detail::make_fiber(options.stack_bytes, std::forward<Function>(function),
+                              std::forward<Args>(args)...);
+}
+template <typename Function, typename... Args>
+    requires detail::fiber_callable<Function, Args...>
+[[nodiscard("co_await it or spawn it")]] CORO_WRAPPER auto fiber(Function&& function,
+                                                                 Args&&... args) {
+    return fiber(fiber_options{}, std::forward<Function>(function), std::forward<Args>(args)...);
+}
+
+}  // namespace coro::inline v0

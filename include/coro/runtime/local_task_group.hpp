@@ -1,0 +1,37 @@
+// local_task_group: a task group as a local variable of a fiber.
+#pragma once
+
+#include <source_location>
+
+#include <coro/runtime/task_group.hpp>
+
+namespace coro::inline v0 {
+
+/// A task group that needs no body, because a fiber can wait in a destructor: a local variable of
+/// a function that runs in a fiber. Its children are tasks and fibers, and end before it does.
+///
+/// Unlike that of with_task_group, the code around it is not in the group's scope: a child that
+/// fails cancels the other children, and the fiber learns of it in join().
+class local_task_group : public task_group {
+public:
+    /// Requires: a fiber runs (aborts otherwise).
+    CORO_EXPORT explicit local_task_group(
+        group_options options = {}, std::source_location where = std::source_location::current());
+    /// Without a join before: cancels the children and waits for their end. Their errors go to the
+    /// report hook then. Requires: it runs in the fiber that made the group.
+    CORO_EXPORT ~local_task_group();
+
+    /// Waits for all children, and ends the group: nothing can be spawned into it any more.
+    /// Suspends until the last child has ended; resumes on this loop.
+    /// Throws: the first error of a child. A cancellation from outside reaches the children, and is
+    /// met at the fiber's next await. Requires: called once, in the fiber that made the group.
+    CORO_EXPORT void join(std::source_location where = std::source_location::current());
+
+private:
+    void wait_for_children(std::source_location where);
+
+    detail::context& strand_;
+    std::source_location made_at_;
+};
+
+}  // namespace coro::inline v0

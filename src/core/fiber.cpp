@@ -1,0 +1,115 @@
+// The switch: from the loop's stack to a fiber's and back, with what the C++ runtime and the
+// sanitizers must be told. The only file that knows Boost.Context.
+#include <coro/core/fiber.hpp>
+
+#include <boost/context/detail/fcontext.hpp>
+#include <cxxabi.h>
+
+#include <utility>
+
+#include <coro/base/assert.hpp>
+
+#include "core/sanitizers.hpp"
+#include "core/stack_pool.hpp"
+
+namespace coro::inline v0::detail {
+
+namespace fcontext = boost::context::detail;
+
+/// What the functions of this file may touch of a fiber.
+struct fiber_access {
+    /// Runs on the stack: one fiber after the other. Entered by a jump that hands in the fiber.
+    [[noreturn]] static void entry(fcontext::transfer_t from) noexcept;
+    /// Goes to the fiber's stack and comes back.
+    static void* enter(void* context, fiber_core& self) noexcept {
+        self.caller_tsan_ = sanitizer_here();
+        stack_switch how;
+        how.leave_to(self.stack_->bottom, self.stack_->size, self.stack_->tsan, false);
+        const fcontext::transfer_t from = fcontext::jump_fcontext(context, &self);
+        how.back(nullptr, nullptr);
+        return from.fctx;
+    }
+    /// Goes back to the caller's stack and, unless `last`, returns when it is entered again.
+    static void* leave(void* context, fiber_core& self, bool last) noexcept {
+        stack_switch how;
+        how.leave_to(self.caller_bottom_, self.caller_size_, self.caller_tsan_, last);
+        const fcontext::transfer_t from = fcontext::jump_fcontext(context, nullptr);
+        // A context that is used again goes on here with another fiber.
+        if (auto* now = static_cast<fiber_core*>(from.data); now != nullptr)
+            how.back(&now->caller_bottom_, &now->caller_size_);
+        return from.fctx;
+    }
+    static bool overflows(const fiber_core& self, const void* address,
+                          stack_overflow& what) noexcept {
+        const auto* at = static_cast<const std::byte*>(address);
+        const fiber_stack& stack = *self.stack_;
+        if (at >= stack.bottom || at < stack.bottom - stack_pool::guard_bytes) return false;
+        what = {.name = self.strand_->name, .site = self.site_, .stack_bytes = stack.size};
+        return true;
+    }
+};
+
+void fiber_access::entry(fcontext::transfer_t from) noexcept {
+    {
+        fiber_core& first = *static_cast<fiber_core*>(from.data);
+        stack_switch().back(&first.caller_bottom_, &first.caller_size_);
+    }
+    void* caller = from.fctx;
+    for (;;) {
+        fiber_core& self = *current->fiber;
+        self.caller_ = caller;
+        self.body_(self);
+        self.ended_ = true;
+        void* const jump = current->stacks.jump;
+        caller = jump != nullptr ? fiber_core::jump_from_here(jump, self.caller_, &self)
+                                 : leave(self.caller_, self, !contexts_are_reused);
+    }
+}
+
+namespace {
+
+/// The stacks of the running loop.
+stack_pool& pool_of(loop_core& loop) {
+    if (loop.stacks.pool == nullptr) [[unlikely]] {
+        loop.stacks.pool = new stack_pool();
+        // A loop belongs to one thread, so that this need not be asked for at every switch.
+        loop.stacks.exceptions = reinterpret_cast<exception_state*>(abi::__cxa_get_globals());
+#if defined(__x86_64__)
+        if constexpr (!switches_are_announced)
+            loop.stacks.jump = reinterpret_cast<void*>(&fcontext::jump_fcontext);
+#endif
+    }
+    return *loop.stacks.pool;
+}
+
+}  // namespace
+
+fiber_stacks::~fiber_stacks() { delete pool; }
+
+fiber_core::fiber_core(std::size_t stack_bytes, body_function body)
+    : stack_(&pool_of(*current).take(stack_bytes)), body_(body) {
+    context_ = stack_->context;
+    if (context_ != nullptr && contexts_are_reused) [[likely]] return;
+    sanitizer_begin(*stack_);
+    context_ = fcontext::make_fcontext(stack_->top(), stack_->size, &fiber_access::entry);
+}
+
+void* fiber_core::to_fiber(void* context, fiber_core* self) noexcept {
+    return fiber_access::enter(context, *self);
+}
+
+void* fiber_core::to_caller(void* context, fiber_core* self) noexcept {
+    return fiber_access::leave(context, *self, false);
+}
+
+void fiber_core::give_stack_back() noexcept {
+    stack_->context = context_;
+    strand_->loop->stacks.pool->give(*std::exchange(stack_, nullptr));
+}
+
+bool is_stack_overflow(const void* address, stack_overflow& what) noexcept {
+    const fiber_core* running = current != nullptr ? current->fiber : nullptr;
+    return running != nullptr && fiber_access::overflows(*running, address, what);
+}
+
+}  // namespace coro::inline v0::detail

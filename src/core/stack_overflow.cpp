@@ -1,0 +1,134 @@
+// The handler of SIGSEGV that knows the guards of fibers; async-signal-safe throughout.
+#include "core/stack_overflow.hpp"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <mutex>
+
+#include <coro/core/fiber.hpp>
+
+namespace coro::inline v0::detail {
+namespace {
+
+/// How SIGSEGV was handled before the first watch of the process, and how many watches there are.
+/// The handler reads `before` only; it is not written while the handler is installed.
+struct installed_handler {
+    std::mutex guard;
+    unsigned watches = 0;
+    struct sigaction before {};
+};
+constinit installed_handler installed;
+
+/// Text of bounded length, put together without an allocation.
+class line {
+public:
+    void add(const char* text) noexcept {
+        while (*text != '\0' && size_ < text_.size()) text_[size_++] = *text++;
+    }
+    void add(std::size_t number) noexcept {
+        std::array<char, 24> digits{};
+        std::size_t at = digits.size() - 1;
+        do {
+            digits[--at] = static_cast<char>('0' + number % 10);
+            number /= 10;
+        } while (number != 0);
+        add(digits.data() + at);
+    }
+    void print() const noexcept {
+        [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text_.data(), size_);
+    }
+
+private:
+    std::array<char, 512> text_{};
+    std::size_t size_ = 0;
+};
+
+void say_overflow(const stack_overflow& what) noexcept {
+    line text;
+    text.add("coro: fiber stack overflow in ");
+    text.add(what.name != nullptr ? what.name : "(unnamed fiber)");
+    if (what.site.line() != 0) {
+        text.add(", after its await at ");
+        text.add(what.site.file_name());
+        text.add(":");
+        text.add(std::size_t{what.site.line()});
+    }
+    text.add(": it has ");
+    text.add(what.stack_bytes / 1024);
+    text.add(" KiB; give it more with stack_bytes\n");
+    text.print();
+}
+
+void handle(int signal, siginfo_t* info, void* where) noexcept {
+    const bool is_fault = info->si_code > 0;  // and not sent by kill or raise
+    stack_overflow what;
+    if (is_fault && is_stack_overflow(info->si_addr, what)) {
+        say_overflow(what);
+        // The instruction faults again, and meets who handled the signal before us.
+        ::sigaction(signal, &installed.before, nullptr);
+        return;
+    }
+    if ((installed.before.sa_flags & SA_SIGINFO) != 0) {
+        installed.before.sa_sigaction(signal, info, where);
+    } else if (installed.before.sa_handler == SIG_DFL || installed.before.sa_handler == SIG_IGN) {
+        ::sigaction(signal, &installed.before, nullptr);
+        if (!is_fault) ::raise(signal);  // a fault comes again by itself
+    } else {
+        installed.before.sa_handler(signal);
+    }
+}
+
+bool is_ours(const struct sigaction& action) noexcept {
+    return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == &handle;
+}
+
+}  // namespace
+
+overflow_watch::overflow_watch() noexcept {
+    stack_t present{};
+    if (::sigaltstack(nullptr, &present) == 0 && (present.ss_flags & SS_DISABLE) != 0) {
+        void* memory = ::mmap(nullptr, signal_stack_bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+        if (memory == MAP_FAILED) return;  // then an overflow is a plain SIGSEGV
+        stack_t own{};
+        own.ss_sp = memory;
+        own.ss_size = signal_stack_bytes;
+        ::sigaltstack(&own, nullptr);
+        signal_stack_ = memory;
+    }
+    watching_ = true;
+    const std::lock_guard lock(installed.guard);
+    if (installed.watches++ != 0) return;
+    ::sigaction(SIGSEGV, nullptr, &installed.before);
+    struct sigaction ours {};
+    ours.sa_sigaction = &handle;
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    ::sigemptyset(&ours.sa_mask);
+    ::sigaction(SIGSEGV, &ours, nullptr);
+}
+
+overflow_watch::~overflow_watch() {
+    if (!watching_) return;
+    {
+        const std::lock_guard lock(installed.guard);
+        struct sigaction present {};
+        // Whoever has installed a handler after us keeps it.
+        if (--installed.watches == 0 && ::sigaction(SIGSEGV, nullptr, &present) == 0 &&
+            is_ours(present))
+            ::sigaction(SIGSEGV, &installed.before, nullptr);
+    }
+    if (signal_stack_ == nullptr) return;
+    stack_t present{};
+    if (::sigaltstack(nullptr, &present) == 0 && present.ss_sp == signal_stack_) {
+        stack_t none{};
+        none.ss_flags = SS_DISABLE;
+        ::sigaltstack(&none, nullptr);
+    }
+    ::munmap(signal_stack_, signal_stack_bytes);
+}
+
+}  // namespace coro::inline v0::detail
