@@ -71,6 +71,7 @@ private:
 
     // --- leases
     bool take_lease(lease& out) noexcept;
+    void grow_pool(std::uint32_t count) noexcept;
 
     int epoll_ = -1;
     int wake_ = -1;
@@ -80,7 +81,8 @@ private:
 
     std::vector<socket_handle> refused_for_now_;  ///< connects to local listeners that were full
 
-    std::unique_ptr<std::byte[]> pool_;
+    std::unique_ptr<std::byte[]> pool_;  ///< lease_buffers_most of them
+    std::uint32_t pool_count_ = 0;       ///< of these, in use so far
     std::vector<std::uint32_t> free_leases_;  ///< last in, first out: the warm one first
     std::vector<bool> leased_;
 };

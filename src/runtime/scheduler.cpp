@@ -75,19 +75,23 @@ void scheduler::resume_ready() noexcept {
     running = nullptr;
 }
 
-void scheduler::collect(time_point until) noexcept {
+bool scheduler::collect(time_point until) noexcept {
     operation_list completed;
     completed.append(deferred_);
     world_->wait(until, completed);
-    finish_completed(completed);
+    return completed.empty() || finish_completed(completed);
 }
 
-void scheduler::finish_completed(operation_list& completed) noexcept {
+bool scheduler::finish_completed(operation_list& completed) noexcept {
+    bool peers_spoke = false;
     while (operation* op = completed.pop()) {
+        peers_spoke = peers_spoke ||
+                      (op->code != opcode::send && op->code != opcode::send_vectored);
         // A short transfer that must go on is submitted again without waking its owner.
         if (op->advance != nullptr && !op->advance(*op)) continue;
         grant(*op->owner);
     }
+    return peers_spoke;
 }
 
 void scheduler::sleep() noexcept {
@@ -112,9 +116,9 @@ void scheduler::sleep() noexcept {
         return;
     }
     ++sleeps_;
-    collect(deadline);
+    const bool ended = collect(deadline);
     sleeping_.store(false, std::memory_order_relaxed);
-    spin_.silence_ended(world_->now());
+    if (ended) spin_.silence_ended(world_->now());
 }
 
 /// Polls instead of sleeping; true when something came.
@@ -123,12 +127,13 @@ bool scheduler::spin(time_point until) noexcept {
     const std::uint64_t wakes_before = world_->counters.wakes;
     time_point present{};
     do {
-        collect(time_point::min());
+        const bool ended = collect(time_point::min());
         present = world_->now();
         // A wake-up is spent by the look that meets it: sleeping now would sleep over a signal.
         const bool woken = world_->counters.wakes != wakes_before;
         if (has_ready() || woken || !deferred_.empty() ||
             inbox_.load(std::memory_order_relaxed) != nullptr) {
+            if (!ended) return true;
             ++spin_hits_;
             spin_.silence_ended(present);
             if (spin_.wants_sample(present)) spin_.sample(present, involuntary_switches());

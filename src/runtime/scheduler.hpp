@@ -110,10 +110,12 @@ public:
 private:
     void tell_team_of_quiet() noexcept;
     void resume_ready() noexcept;
-    void collect(time_point until) noexcept;
+    /// False: nothing came but the ends of our own sends, which say nothing about how long the
+    /// peers keep silent.
+    bool collect(time_point until) noexcept;
     void sleep() noexcept;
     bool spin(time_point until) noexcept;
-    void finish_completed(operation_list& completed) noexcept;
+    bool finish_completed(operation_list& completed) noexcept;
 
     std::unique_ptr<poller> world_;
     scheduler_options options_;

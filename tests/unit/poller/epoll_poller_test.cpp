@@ -238,7 +238,7 @@ TEST_F(epoll_special, a_wake_counter_that_is_full_still_wakes) {
 
 TEST_F(epoll_special, an_idle_leased_receive_holds_no_buffer_and_the_cap_holds) {
     poller_options options;
-    options.lease_buffers = 1;
+    options.lease_buffers = options.lease_buffers_most = 1;
     options.leases_on_heap = 1;
     options.lease_buffer_bytes = 64;
     make(options);
