@@ -19,7 +19,8 @@ STANDARD = (
     "string string_view tuple utility vector"
 ).split()
 PROMISING = {
-    "tasks", "cancellation", "errors", "servers", "running", "streams", "synchronisation", "fibers"
+    "tasks", "cancellation", "errors", "servers", "running", "streams", "synchronisation",
+    "fibers", "loops"
 }  # at least
 
 
