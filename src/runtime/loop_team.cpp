@@ -235,7 +235,7 @@ void loop_team::start_stepped() {
 
 void loop_team::step(unsigned index) noexcept {
     const loop_entry as_mine(loops_[index].get());
-    loops_[index]->turn();
+    loops_[index]->turn(false);
 }
 
 }  // namespace coro::inline v0::detail

@@ -61,7 +61,7 @@ public:
 
     // --- stepping all loops from one thread
 
-    /// As start(), without threads: turn() is called for each loop by hand.
+    /// As start(), without threads: each loop turns when it is told to, and never sleeps.
     void start_stepped();
     void step(unsigned index) noexcept;
 

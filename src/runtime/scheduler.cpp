@@ -37,7 +37,7 @@ scheduler::~scheduler() {
     add_frames_of_ended_loop(frames_alive);
 }
 
-void scheduler::turn() noexcept {
+void scheduler::turn(bool may_sleep) noexcept {
     ++turns_;
     turn_time = world_->now();
     world_->turn_time = turn_time;
@@ -49,7 +49,7 @@ void scheduler::turn() noexcept {
         work->call(*work);
     }
     if (turn_hook_ != nullptr) turn_hook_(turn_hook_user_);
-    if (has_ready() || ending || !deferred_.empty()) collect(time_point::min());
+    if (has_ready() || ending || !may_sleep || !deferred_.empty()) collect(time_point::min());
     else sleep();
 }
 

@@ -53,8 +53,8 @@ public:
     scheduler(std::unique_ptr<poller> world, scheduler_options options);
     ~scheduler();
 
-    /// One turn; does not sleep once `ending` is set.
-    void turn() noexcept;
+    /// One turn; does not sleep once `ending` is set, nor when it must not.
+    void turn(bool may_sleep = true) noexcept;
     /// Set when the root task has ended: nothing will come any more that is worth waiting for.
     bool ending = false;
 

@@ -206,6 +206,42 @@ TEST_P(buffered_streams, a_send_in_flight_outlives_the_writer_and_the_stream) {
     EXPECT_NE(told.entries[0].text.find("never sent"), std::string::npos) << told.entries[0].text;
 }
 
+TEST_P(buffered_streams, a_cancelled_write_does_not_hold_up_those_behind_it) {
+    const auto body = [](stream_pair& pair) -> task<> {
+        buffered_writer out(pair.server, {.limit = 64 * 1024});
+        const std::string kilobyte = pattern(1024);
+        do {  // until the sockets are full, and most of the buffer
+            co_await out.write(as_bytes(kilobyte));
+            co_await move_on_after(1ms, out.flush());
+        } while (out.unsent() < 50 * 1024);
+        bool accepted = false;
+        const auto in_group = [&](task_group& group) -> task<> {
+            const auto large = [](buffered_writer& to) -> task<> {
+                const std::string text = pattern(30'000);
+                const bool in_time = co_await move_on_after(10ms, to.write(as_bytes(text)));
+                EXPECT_FALSE(in_time) << "there was room for it";
+            };
+            const auto small = [](buffered_writer& to, bool& done) -> task<> {
+                co_await to.write(as_bytes("fits"));
+                done = true;
+            };
+            group.spawn(large, std::ref(out));
+            co_await sleep_for(1ms);
+            group.spawn(small, std::ref(out), std::ref(accepted));
+            co_await sleep_for(1ms);
+            EXPECT_FALSE(accepted) << "it overtook the one before it";
+            for (int i = 0; i < 1000 && !accepted; ++i) co_await sleep_for(1ms);
+            EXPECT_TRUE(accepted);
+            group.cancel();
+        };
+        co_await with_task_group(in_group);
+        pair.server.close();
+        co_await sleep_for(1ms);
+    };
+    const detail::conformance::report_collector told;  // of what was never sent
+    with_pair(body, GetParam(), 8192);
+}
+
 TEST_P(buffered_streams, a_peer_that_has_gone_is_told_by_the_next_call) {
     const auto body = [](stream_pair& pair) -> task<> {
         buffered_writer out(pair.server);

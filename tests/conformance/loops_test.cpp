@@ -10,6 +10,7 @@
 #include <coro/runtime/loops.hpp>
 
 #include "net_test_support.hpp"
+#include "runtime/loop_team.hpp"
 
 namespace coro::inline v0::detail::conformance {
 namespace {
@@ -334,6 +335,47 @@ TEST_P(loops_test, a_loop_may_end_before_the_thread_that_resumed_its_last_task_i
         in_loops(1, await_elsewhere(thread));
         thread.join();
     }
+}
+
+task<> note_thread(std::vector<std::thread::id>& seen, std::vector<unsigned>& order) {
+    for (int i = 0; i < 3; ++i) {
+        seen.push_back(std::this_thread::get_id());  // no lock: all loops turn on one thread
+        order.push_back(loop_index());
+        co_await yield();
+    }
+}
+task<> on_both_loops(std::vector<std::thread::id>& seen, std::vector<unsigned>& order) {
+    const auto body = [&](task_group& group) -> task<> {
+        for (unsigned loop = 0; loop < 2; ++loop)
+            group.spawn({.loop = loop}, note_thread, std::ref(seen), std::ref(order));
+        co_return;
+    };
+    co_await with_task_group(body);
+}
+
+TEST_P(loops_test, two_loops_are_stepped_from_one_thread) {
+    run_options options = with(2);
+    loop_team team(options);
+    team.start_stepped();
+    std::vector<std::thread::id> seen;
+    std::vector<unsigned> order;
+    std::optional<loop_handle> first;
+    {
+        const loop_entry as_first(&team.at(0));
+        first = loop_handle::of_this_loop();
+    }
+    std::atomic<bool> over{false};
+    std::thread foreign([&] {
+        sync_wait(*first, on_both_loops(seen, order));
+        over.store(true);
+    });
+    for (unsigned turn = 0; !over.load(); ++turn) team.step(turn % 2);
+    foreign.join();
+    team.stop();
+    EXPECT_EQ(seen.size(), 6u);
+    for (const std::thread::id one : seen) EXPECT_EQ(one, std::this_thread::get_id());
+    // A turn resumes what is ready until nothing is: the child at home is through before the other.
+    EXPECT_EQ(order, (std::vector<unsigned>{0, 0, 0, 1, 1, 1}));
 }
 
 TEST_P(loops_test, refuses_numbers_of_loops_that_make_no_sense) {

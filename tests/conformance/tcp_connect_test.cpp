@@ -184,5 +184,48 @@ TEST_P(tcp_connect_test, an_address_in_use_is_refused_by_name) {
     in_world(body);
 }
 
+/// The kernel has not told the loop of them yet, or has told and the loop has not looked.
+TEST_P(tcp_connect_test, accept_waiting_finds_everybody_who_waits) {
+    const auto body = [&]() -> task<> {
+        for (const std::size_t count : {std::size_t{1}, std::size_t{70}, std::size_t{210}}) {
+            auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+            const net::endpoint where = listener.local_endpoint();
+            std::vector<net::tcp_stream> clients;
+            for (std::size_t i = 0; i < count; ++i) {
+                clients.push_back(co_await net::tcp_stream::connect(where));
+                if (i == 3) {  // arms what waits for connections in the kernel
+                    const net::tcp_stream first = co_await listener.accept();
+                    clients.erase(clients.begin());
+                }
+            }
+            std::size_t taken = 0;
+            for (;;) {
+                const auto waiting = co_await listener.accept_waiting();
+                if (!waiting.has_value()) break;
+                ++taken;
+            }
+            EXPECT_EQ(taken, clients.size());
+            EXPECT_TRUE(listener.close_if_idle());
+        }
+    };
+    in_world(body);
+}
+
+TEST_P(tcp_connect_test, a_listener_is_not_closed_while_somebody_waits) {
+    const auto body = [&]() -> task<> {
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        const net::tcp_stream client =
+            co_await net::tcp_stream::connect(listener.local_endpoint());
+        co_await sleep_for(1ms);
+        EXPECT_FALSE(listener.close_if_idle());
+        EXPECT_TRUE(listener);
+        const net::tcp_stream taken = co_await listener.accept();
+        EXPECT_TRUE(listener.close_if_idle());
+        EXPECT_FALSE(listener);
+        EXPECT_TRUE(listener.close_if_idle()) << "it is closed already";
+    };
+    in_world(body);
+}
+
 }  // namespace
 }  // namespace coro::inline v0::detail::conformance
