@@ -44,6 +44,7 @@ FAILED = {"recv_failed": "recv", "send_failed": "send"}
 
 # What the beginning and the end of a connection need, once each, is no message's: a first attempt
 # that finds nothing and the receive of the end of the stream; one registration.
+ATTEMPTS = 3
 OF_A_CONNECTION = {"recv": 2, "recv_failed": 1, "epoll_ctl": 1}
 
 # What a server counts itself, by poller, and the group that strace must have seen as often.
@@ -198,6 +199,19 @@ def main():
         raise Misuse("trace nothing: no server was given; name its program")
     load = harness.find_program(options.load, "load/coro_load")
 
+    # How many messages one call carries depends on who else runs on this machine. A bound is on
+    # what the server needs: a disturbed count exceeds it, and no count can fall below.
+    for attempt in range(1, ATTEMPTS + 1):
+        broken = judge_once(options, bounds, load, load_words)
+        if not broken:
+            return 0
+        if attempt < ATTEMPTS:
+            print(f"count {attempt} of {ATTEMPTS}: " + "; ".join(broken))
+    raise Failure("judge: " + "; ".join(broken))
+
+
+def judge_once(options, bounds, load, load_words):
+    """Counts one window of load; what is wrong with it."""
     with harness.Server(options.server, options.server_cpu) as server:
         with Tracer(server.pid) as tracer:
             found = harness.run_load(load, server.port, load_words, options.load_cpu)
@@ -220,9 +234,7 @@ def main():
         print(f"own counters of {counted[0]}: {counted[1]}")
     elif "--stats" in options.server:
         broken.append("the server printed no counters of its own, although it was told to")
-    if broken:
-        raise Failure("judge: " + "; ".join(broken))
-    return 0
+    return broken
 
 
 if __name__ == "__main__":

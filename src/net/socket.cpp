@@ -101,13 +101,14 @@ bool rebind_awaiter::suspend(frame_link*, std::coroutine_handle<> resume) noexce
     strand_->waiting_since = strand_->loop->turn_time;
     message_.of = this;
     message_.run = [](posted& self) noexcept { static_cast<message&>(self).of->leave(); };
-    socket_.ref().loop->post(message_);
+    from_ = socket_.ref();
+    from_.loop->post(message_);
     return true;
 }
 
 void rebind_awaiter::leave() noexcept {  // on the old loop
     poller& world = scheduler_of(*current).world();
-    const socket_handle handle = socket_.ref().handle;
+    const socket_handle handle = from_.handle;
     if (const std::uint32_t* word = world.user_word(handle)) user_word_ = *word;
     result_ = world.release(handle, descriptor_);
     message_.run = [](posted& self) noexcept { static_cast<message&>(self).of->arrive(); };
@@ -116,6 +117,10 @@ void rebind_awaiter::leave() noexcept {  // on the old loop
 
 void rebind_awaiter::arrive() noexcept {  // on the new loop
     poller& world = scheduler_of(*strand_->loop).world();
+    if (result_ == 0 && !socket_) {  // closed meanwhile by another task of this loop
+        world.discard(descriptor_);
+        result_ = result_closed;
+    }
     if (result_ == 0) {
         socket_handle handle;
         result_ = world.adopt(descriptor_, handle);

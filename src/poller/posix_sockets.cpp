@@ -214,6 +214,13 @@ int posix_sockets::adopt(int descriptor, socket_handle& out) noexcept {
         !add_descriptor_flag(descriptor, F_GETFL, F_SETFL, O_NONBLOCK)) {
         return -errno;
     }
+    // Another poller may have set it: a close(2) that waits is looked after where it happens.
+    ::linger how{};
+    socklen_t how_size = sizeof how;
+    if (::getsockopt(descriptor, SOL_SOCKET, SO_LINGER, &how, &how_size) == 0 &&
+        how.l_onoff != 0 && how.l_linger > 0) {
+        lingering_ = true;
+    }
     socket_slot* slot = make_slot(descriptor);
     if (slot == nullptr) return -ENOMEM;
     slot->listening = listening != 0;

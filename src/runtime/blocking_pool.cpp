@@ -5,6 +5,8 @@
 // job again. Abandoned first: the waiter has gone and the pool frees it.
 #include "runtime/blocking_pool.hpp"
 
+#include <algorithm>
+#include <cstring>
 #include <string>
 
 #include <coro/base/error.hpp>
@@ -42,10 +44,11 @@ bool blocking_pool::submit(blocking_job& job) noexcept {
                 throw;
             }
         } catch (const std::exception&) {
-            if (all_->workers.empty()) return false;  // nobody would ever come for it
+            // Those who are there, if there are any, come for it.
         }
     }
-    if (all_->waiting >= most_waiting_ + all_->idle) return false;
+    if (all_->workers.empty()) return false;
+    if (all_->waiting >= all_->idle && all_->waiting - all_->idle >= most_waiting_) return false;
     job.next_ = nullptr;
     (all_->last != nullptr ? all_->last->next_ : all_->first) = &job;
     all_->last = &job;
@@ -82,8 +85,8 @@ void blocking_pool::work(const std::shared_ptr<shared>& all, worker& self) noexc
         self.site = job->site_;
         lock.unlock();
         auto expected = blocking_job::state::waiting;
-        job->state_.compare_exchange_strong(expected, blocking_job::state::running);
-        job->execute();
+        if (job->state_.compare_exchange_strong(expected, blocking_job::state::running))
+            job->execute();  // else it was abandoned before it began
         finish(*job);
         lock.lock();
         ++all->idle;
@@ -114,7 +117,8 @@ void blocking_pool::end(duration limit) noexcept {
                 if (!one->ended) return false;
             return true;
         };
-        all_->one_ended.wait_for(lock, limit, all_ended);
+        constexpr duration for_ever = std::chrono::hours(24 * 365);
+        all_->one_ended.wait_for(lock, std::min(limit, for_ever), all_ended);
         for (const auto& one : all_->workers) {
             if (one->ended) continue;
             const std::string text =
@@ -122,7 +126,7 @@ void blocking_pool::end(duration limit) noexcept {
                 std::string(one->site.file_name()) + ":" + std::to_string(one->site.line());
             report({.level = severity::warning, .verb = "blocking", .endpoint = {}, .error = {},
                     .text = text,
-                    .task = one->task_name != nullptr ? one->task_name : std::string_view{}});
+                    .task = one->task_name.data()});
         }
         left.swap(all_->workers);
         // A thread that is left alone goes on to use its record, which stays with what they share.
@@ -151,7 +155,9 @@ bool blocking_job::begin(wait_point& waiter, context& strand,
     waiter_ = &waiter;
     on_end_ = on_end;
     home_ = strand.loop;
-    task_name_ = strand.name;
+    // A copy: the call may outlive its task, and so the name.
+    if (strand.name != nullptr)
+        std::strncpy(task_name_.data(), strand.name, task_name_.size() - 1);
     if (strand.leaf != nullptr) site_ = strand.leaf->awaiting;
     arrival_.of = this;
     arrival_.run = [](posted& self) noexcept {

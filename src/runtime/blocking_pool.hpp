@@ -1,6 +1,7 @@
 // The threads of a run that do what must not be done on a loop.
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -37,7 +38,7 @@ private:
         thread running;
         bool ended = false;
         bool has_job = false;
-        const char* task_name = nullptr;  ///< of the job
+        std::array<char, 32> task_name{};  ///< of the job
         std::source_location site;
     };
     struct shared {

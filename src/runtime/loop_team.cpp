@@ -143,6 +143,7 @@ void loop_team::wind_down(scheduler& mine) noexcept {
     mine.ending = false;
     while (mine.world().census().operations != 0) mine.turn();
     mine.close_gate();
+    mine.take_posted();  // while all loops are there: what was posted may post to them
 }
 
 /// On the thread of the loop, which is the running one.
@@ -177,8 +178,8 @@ void loop_team::stop() noexcept {
     }
     if (stepped_) return stop_stepped();
     while (!first.ending) first.turn();
-    blocking_.end(options_.blocking_limit);
     wind_down(first);
+    blocking_.end(options_.blocking_limit);
     wait_until_all_have_stopped();
     join_all();
 }
@@ -195,13 +196,13 @@ void loop_team::stop_stepped() noexcept {
     };
     while (one_turns()) {
     }
-    blocking_.end(options_.blocking_limit);
     for (unsigned index = size(); index-- > 1;) {
         const loop_entry as_mine(loops_[index].get());
         wind_down(*loops_[index]);
     }
     const loop_entry as_first(loops_[0].get());
     wind_down(*loops_[0]);
+    blocking_.end(options_.blocking_limit);
     for (unsigned index = size(); index-- > 1;) {
         const loop_entry as_mine(loops_[index].get());
         finish_loop(index);

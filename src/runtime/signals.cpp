@@ -64,7 +64,6 @@ signal_guard::~signal_guard() {
     listening.store(nullptr);
     // On another thread; one on this thread is through before this line goes on.
     while (handling.load() != 0) std::this_thread::yield();
-    received.store(0, std::memory_order_relaxed);
 }
 
 int signal_guard::last_signal() const noexcept {

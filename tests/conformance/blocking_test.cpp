@@ -19,7 +19,7 @@ protected:
     [[nodiscard]] run_options options() const {
         run_options how;
         how.poller = GetParam();
-        how.strict = true;
+        how.strict = insists(GetParam());
         return how;
     }
 };

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <concepts>
+#include <cstdint>
 
 #include <coro/base/assert.hpp>
 #include <coro/core/context.hpp>
@@ -14,7 +15,8 @@ namespace coro::inline v0::detail {
 /// first uses it. The object's state is plain and touched on that loop only.
 class home_loop {
 public:
-    home_loop() noexcept : home_(current) {}
+    home_loop() noexcept
+        : home_(current), run_number_(current != nullptr ? current->run_number : 0) {}
 
     /// Whether the running loop is another one of the same run: then what is asked goes there as a
     /// message. Settles the home of an object that has none.
@@ -23,18 +25,18 @@ public:
         if (home == current) [[likely]] return false;
         if (home == nullptr) {
             if (current == nullptr) return false;  // still outside of run(): nobody else is there
-            if (home_.compare_exchange_strong(home, current, std::memory_order_acq_rel))
-                return false;
-            if (home == current) return false;
+            if (settle(home) || home == current) return false;
         }
-        CORO_ASSERT(current != nullptr && current->run_number == home->run_number,
+        CORO_ASSERT(current != nullptr &&
+                        current->run_number == run_number_.load(std::memory_order_relaxed),
                     "an event, mutex, semaphore or channel was used outside of its loop, by a "
                     "thread that is no loop of the same run: post to its loop instead");
         return true;
     }
     /// For what has no remote form. Requires: this is its loop, or none is running and it has none.
     void check() const noexcept {
-        const loop_core* home = home_.load(std::memory_order_acquire);
+        loop_core* home = home_.load(std::memory_order_acquire);
+        if (home == nullptr && current != nullptr && settle(home)) return;
         CORO_ASSERT(home == nullptr || home == current,
                     "an event, mutex, semaphore or channel was used outside of its loop by what "
                     "does not wait: that works only there");
@@ -44,7 +46,15 @@ public:
     }
 
 private:
-    std::atomic<loop_core*> home_;
+    /// Makes the running loop the home; false, and the home in `other`, if somebody was first. All
+    /// who come first are of one run, so they write the same number.
+    bool settle(loop_core*& other) const noexcept {
+        run_number_.store(current->run_number, std::memory_order_relaxed);
+        return home_.compare_exchange_strong(other, current, std::memory_order_acq_rel);
+    }
+
+    mutable std::atomic<loop_core*> home_;
+    mutable std::atomic<std::uint64_t> run_number_;  ///< beside it: the loop may have gone
 };
 
 /// Something that the object tells itself from another loop: set, close, released. A message that
@@ -56,10 +66,19 @@ public:
         : arrived_(on_arrival) {
         run = [](posted& self) noexcept {
             auto& mine = static_cast<home_message&>(self);
-            mine.under_way_.store(false, std::memory_order_release);
+            // Not a store: who relied on this message wrote what he announces before his exchange,
+            // and this one must see it, or he must see that he has to send another.
+            mine.under_way_.exchange(false, std::memory_order_acq_rel);
             mine.arrived_(mine);
         };
     }
+    ~home_message() {
+        CORO_ASSERT(!under_way_.load(std::memory_order_acquire),
+                    "an event, mutex, semaphore or channel was destroyed while a message of "
+                    "another loop was on its way: it must outlive who uses it there");
+    }
+    home_message(const home_message&) = delete;
+    home_message& operator=(const home_message&) = delete;
     void send(loop_core& home) noexcept {
         if (!under_way_.exchange(true, std::memory_order_acq_rel)) home.post(*this);
     }

@@ -16,7 +16,8 @@ public:
     explicit rebind_awaiter(owned_socket& socket) noexcept : socket_(socket) {}
 
     void bind(context& strand) noexcept { strand_ = &strand; }
-    bool await_ready() const noexcept {
+    bool await_ready() noexcept {
+        if (!socket_) result_ = result_closed;
         return !socket_ || socket_.ref().loop == strand_->loop;
     }
     CORO_EXPORT bool suspend(frame_link* parent, std::coroutine_handle<> resume) noexcept;
@@ -33,6 +34,7 @@ private:
     void arrive() noexcept;
 
     owned_socket& socket_;
+    socket_ref from_;
     context* strand_ = nullptr;
     message message_;
     std::uint32_t user_word_ = 0;

@@ -1,6 +1,7 @@
 // blocking(f, args…): a call that blocks or burns CPU, on a thread where it holds up nobody.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <concepts>
 #include <exception>
@@ -52,7 +53,7 @@ private:
     void (*on_end_)(wait_point& waiter) noexcept = nullptr;
     loop_core* home_ = nullptr;
     blocking_pool* pool_ = nullptr;
-    const char* task_name_ = nullptr;
+    std::array<char, 32> task_name_{};
     std::source_location site_;
 };
 
