@@ -12,7 +12,7 @@ namespace {
 
 constexpr perf::option poller_option{"poller", "NAME", "io_uring, epoll or automatic (automatic)"};
 constexpr perf::option stats_option{"stats", "yes|no", "print the loop's counters at the end (no)"};
-constexpr perf::option spin_option{"spin", "yes|no", "poll for up to 50 us before sleeping (yes)"};
+constexpr perf::option spin_option{"spin", "yes|no", "poll for up to 100 us before sleeping (yes)"};
 
 void echo(coro::net::tcp_stream peer) {
     while (const coro::net::read_lease lease = coro::await(peer.read_leased()))

@@ -80,7 +80,6 @@ void blocking_pool::work(const std::shared_ptr<shared>& all, worker& self) noexc
         all->first = job->next_;
         if (all->first == nullptr) all->last = nullptr;
         --all->waiting;
-        self.has_job = true;
         self.task_name = job->task_name_;
         self.site = job->site_;
         lock.unlock();
@@ -90,7 +89,6 @@ void blocking_pool::work(const std::shared_ptr<shared>& all, worker& self) noexc
         finish(*job);
         lock.lock();
         ++all->idle;
-        self.has_job = false;
     }
     self.ended = true;
     all->one_ended.notify_all();

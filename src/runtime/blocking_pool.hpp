@@ -37,7 +37,6 @@ private:
     struct worker {
         thread running;
         bool ended = false;
-        bool has_job = false;
         std::array<char, 32> task_name{};  ///< of the job
         std::source_location site;
     };
