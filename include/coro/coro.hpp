@@ -29,6 +29,7 @@
 #include <coro/runtime/mutex.hpp>
 #include <coro/runtime/run.hpp>
 #include <coro/runtime/semaphore.hpp>
+#include <coro/runtime/signal_set.hpp>
 #include <coro/runtime/sleep.hpp>
 #include <coro/runtime/stats.hpp>
 #include <coro/runtime/stop_token.hpp>

@@ -11,6 +11,7 @@
 #include "core/frame_census.hpp"
 #include "runtime/loop_team.hpp"
 #include "runtime/processors.hpp"
+#include "runtime/signals.hpp"
 
 namespace coro::inline v0::detail {
 
@@ -32,6 +33,7 @@ scheduler::scheduler(std::unique_ptr<poller> world, scheduler_options options)
 }
 
 scheduler::~scheduler() {
+    check_no_signals_watched(*this);
     // A thread that has just posted may not have left post() yet: a few instructions.
     while (posting_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
     add_frames_of_ended_loop(frames_alive);

@@ -1,11 +1,21 @@
-// SIGINT and SIGTERM while run() runs: counted in the handler, acted on by the loop.
+// Signals: the two that stop run(), counted in the handler and acted on by the loop, and those that
+// a signal_set watches.
 #pragma once
 
 #include <array>
+#include <atomic>
+#include <cstdint>
+#include <string>
 
 #include <csignal>
 
+#include <coro/core/loop.hpp>
+
 #include "runtime/poller.hpp"
+
+namespace coro::inline v0 {
+class signal_set;
+}
 
 namespace coro::inline v0::detail {
 
@@ -18,6 +28,7 @@ namespace coro::inline v0::detail {
 /// blocked, also in children (signalfd(2)).
 class signal_guard {
 public:
+    /// Does nothing if another run, or a signal_set, has one of the two signals.
     signal_guard(bool install, poller& to_wake) noexcept;
     signal_guard(const signal_guard&) = delete;
     signal_guard& operator=(const signal_guard&) = delete;
@@ -30,8 +41,45 @@ public:
 
 private:
     bool installed_ = false;
-    struct sigaction interrupt_before_ {};
-    struct sigaction terminate_before_ {};
 };
+
+/// What a signal_set shares with the handler: the handler marks what came and posts this to the
+/// set's loop. It outlives the set by as long as it is posted.
+class signal_watch final : public posted {
+public:
+    signal_watch(signal_set& of, std::uint64_t wanted) noexcept;
+    signal_watch(const signal_watch&) = delete;
+    signal_watch& operator=(const signal_watch&) = delete;
+
+    /// Begins to watch. Throws: io_error (device_or_resource_busy); then nothing is watched.
+    void begin();
+    /// The set goes: no handler touches this afterwards, and it is deleted, now or by the loop.
+    void end() noexcept;
+    /// In the handler: async-signal-safe.
+    void came(int signal) noexcept;
+
+    [[nodiscard]] int take() noexcept;
+    [[nodiscard]] std::uint64_t wanted() const noexcept { return wanted_; }
+    [[nodiscard]] const loop_core& loop() const noexcept { return loop_; }
+
+    /// In the list of all; written under the lock, read by handlers.
+    std::atomic<signal_watch*> next_watch{nullptr};
+
+private:
+    signal_set* set_;  ///< nullptr once it has gone; the loop's thread only
+    loop_core& loop_;
+    const std::uint64_t wanted_;  ///< bit n - 1 is signal n
+    std::atomic<std::uint64_t> came_{0};
+    std::atomic<bool> posted_{false};
+};
+
+[[nodiscard]] constexpr std::uint64_t signal_bit(int number) noexcept {
+    return std::uint64_t{1} << (number - 1);
+}
+/// "SIGHUP", or "signal 40".
+[[nodiscard]] std::string name_of_signal(int number);
+
+/// Aborts if a signal_set of this loop is alive: the handler would post to a loop that is gone.
+void check_no_signals_watched(const loop_core& ending) noexcept;
 
 }  // namespace coro::inline v0::detail

@@ -1,11 +1,13 @@
-// Drivers of what tasks wait for among themselves and of time: event, mutex, semaphore, channel,
-// sleep, yield.
+// Drivers of what tasks wait for among themselves, of signals and of time: event, mutex, semaphore,
+// channel, signal_set, sleep, yield.
+#include <csignal>
 #include <deque>
 #include <optional>
 
 #include <coro/runtime/channel.hpp>
 #include <coro/runtime/mutex.hpp>
 #include <coro/runtime/semaphore.hpp>
+#include <coro/runtime/signal_set.hpp>
 
 #include "matrix_support.hpp"
 
@@ -166,6 +168,27 @@ public:
     task<> verify(const outcome&) override { co_await take_all(); }
 };
 
+/// A signal that the process sends itself; nobody else in the matrix uses it.
+class signal_driver final : public driver {
+public:
+    task<> operate() override { check(co_await signals_.next() == SIGUSR2, "another signal"); }
+    task<> complete() override {
+        std::raise(SIGUSR2);
+        sent_ = true;
+        co_return;
+    }
+    task<> verify(const outcome& ended) override {
+        // Who was cancelled has left the signal for the next one.
+        if (!sent_ || ended.is(outcome_kind::value)) std::raise(SIGUSR2);
+        check(co_await signals_.next() == SIGUSR2, "the signal was lost");
+        check(!co_await move_on_after(1ms, signals_.next()), "the signal came twice");
+    }
+
+private:
+    signal_set signals_{SIGUSR2};
+    bool sent_ = false;
+};
+
 class sleep_driver final : public driver {
 public:
     explicit sleep_driver(bool until) : until_(until) {}
@@ -234,6 +257,7 @@ std::vector<point> synchronisation_points() {
         make_point<copying_send_driver>("coro::channel::send", "with a copy"),
         make_point<receive_driver, 2>("coro::channel::receive", "the channel is empty"),
         make_point<receive_driver, 0>("coro::channel::receive", "at a rendezvous"),
+        make_point<signal_driver>("coro::signal_set::next", "until one comes"),
         make_point<sleep_driver, false>("coro::sleep_for", "asleep"),
         make_point<sleep_driver, true>("coro::sleep_until", "asleep"),
         make_point<yield_driver>("coro::yield", "in the run queue"),

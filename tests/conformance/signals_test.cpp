@@ -215,6 +215,35 @@ TEST_P(signals_test, the_loops_of_a_run_stop_and_drain_together) {
     EXPECT_TRUE(child.exited_with(0)) << child.status();
 }
 
+task<> stick_on_loop_1(parent_line line) {
+    const auto body = [line](task_group& group) -> task<> {
+        group.spawn({.loop = 1}, get_stuck, line);
+        group.spawn({.loop = 0}, sleep_long, line);
+        group.spawn({.loop = 2}, sleep_long, line);
+        co_return;
+    };
+    co_await with_task_group(body);
+}
+
+TEST_P(signals_test, where_one_loop_is_stuck_the_others_end_and_a_later_signal_kills) {
+    child_process child([this](parent_line line) {
+        run_options options = handling();
+        options.loops = 3;
+        return run_main(stick_on_loop_1(line), options);
+    });
+    ASSERT_TRUE(child.heard("ready ready ready"));
+    child.signal(SIGTERM);
+    ASSERT_TRUE(child.heard("unwound unwound ")) << "the healthy loops end at the first one";
+    EXPECT_FALSE(child.ended()) << "run() waits for the stuck one";
+    int sent = 0;
+    for (; sent < 3000 && !child.ended(); ++sent) {
+        child.signal(SIGTERM);
+        ::usleep(20'000);
+    }
+    ASSERT_LT(sent, 3000) << "it cannot be killed";
+    EXPECT_TRUE(child.killed_by(SIGTERM)) << child.status();
+}
+
 task<int> stay_until(const bool& told) {
     while (!told) co_await sleep_for(1ms);
     co_return stop_requested() ? 1 : 0;
