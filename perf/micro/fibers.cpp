@@ -115,11 +115,27 @@ void fibers_that_wait(benchmark::State& state) {
     state.SetItemsProcessed(state.iterations());
 }
 
+void yield_until(const bool& ended) {
+    while (!ended) coro::await(coro::yield());
+}
+
+/// Each of them is resumed in turn: what the memory of so many stacks costs.
+void fiber_yields_among(benchmark::State& state) {
+    const auto others = state.range(0) - 1;
+    bool ended = false;
+    coro::local_task_group group;
+    for (std::int64_t i = 0; i < others; ++i) group.spawn_fiber(yield_until, std::cref(ended));
+    while (state.KeepRunningBatch(others + 1)) coro::await(coro::yield());
+    ended = true;
+    group.join();
+}
+
 }  // namespace
 
 BENCHMARK(raw_jump);
 BENCHMARK_CAPTURE(in_a_fiber, switch, &fiber_switch);
 BENCHMARK_CAPTURE(in_a_fiber, yield, &fiber_yield);
+BENCHMARK_CAPTURE(in_a_fiber, yield_among, &fiber_yields_among)->Arg(64)->Arg(1000)->Arg(4000);
 BENCHMARK_CAPTURE(in_a_fiber, ready_await, &fiber_ready_await);
 BENCHMARK_CAPTURE(in_a_fiber, awaits_child_task, &fiber_awaits_child_task);
 BENCHMARK(task_awaits_fiber);

@@ -57,11 +57,12 @@ coro::task<> yield_forever(const bool& ended) {
     while (!ended) co_await coro::yield();
 }
 
-coro::task<> yields_among_1000(benchmark::State& state) {
+coro::task<> yields_among(benchmark::State& state) {
+    const auto others = state.range(0) - 1;
     bool ended = false;
     co_await coro::with_task_group([&](coro::task_group& group) -> coro::task<> {
-        for (int i = 0; i < 999; ++i) group.spawn(yield_forever, std::cref(ended));
-        while (state.KeepRunningBatch(1000)) co_await coro::yield();
+        for (std::int64_t i = 0; i < others; ++i) group.spawn(yield_forever, std::cref(ended));
+        while (state.KeepRunningBatch(others + 1)) co_await coro::yield();
         ended = true;
     });
 }
@@ -97,7 +98,7 @@ BENCHMARK_CAPTURE(in_a_loop, child_task, &child_tasks);
 BENCHMARK_CAPTURE(in_a_loop, three_nested_tasks, &three_nested);
 BENCHMARK_CAPTURE(in_a_loop, spawn_and_join, &spawn_and_join)->Arg(1)->Arg(1000);
 BENCHMARK_CAPTURE(in_a_loop, yield_alone, &yields);
-BENCHMARK_CAPTURE(in_a_loop, yield_among_1000, &yields_among_1000);
+BENCHMARK_CAPTURE(in_a_loop, yield_among, &yields_among)->Arg(64)->Arg(1000)->Arg(4000);
 BENCHMARK_CAPTURE(in_a_loop, channel_hand_over, &channel_hand_over);
 BENCHMARK(raw_context_switch);
 

@@ -91,7 +91,7 @@ fiber_core::fiber_core(std::size_t stack_bytes, body_function body)
     context_ = stack_->context;
     if (context_ != nullptr && contexts_are_reused) [[likely]] return;
     sanitizer_begin(*stack_);
-    context_ = fcontext::make_fcontext(stack_->top(), stack_->size, &fiber_access::entry);
+    context_ = fcontext::make_fcontext(stack_->top(), stack_->usable(), &fiber_access::entry);
 }
 
 void* fiber_core::to_fiber(void* context, fiber_core* self) noexcept {

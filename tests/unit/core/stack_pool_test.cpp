@@ -2,6 +2,7 @@
 #include "core/stack_pool.hpp"
 
 #include <cstring>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -64,6 +65,24 @@ TEST_F(stack_pool_test, stacks_do_not_overlap_and_have_a_guard_between_them) {
         before = bottom;
     }
     for (fiber_stack* const stack : taken) pool.give(*stack);
+}
+
+TEST_F(stack_pool_test, stacks_begin_at_many_places_of_a_page_so_that_they_share_no_cache_sets) {
+    stack_pool pool;
+    std::vector<fiber_stack*> taken;
+    std::map<std::size_t, int> places;
+    for (int i = 0; i < 1000; ++i) {
+        taken.push_back(&pool.take(64 * kib));
+        const fiber_stack& stack = *taken.back();
+        EXPECT_EQ(stack.bottom + stack.usable(), stack.top());
+        const auto below_end = static_cast<std::size_t>(stack.bottom + stack.size - stack.top());
+        EXPECT_LT(below_end, page / 2);  // a shallow stack fits into the rest of its page
+        EXPECT_EQ(below_end % 64, 0u);
+        ++places[below_end];
+    }
+    EXPECT_EQ(places.size(), 32u);
+    for (const auto& [place, count] : places) EXPECT_LE(count, 1000 / 32 + 16) << place;
+    for (fiber_stack* stack : taken) pool.give(*stack);
 }
 
 TEST_F(stack_pool_test, idle_stacks_beyond_the_warm_ones_give_their_pages_back) {
