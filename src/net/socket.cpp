@@ -67,11 +67,13 @@ void cancel_io(operation& op, loop_core& loop) noexcept { scheduler_of(loop).wor
 // The bits of `direction` are the bits of the poller's user word of a socket.
 
 void mark_broken(socket_ref socket, direction which) noexcept {
+    check_home(socket);
     if (std::uint32_t* word = scheduler_of(*socket.loop).world().user_word(socket.handle))
         *word |= static_cast<std::uint32_t>(which);
 }
 
 bool is_broken(socket_ref socket, direction which) noexcept {
+    check_home(socket);
     if (socket.loop == nullptr) return false;
     const std::uint32_t* word = scheduler_of(*socket.loop).world().user_word(socket.handle);
     return word != nullptr && (*word & static_cast<std::uint32_t>(which)) != 0;

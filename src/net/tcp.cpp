@@ -21,7 +21,10 @@ constexpr duration exhausted_pause = std::chrono::milliseconds(50);
 /// Dead connections that accept skips in a row before it lets others run.
 constexpr unsigned most_skipped = 64;
 
-poller& world_of(const socket_ref& socket) noexcept { return scheduler_of(*socket.loop).world(); }
+poller& world_of(const socket_ref& socket) noexcept {
+    check_home(socket);
+    return scheduler_of(*socket.loop).world();
+}
 
 address_family family_of(const net::endpoint& of) noexcept {
     return of.family() == net::ip_family::ipv4 ? address_family::ipv4 : address_family::ipv6;

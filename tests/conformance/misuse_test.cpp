@@ -89,6 +89,38 @@ TEST_P(misuse_death_test, a_listener_on_another_loop) {
                  "a stream or listener was used on another loop than its own");
 }
 
+/// What asks a stream something without waiting, where it is not at home.
+void ask_on_another_loop(poller_choice world, void (*question)(net::tcp_stream& stream)) {
+    run_bare(world, [world, question]() -> task<> {
+        stream_pair pair;
+        co_await pair.open();
+        std::thread other([&] {
+            run_bare(world, [&]() -> task<> {
+                question(pair.near);
+                co_return;
+            });
+        });
+        other.join();
+    });
+}
+
+TEST_P(misuse_death_test, questions_to_a_stream_on_another_loop) {
+    using question = void (*)(net::tcp_stream&);
+    const question questions[] = {
+        [](net::tcp_stream& stream) { static_cast<void>(stream.remote_endpoint()); },
+        [](net::tcp_stream& stream) { static_cast<void>(stream.local_endpoint()); },
+        [](net::tcp_stream& stream) { stream.set_options({.no_delay = false}); },
+        [](net::tcp_stream& stream) { stream.shutdown_send(); },
+        [](net::tcp_stream& stream) {
+            static_cast<void>(is_broken(stream.ref(), direction::either));
+        },
+    };
+    for (const question ask : questions) {
+        EXPECT_DEATH(ask_on_another_loop(GetParam(), ask),
+                     "a stream or listener was used on another loop than its own: rebind");
+    }
+}
+
 void destroy_outside_of_its_loop(poller_choice world) {
     std::optional<net::tcp_listener> kept;
     run_bare(world, [&]() -> task<> {

@@ -18,6 +18,13 @@ struct socket_ref {
     socket_handle handle;
 };
 
+/// Aborts when a socket is used on another loop than its own.
+inline void check_home(socket_ref socket) noexcept {
+    CORO_ASSERT(socket.loop == nullptr || socket.loop == current,
+                "a stream or listener was used on another loop than its own: rebind() a stream "
+                "first");
+}
+
 /// Owns a socket: closes it at the end. Never blocks; what is pending on it ends with errc::closed.
 class owned_socket {
 public:
@@ -95,8 +102,7 @@ public:
 
 protected:
     io_wait(opcode what, socket_ref on) noexcept : base(what, on.handle) {
-        CORO_ASSERT(on.loop == nullptr || on.loop == current,
-                    "a stream or listener was used on another loop than its own");
+        check_home(on);
     }
     ~io_wait() = default;
 
