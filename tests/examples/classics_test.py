@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+# ctest: timeout=120 serial
+"""The classic programs, with foreign clients: what they print and carry, and how they end."""
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import unittest
+
+from support import (
+    POLLERS,
+    address,
+    must_be_built,
+    reset,
+    server,
+    started,
+)
+
+NUMBERS = [str(number) for number in range(101)]
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def foreign_client(port):
+    """nc, or socat, connected to the port; None where there is neither."""
+    commands = {"nc": ["127.0.0.1", str(port)], "socat": ["-", f"TCP:127.0.0.1:{port}"]}
+    for name, arguments in commands.items():
+        if shutil.which(name):
+            return subprocess.Popen(
+                [name, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+    print("neither nc nor socat is here; Python's sockets stand for them")
+    return None
+
+
+class gevent_server(unittest.TestCase):
+    FORMS = [[], ["--fibers"]]
+
+    def test_prints_exactly_what_it_promises(self):
+        for poller in POLLERS:
+            for form in self.FORMS:
+                with self.subTest(poller=poller, form=form):
+                    self.dialogue(poller, form)
+
+    def dialogue(self, poller, form):
+        with server("gevent_server", poller, *form) as gevent:
+            with gevent.connect() as two:
+                with gevent.connect() as one:
+                    first, second = address(one), address(two)
+                    self.assertEqual(gevent.line(), f"{second} connected...\n")
+                    self.assertEqual(gevent.line(), f"{first} connected...\n")
+                    one.sendall(b"hello")
+                    self.assertEqual(gevent.line(), f"{first} - hello\n")
+                    two.sendall("grüße\r\n".encode())
+                    self.assertEqual(gevent.line(), f"{second} - grüße\n")
+                    one.sendall(b"\x1b[31mred\x07")
+                    self.assertEqual(gevent.line(), f"{first} - .[31mred.\n")
+                    one.sendall(b"x" * 3000)
+                    left = 3000
+                    while left > 0:  # TCP may cut it further
+                        line = gevent.line()
+                        match = re.fullmatch(re.escape(first) + " - (x+)\n", line)
+                        self.assertTrue(match, line)
+                        self.assertLessEqual(len(match.group(1)), 1024)
+                        left -= len(match.group(1))
+                    self.assertEqual(left, 0)
+                    one.shutdown(socket.SHUT_WR)
+                    self.assertEqual(gevent.line(), f"{first} was disconnected\n")
+                    self.assertEqual(one.recv(1), b"")
+                # `two` stays connected: Ctrl-C ends it.
+                self.assertEqual(gevent.end(), (0, "", ""))
+                self.assertEqual(two.recv(1), b"")
+
+    def test_survives_a_client_that_vanishes(self):
+        for form in self.FORMS:
+            with server("gevent_server", "automatic", *form) as gevent:
+                rude = gevent.connect()
+                who = address(rude)
+                self.assertEqual(gevent.line(), f"{who} connected...\n")
+                reset(rude)
+                with gevent.connect() as polite:
+                    self.assertEqual(gevent.line(), f"{address(polite)} connected...\n")
+                    polite.sendall(b"still there?")
+                    self.assertEqual(gevent.line(), f"{address(polite)} - still there?\n")
+                said = f"coro: error: recv {who}: Connection reset by peer\n"
+                code, _, err = gevent.end()
+                self.assertEqual((code, err), (0, said))
+
+    def test_with_a_foreign_client(self):
+        with server("gevent_server", "automatic") as gevent:
+            if client := foreign_client(gevent.port):
+                who = gevent.line().removesuffix(" connected...\n")
+                self.assertRegex(who, r"\A127\.0\.0\.1:\d+\Z")
+                for text in ("one line", "another one"):
+                    client.stdin.write(text + "\n")
+                    client.stdin.flush()
+                    self.assertEqual(gevent.line(), f"{who} - {text}\n")
+                client.kill()
+                client.communicate()
+                self.assertEqual(gevent.line(), f"{who} was disconnected\n")
+            self.assertEqual(gevent.end(), (0, "", ""))
+
+
+if __name__ == "__main__":
+    must_be_built("gevent_server")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # also where a shell without jobs has started us
+    unittest.main()
