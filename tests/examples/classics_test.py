@@ -6,13 +6,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 import unittest
 
 from support import (
+    PATIENCE,
     POLLERS,
     address,
     must_be_built,
+    read_exactly,
     reset,
+    run,
     server,
     started,
 )
@@ -103,6 +107,70 @@ class gevent_server(unittest.TestCase):
                 client.communicate()
                 self.assertEqual(gevent.line(), f"{who} was disconnected\n")
             self.assertEqual(gevent.end(), (0, "", ""))
+
+
+class random_sender(unittest.TestCase):
+    def test_sends_a_number_a_second_on_each_of_five(self):
+        for poller in POLLERS:
+            with self.subTest(poller=poller):
+                self.three_rounds(poller)
+
+    def three_rounds(self, poller):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(PATIENCE)
+            before = time.monotonic()
+            with started("random_sender", str(listener.getsockname()[1]), poller=poller) as sender:
+                streams = {}
+                for _ in range(5):
+                    stream, peer = listener.accept()
+                    stream.settimeout(PATIENCE)
+                    streams["{}:{}".format(*peer)] = stream
+                said = {who: [] for who in streams}
+                while any(len(numbers) < 3 for numbers in said.values()):
+                    match = re.fullmatch(r"(\S+) sends (\d+)\n", sender.line())
+                    self.assertIn(match.group(2), NUMBERS)
+                    said[match.group(1)].append(match.group(2))
+                self.assertGreaterEqual(time.monotonic() - before, 2)
+                for who, stream in streams.items():
+                    numbers = "".join(said[who]).encode()
+                    self.assertEqual(read_exactly(stream, len(numbers)), numbers)
+                code, _, err = sender.end()
+                self.assertEqual((code, err), (0, ""))
+                for stream in streams.values():
+                    with stream:
+                        while stream.recv(100):
+                            pass
+
+    def test_the_end_of_the_server_is_one_line(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            with started("random_sender", str(port)) as sender:
+                for _ in range(5):
+                    listener.accept()[0].close()
+                code, _, err = sender.wait()
+        self.assertEqual(code, 1)
+        self.assertRegex(
+            err,
+            rf"\Acoro: main ended: write_all 127\.0\.0\.1:{port}: "
+            r"(Broken pipe|Connection reset by peer)\n\Z",
+        )
+
+    def test_without_a_server(self):
+        port = free_port()
+        end = run("random_sender", str(port))
+        said = f"coro: main ended: connect tcp 127.0.0.1:{port}: Connection refused\n"
+        self.assertEqual((end.returncode, end.stdout, end.stderr), (1, "", said))
+
+    def test_with_gevent_server(self):
+        for form in gevent_server.FORMS:
+            with server("gevent_server", "automatic", *form) as gevent:
+                with started("random_sender", str(gevent.port)) as sender:
+                    sent = [sender.line().split(" sends ") for _ in range(5)]
+                    heard = {f"{who} - {number}" for who, number in sent}
+                    while heard:
+                        heard.discard(gevent.line())
+                    self.assertEqual(sender.end()[0], 0)
+                self.assertEqual(gevent.end()[0], 0)
 
 
 if __name__ == "__main__":
