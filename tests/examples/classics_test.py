@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 import unittest
 
@@ -171,6 +172,54 @@ class random_sender(unittest.TestCase):
                         heard.discard(gevent.line())
                     self.assertEqual(sender.end()[0], 0)
                 self.assertEqual(gevent.end()[0], 0)
+
+
+class echo_client(unittest.TestCase):
+    def test_hears_its_own_texts(self):
+        texts = ["ping", "two words", "", "x" * 100_000]
+        for poller in POLLERS:
+            with self.subTest(poller=poller), server("01_echo_server", poller) as echo:
+                end = run("echo_client", str(echo.port), *texts, poller=poller)
+                lines = [f"connected to 127.0.0.1:{echo.port}"]
+                lines += [f"{text}: echoed after TIME ms" for text in texts]
+                lines += ["the server has closed too", ""]
+                heard = re.sub(r"after \d+\.\d ms", "after TIME ms", end.stdout)
+                self.assertEqual((heard, end.stderr, end.returncode), ("\n".join(lines), "", 0))
+                end = run("echo_client", str(echo.port), poller=poller)
+                self.assertRegex(end.stdout, r"\nhello: echoed .*\nhello again: echoed .*\n")
+
+    def answered_by(self, answer):
+        """Runs it against a server that reads five bytes, says `answer`, and waits for the end."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def serve():
+                with listener.accept()[0] as stream:
+                    read_exactly(stream, 5)
+                    stream.sendall(answer)
+                    while stream.recv(100):
+                        pass
+
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            end = run("echo_client", str(listener.getsockname()[1]), "hello")
+            thread.join(PATIENCE)
+        self.assertEqual(end.returncode, 1)
+        return end.stderr
+
+    def test_a_wrong_echo_is_said(self):
+        self.assertEqual(
+            self.answered_by(b"hallo"), "coro: main ended: read echo of hello: it is hallo\n"
+        )
+        self.assertEqual(
+            self.answered_by(b"hello!"),
+            "coro: main ended: read end of stream: the server says more than was sent\n",
+        )
+
+    def test_no_echo_is_said(self):
+        before = time.monotonic()
+        said = self.answered_by(b"")
+        self.assertEqual(said, "coro: main ended: with_timeout: deadline exceeded\n")
+        self.assertGreaterEqual(time.monotonic() - before, 5)
 
 
 if __name__ == "__main__":
