@@ -508,7 +508,114 @@ class proxy(unittest.TestCase):
             self.assertEqual(echo.end(), (0, "", ""))
 
 
+IN_VIRTUAL_TIME = """\
+== three tasks share connection A: they are served one after another
+listening 127.0.0.1:8086
+[connection A]    [send] 00:00:00 - A123
+[127.0.0.1:32768] [recv] 00:00:00 - A123
+[connection A]    [echo] 00:00:00 - A123
+[connection A]    [send] 00:00:01 - A456
+[connection B]    [send] 00:00:01 - B456
+[127.0.0.1:32768] [recv] 00:00:01 - A456
+[127.0.0.1:32769] [recv] 00:00:01 - B456
+[connection B]    [echo] 00:00:01 - B456
+[connection A]    [send] 00:00:02 - A789
+[127.0.0.1:32768] [recv] 00:00:04 - A789
+[connection A]    [echo] 00:00:04 - A456
+[connection A]    [echo] 00:00:04 - A789
+
+seconds              0         1         2         3         4
+---------------------+---------+---------+---------+---------+
+connection A   A123  []        |         |         |         |
+               A456  |         [#############################]
+               A789  |         |         [...................]
+---------------------+---------+---------+---------+---------+
+connection B   B456  |         []        |         |         |
+---------------------+---------+---------+---------+---------+
+[ sent   . waits for its turn   # is being served   ] answered
+
+== each task has a connection of its own: nobody waits for another
+listening 127.0.0.1:8086
+[connection 1]    [send] 00:00:00 - A123
+[127.0.0.1:32768] [recv] 00:00:00 - A123
+[connection 1]    [echo] 00:00:00 - A123
+[connection 2]    [send] 00:00:01 - A456
+[connection 3]    [send] 00:00:01 - B456
+[127.0.0.1:32769] [recv] 00:00:01 - A456
+[127.0.0.1:32770] [recv] 00:00:01 - B456
+[connection 3]    [echo] 00:00:01 - B456
+[connection 4]    [send] 00:00:02 - A789
+[127.0.0.1:32771] [recv] 00:00:02 - A789
+[connection 4]    [echo] 00:00:02 - A789
+[connection 2]    [echo] 00:00:04 - A456
+
+seconds              0         1         2         3         4
+---------------------+---------+---------+---------+---------+
+connection 1   A123  []        |         |         |         |
+---------------------+---------+---------+---------+---------+
+connection 2   A456  |         [#############################]
+---------------------+---------+---------+---------+---------+
+connection 3   B456  |         []        |         |         |
+---------------------+---------+---------+---------+---------+
+connection 4   A789  |         |         []        |         |
+---------------------+---------+---------+---------+---------+
+[ sent   . waits for its turn   # is being served   ] answered
+
+"""
+
+
+class shared_connection_demo(unittest.TestCase):
+    maxDiff = None
+
+    def test_order_and_times_are_exact_in_virtual_time(self):
+        for arguments in ([], ["--speed", "10"], ["--speed", "0.001"]):
+            end = run("shared_connection_demo", *arguments, poller="simulation")
+            self.assertEqual((end.stdout, end.stderr, end.returncode), (IN_VIRTUAL_TIME, "", 0))
+
+    def test_order_in_real_time(self):
+        for poller in POLLERS:
+            with self.subTest(poller=poller):
+                before = time.monotonic()
+                end = run("shared_connection_demo", "0", "--speed", "20", poller=poller)
+                self.assertGreaterEqual(time.monotonic() - before, 2 * 4 / 20)
+                self.assertEqual((end.stderr, end.returncode), ("", 0))
+                runs = end.stdout.split("== ")[1:]
+                answers = [
+                    re.findall(r"^\[(\S+ \S+)\] +\[echo\] 00:00:(\d\d) - (.*)$", log, re.MULTILINE)
+                    for log in runs
+                ]
+                shared = [("A", 0, "A123"), ("B", 1, "B456"), ("A", 4, "A456"), ("A", 4, "A789")]
+                alone = [("1", 0, "A123"), ("3", 1, "B456"), ("4", 2, "A789"), ("2", 4, "A456")]
+                for answered, wanted in zip(answers, (shared, alone), strict=True):
+                    self.assertEqual(
+                        [(who, text) for who, _, text in answered],
+                        [(f"connection {who}", text) for who, _, text in wanted],
+                    )
+                    for (_, second, _), (_, least, _) in zip(answered, wanted):
+                        self.assertGreaterEqual(int(second), least)
+
+    def test_an_interrupt_ends_the_program_and_not_only_the_first_run(self):
+        for poller in POLLERS:
+            with started("shared_connection_demo", "0", poller=poller) as demo:
+                while "[echo]" not in demo.line():
+                    pass
+                code, out, err = demo.end()
+                self.assertEqual((code, err), (0, ""))
+                self.assertNotIn("==", out)
+
+    def test_a_stranger_is_served_too(self):
+        with started("shared_connection_demo", "0", "--speed", "5") as demo:
+            demo.line()
+            port = int(demo.line().rsplit(":", 1)[1])
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as stranger:
+                message = b"\0\0\0\5hello"
+                stranger.sendall(message)
+                self.assertEqual(read_exactly(stranger, len(message)), message)
+            code, _, err = demo.wait()
+            self.assertEqual((code, err), (0, ""))
+
+
 if __name__ == "__main__":
-    must_be_built("gevent_server")
+    must_be_built("shared_connection_demo")
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # also where a shell without jobs has started us
     unittest.main()
