@@ -15,6 +15,7 @@ import unittest
 from support import (
     PATIENCE,
     POLLERS,
+    ROOT,
     address,
     must_be_built,
     read_exactly,
@@ -22,6 +23,7 @@ from support import (
     run,
     server,
     started,
+    text_of,
 )
 
 NUMBERS = [str(number) for number in range(101)]
@@ -42,6 +44,80 @@ def foreign_client(port):
             )
     print("neither nc nor socat is here; Python's sockets stand for them")
     return None
+
+
+class every(unittest.TestCase):
+    maxDiff = None
+
+    def test_says_how_to_run_it_and_is_in_the_table(self):
+        table = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+        rows = re.findall(r"^\| \[(\w+)\]\((\w+)\.cpp\) \| \S.* \|$", table, re.MULTILINE)
+        found = {path.stem for path in (ROOT / "examples").glob("*.cpp")}
+        self.assertEqual(sorted(name for name, _ in rows), sorted(found))
+        for name, file in rows:
+            self.assertEqual(name, file)
+            self.assertIn(f"// Run:   build/debug/examples/", text_of(name))
+            self.assertIn(f"build/debug/examples/{name}", text_of(name))
+
+    def test_refuses_bad_arguments(self):
+        usages = {
+            "gevent_server": "[PORT] [--fibers]",
+            "random_sender": "[PORT]",
+            "echo_client": "[PORT] [TEXT]...",
+            "chat": "[PORT]",
+            "proxy": "LISTEN_PORT TARGET_PORT",
+            "shared_connection_demo": "[PORT] [--speed FACTOR]",
+        }
+        option = 'read the options "--loud": there is no such option'
+        listening = 'read PORT "70000": it must be a number from 0 to 65535'
+        connecting = 'read PORT "0": it must be a number from 1 to 65535'
+        speed = "it must be a number above 0 and up to 1000"
+        must = "it must be a number from 1 to 65535"
+        wrong = [
+            ("gevent_server", ["--loud"], option),
+            ("gevent_server", ["70000"], listening),
+            ("gevent_server", ["-1"], 'read the options "-1": there is no such option'),
+            ("gevent_server", ["0", "0"], 'read the arguments "0": it is one too many'),
+            ("random_sender", ["--loud"], option),
+            ("random_sender", ["0"], connecting),
+            ("echo_client", ["0"], connecting),
+            ("echo_client", ["echo"], 'read PORT "echo": it must be a number from 1 to 65535'),
+            ("chat", ["70000"], listening),
+            ("chat", ["8x"], 'read PORT "8x": it must be a number from 0 to 65535'),
+            ("proxy", [], "read LISTEN_PORT: it is missing; it must be a number from 0 to 65535"),
+            ("proxy", ["0"], f"read TARGET_PORT: it is missing; {must}"),
+            ("proxy", ["0", "0"], 'read TARGET_PORT "0": it must be a number from 1 to 65535'),
+            ("shared_connection_demo", ["70000"], listening),
+            ("shared_connection_demo", ["--loud"], option),
+            ("shared_connection_demo", ["--speed"],
+             "read --speed: it is missing; it must be a number above 0 and up to 1000"),
+            *[
+                ("shared_connection_demo", ["--speed", bad], f'read --speed "{bad}": {speed}')
+                for bad in ["fast", "0", "-1", "nan", "inf", "1e9", "10x", " 1"]
+            ],
+        ]  # fmt: skip
+        for name, arguments, sentence in wrong:
+            with self.subTest(name=name, arguments=arguments):
+                end = run(name, *arguments)
+                said = f"{name}: {sentence}\nusage: {name} {usages[name]}\n"
+                self.assertEqual((end.returncode, end.stdout, end.stderr), (2, "", said))
+        for name, usage in usages.items():
+            end = run(name, "--help")
+            said = f"usage: {name} {usage}\n"
+            self.assertEqual((end.returncode, end.stdout, end.stderr), (0, said, ""))
+
+    def test_a_port_that_is_taken_is_said(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            for command in (
+                ["gevent_server", port],
+                ["chat", port],
+                ["proxy", port, "1"],
+                ["shared_connection_demo", port],
+            ):
+                end = run(*command)
+                said = f"coro: main ended: bind tcp 127.0.0.1:{port}: Address already in use\n"
+                self.assertEqual((end.returncode, end.stderr), (1, said), command)
 
 
 class gevent_server(unittest.TestCase):
