@@ -27,15 +27,16 @@ public:
 
     bool flag(std::string_view name) { return std::erase(given_, name) != 0; }
 
-    /// The number behind `name`, above 0 and at most `most`.
-    double number(std::string_view name, double otherwise, double most) {
+    /// The number behind `name`, from `least` to `most`.
+    double number(std::string_view name, double otherwise, double least, double most) {
         for (std::size_t at = 0; at < given_.size(); ++at) {
             if (given_[at] != name) continue;
             const std::string text = at + 1 < given_.size() ? given_[at + 1] : "";
             const std::optional<double> value = number_in<double>(text);
             // Written so that "nan" is refused too.
-            if (!value || !(*value > 0 && *value <= most))
-                refuse(name, text, "it must be a number above 0 and up to " + shortest(most));
+            if (!value || !(*value >= least && *value <= most))
+                refuse(name, text,
+                       "it must be a number from " + shortest(least) + " to " + shortest(most));
             given_.erase(given_.begin() + static_cast<std::ptrdiff_t>(at),
                          given_.begin() + static_cast<std::ptrdiff_t>(at) + 2);
             return *value;

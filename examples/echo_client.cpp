@@ -62,5 +62,6 @@ int main(int argc, char** argv) {
     const auto server = endpoint::loopback(given.port_to_connect("PORT", 7000));
     std::vector<std::string> texts = given.rest();
     if (texts.empty()) texts = {"hello", "hello again"};
+    std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // each line at once, also into a pipe
     return coro::run_main(talk(server, std::move(texts)));
 }

@@ -116,6 +116,7 @@ public:
 
     void begin(const coro::net::endpoint& server) {
         std::printf("== %s\nlistening %s\n", title_, server.to_string().c_str());
+        start_clock();  // for strangers, who need not wait for our clients
     }
     void start_clock() { start_ = coro::now(); }
     coro::task<> until(double second) const { co_await coro::sleep_until(start_ + span(second)); }

@@ -88,7 +88,7 @@ coro::task<> run_once(const plan& tasks, endpoint where, stage& show) {
 
 int main(int argc, char** argv) {
     arguments given(argc, argv, "shared_connection_demo [PORT] [--speed FACTOR]");
-    const double speed = given.number("--speed", 1, 1000);
+    const double speed = given.number("--speed", 1, 0.001, 1000);
     const auto where = endpoint::loopback(given.port_to_listen("PORT", 8086));
     given.end();
     std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // each line as it happens, also into a pipe
