@@ -10,8 +10,13 @@ void report_exception(report_event event, const std::exception_ptr& error) noexc
         std::rethrow_exception(error);
     } catch (const io_error& problem) {
         event.verb = problem.operation();
-        if (event.endpoint.empty()) event.endpoint = problem.endpoint();
         event.error = problem.code();
+        if (!problem.endpoint().empty()) {
+            // Whom the task serves is then another one: a proxy was refused by its target.
+            if (event.task.empty() && event.endpoint != problem.endpoint())
+                event.task = event.endpoint;
+            event.endpoint = problem.endpoint();
+        }
         report(event);
     } catch (const std::exception& problem) {
         event.text = problem.what();

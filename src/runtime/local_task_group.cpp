@@ -53,6 +53,7 @@ void local_task_group::join(std::source_location where) {
                         " further errors of children; pass group_options.further to keep them",
                 .task = {}});
     if (first_error_) std::rethrow_exception(std::exchange(first_error_, {}));
+    if (was_cut_off()) throw cancelled();
 }
 
 void local_task_group::wait_for_children(std::source_location where) {

@@ -136,7 +136,10 @@ void task_group::keep_error(std::exception_ptr error) noexcept {
 }
 
 void task_group::child_ended(const char* name, std::exception_ptr error) noexcept {
-    if (detail::is_cancelled_exception(error)) return;
+    if (detail::is_cancelled_exception(error)) {
+        cut_off_ = true;
+        return;
+    }
     if (options_.policy == on_error::report_and_go_on) {
         detail::report_child(name, error);
         return;

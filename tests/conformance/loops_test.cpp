@@ -15,20 +15,7 @@
 namespace coro::inline v0::detail::conformance {
 namespace {
 
-class loops_test : public world_test {
-protected:
-    [[nodiscard]] run_options with(unsigned loops) const {
-        run_options options;
-        options.poller = GetParam();
-        options.strict = insists(GetParam());
-        options.loops = loops;
-        return options;
-    }
-    template <typename T>
-    T in_loops(unsigned loops, task<T> main) {
-        return run(std::move(main), with(loops));
-    }
-};
+class loops_test : public world_test {};
 INSTANTIATE_TEST_SUITE_P(real_worlds, loops_test, ::testing::ValuesIn(real_worlds()),
                          parameter_name);
 
@@ -354,7 +341,7 @@ task<> on_both_loops(std::vector<std::thread::id>& seen, std::vector<unsigned>& 
 }
 
 TEST_P(loops_test, two_loops_are_stepped_from_one_thread) {
-    run_options options = with(2);
+    run_options options = with_loops(2);
     loop_team team(options);
     team.start_stepped();
     std::vector<std::thread::id> seen;

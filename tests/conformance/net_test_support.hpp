@@ -37,6 +37,7 @@ public:
         std::string endpoint;
         std::error_code error;
         std::string text;
+        std::string task;
     };
 
     report_collector() {
@@ -46,7 +47,7 @@ public:
                 if (event.verb == "run" && event.level == severity::info) return;
                 static_cast<report_collector*>(user)->entries.push_back(
                     {event.level, std::string(event.verb), std::string(event.endpoint), event.error,
-                     std::string(event.text)});
+                     std::string(event.text), std::string(event.task)});
             },
             this);
     }
@@ -88,6 +89,15 @@ protected:
     template <typename Body>
     void in_world(Body& body) {
         run_in(GetParam(), body);
+    }
+    [[nodiscard]] run_options with_loops(unsigned loops) const {
+        run_options options = options_for(GetParam());
+        options.loops = loops;
+        return options;
+    }
+    template <typename T>
+    T in_loops(unsigned loops, task<T> main) const {
+        return run(std::move(main), with_loops(loops));
     }
     [[nodiscard]] bool simulated() const { return GetParam() == poller_choice::simulation; }
 };

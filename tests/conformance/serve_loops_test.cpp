@@ -15,17 +15,7 @@
 namespace coro::inline v0::detail::conformance {
 namespace {
 
-class serve_loops : public world_test {
-protected:
-    template <typename T>
-    T in_loops(unsigned loops, task<T> main) {
-        run_options options;
-        options.poller = GetParam();
-        options.strict = insists(GetParam());
-        options.loops = loops;
-        return run(std::move(main), options);
-    }
-};
+class serve_loops : public world_test {};
 INSTANTIATE_TEST_SUITE_P(real_worlds, serve_loops, ::testing::ValuesIn(real_worlds()),
                          parameter_name);
 

@@ -258,6 +258,37 @@ TEST_P(serve_test, a_handler_that_throws_is_reported_with_its_peer_and_the_serve
     in_world(body);
 }
 
+TEST_P(serve_test, an_error_of_another_connection_is_reported_as_that_and_says_for_whom) {
+    const auto body = [&]() -> task<> {
+        report_collector reports;
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        auto closed = net::tcp_listener::bind(net::endpoint::loopback(0));
+        const net::endpoint target = closed.local_endpoint();
+        closed.close();
+        std::string peer;
+        const auto forward = [&target](net::tcp_stream) -> task<> {
+            (void)co_await net::tcp_stream::connect(target);  // refused
+        };
+        const auto serving = [&](task_group& group) -> task<> {
+            group.spawn(serve(listener, std::cref(forward)));
+            net::tcp_stream client =
+                co_await net::tcp_stream::connect(listener.local_endpoint());
+            peer = client.local_endpoint().to_string();
+            EXPECT_EQ(co_await read_to_end(client), "");
+            co_await sleep_for(1ms);
+            group.request_stop();
+        };
+        co_await with_task_group(serving);
+        EXPECT_EQ(reports.entries.size(), 1u);
+        if (reports.entries.size() != 1) co_return;
+        EXPECT_EQ(reports.entries[0].verb, "connect tcp");
+        EXPECT_EQ(reports.entries[0].error, std::errc::connection_refused);
+        EXPECT_EQ(reports.entries[0].endpoint, target.to_string());
+        EXPECT_EQ(reports.entries[0].task, peer);
+    };
+    in_world(body);
+}
+
 /// Throws for its first three clients before it has made a task.
 class late_task {
 public:

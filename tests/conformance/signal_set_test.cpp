@@ -22,14 +22,7 @@
 namespace coro::inline v0::detail::conformance {
 namespace {
 
-class signal_set_test : public world_test {
-protected:
-    [[nodiscard]] run_options with(unsigned loops) const {
-        run_options options = options_for(GetParam());
-        options.loops = loops;
-        return options;
-    }
-};
+class signal_set_test : public world_test {};
 INSTANTIATE_TEST_SUITE_P(real_worlds, signal_set_test, ::testing::ValuesIn(real_worlds()),
                          parameter_name);
 
@@ -75,7 +68,7 @@ TEST_P(signal_set_test, tasks_of_other_loops_may_wait_too) {
         co_await with_task_group(in_group);
         EXPECT_EQ(taken.load(), 50);
     };
-    run(body(), with(2));
+    in_loops(2, body());
 }
 
 task<> count_here(std::atomic<int>& taken, std::atomic<int>& watching) {
@@ -101,7 +94,7 @@ TEST_P(signal_set_test, each_loop_may_have_a_set_of_its_own) {
         };
         co_await with_task_group(in_group);
     };
-    run(body(), with(3));
+    in_loops(3, body());
 }
 
 /// Sets come and go on two loops while signals rain on all threads: none is lost to who waits, and
@@ -140,7 +133,7 @@ TEST_P(signal_set_test, a_storm_over_sets_that_come_and_go) {
         over.store(true);
         for (std::thread& sender : senders) sender.join();
     };
-    run(body(), with(2));
+    in_loops(2, body());
 }
 
 TEST_P(signal_set_test, sigint_and_sigterm_belong_to_run_unless_it_leaves_them) {
@@ -246,7 +239,7 @@ TEST_P(signal_set_test, children_inherit_clean_masks_from_every_kind_of_thread) 
         };
         co_await with_task_group(in_group);
     };
-    run_options options = with(2);
+    run_options options = with_loops(2);
     options.signals = signal_policy::handle;
     run(body(), options);
     for (const std::string& masks : seen) EXPECT_EQ(masks, before);

@@ -23,8 +23,8 @@ public:
 
     /// Waits for all children, and ends the group: nothing can be spawned into it any more.
     /// Suspends until the last child has ended; resumes on this loop.
-    /// Throws: the first error of a child. A cancellation from outside reaches the children, and is
-    /// met at the fiber's next await. Requires: called once, in the fiber that made the group.
+    /// Throws: the first error of a child; cancelled, if an enclosing scope was cancelled and ended
+    /// a child by that. Requires: called once, in the fiber that made the group.
     CORO_EXPORT void join(std::source_location where = std::source_location::current());
 
 private:

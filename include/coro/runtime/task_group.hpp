@@ -171,6 +171,11 @@ private:
     CORO_EXPORT void keep_error(std::exception_ptr error) noexcept;
     void child_ended(const char* name, std::exception_ptr error) noexcept;
     void leave() noexcept;  ///< a child has gone
+    /// A child was ended by the cancellation of a scope around the group: who waits for the group
+    /// must not go on as if all had been done.
+    [[nodiscard]] bool was_cut_off() const noexcept {
+        return cut_off_ && detail::scope_access::outer_cancelled(scope_);
+    }
 
     detail::scope_access::owned scope_;
     std::size_t alive_ = 0;
@@ -179,6 +184,7 @@ private:
     group_options options_;
     std::size_t uncounted_ = 0;  ///< errors beyond the first when nobody keeps them
     bool joined_ = false;
+    bool cut_off_ = false;  ///< a child ended with `cancelled`
 };
 
 namespace detail {
@@ -224,6 +230,7 @@ public:
     /// error of all, or `cancelled`. Returns normally if the body's value (or end) stands, or if
     /// its `cancelled` was the group's own doing.
     CORO_EXPORT void judge(std::exception_ptr from_body);
+    [[nodiscard]] bool was_cut_off() const noexcept { return group.was_cut_off(); }
 
     task_group group;
 
@@ -248,6 +255,7 @@ task<body_value<Body, task_group&>> group_coroutine(Body body, group_options opt
         co_await run.join();
         run.leave();
         run.judge(std::move(error));
+        if (run.was_cut_off()) throw cancelled();
     } else {
         std::optional<storable<value>> result;
         try {
@@ -274,9 +282,9 @@ inline void task_group::leave() noexcept {
 /// the body's value. When the body throws, or a child does under on_error::cancel_siblings, the
 /// others are cancelled and awaited first. `body` is kept to the end and may capture.
 /// Suspends until the last child has ended; resumes on this loop.
-/// Throws: the first error of body or children; cancelled, if an enclosing scope was cancelled (or
-/// if the group cancelled itself and a value is missing). A value that the body had before it was
-/// cancelled is answered all the same.
+/// Throws: the first error of body or children; cancelled, if an enclosing scope was cancelled
+/// and ended the body or a child by that (or if the group cancelled itself and a value is missing).
+/// A value that the body had before it was cancelled is answered all the same.
 /// Cancel safety: whatever the children keep.
 template <typename Body>
     requires std::invocable<std::unwrap_reference_t<std::decay_t<Body>>&, task_group&>

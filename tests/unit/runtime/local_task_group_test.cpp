@@ -20,6 +20,20 @@ struct end_mark {
     ~end_mark() { ++count; }
 };
 
+TEST_F(local_task_group_test, join_throws_cancelled_when_a_child_was_cut_off_from_outside) {
+    simulate([]() -> coro::task<> {
+        bool went_on = false;
+        auto work = coro::fiber([&went_on] {
+            coro::local_task_group group;
+            group.spawn([]() -> coro::task<> { co_await coro::sleep_for(1h); });
+            group.join();
+            went_on = true;
+        });
+        EXPECT_FALSE(co_await coro::move_on_after(1ms, std::move(work)));
+        EXPECT_FALSE(went_on);
+    }());
+}
+
 TEST_F(local_task_group_test, join_waits_for_tasks_and_fibers) {
     simulate(coro::fiber([] {
         int ended = 0;

@@ -350,6 +350,45 @@ TEST_F(task_group_test, cancelled_of_an_enclosing_scope_passes_through) {
     }());
 }
 
+TEST_F(task_group_test, who_waits_for_children_that_were_cut_off_is_cancelled_too) {
+    simulate([]() -> coro::task<> {
+        bool went_on = false;
+        auto body = [](coro::task_group& group) -> coro::task<> {
+            group.spawn(sleep_task, 1h);
+            co_return;  // has ended when the deadline comes: only the child still runs
+        };
+        auto work = [&]() -> coro::task<> {
+            co_await coro::with_task_group(body);
+            went_on = true;
+        };
+        EXPECT_FALSE(co_await coro::move_on_after(1ms, work()));
+        EXPECT_FALSE(went_on) << "as if the child had done its work";
+    }());
+}
+
+TEST_F(task_group_test, children_that_finish_in_spite_of_a_cancellation_were_not_cut_off) {
+    simulate([]() -> coro::task<> {
+        bool went_on = false;
+        auto body = [](coro::task_group& group) -> coro::task<> {
+            group.spawn([]() -> coro::task<> {
+                while (!coro::is_cancelled()) {
+                    try {
+                        co_await coro::sleep_for(1h);
+                    } catch (const coro::cancelled&) {
+                    }
+                }
+            });
+            co_return;
+        };
+        auto work = [&]() -> coro::task<> {
+            co_await coro::with_task_group(body);
+            went_on = true;
+        };
+        EXPECT_TRUE(co_await coro::move_on_after(1ms, work()));
+        EXPECT_TRUE(went_on);
+    }());
+}
+
 TEST_F(task_group_test, a_value_stands_although_children_were_cancelled) {
     simulate([]() -> coro::task<> {
         auto body = [](coro::task_group& group) -> coro::task<int> {
