@@ -2,9 +2,12 @@
 #pragma once
 
 #include <concepts>
-#include <functional>
+#include <memory>
 #include <type_traits>
 #include <utility>
+#ifndef __GLIBCXX__  // whose <memory> has std::reference_wrapper, without 6 000 lines of searchers
+#include <functional>
+#endif
 
 #include <coro/core/awaitable.hpp>
 #include <coro/core/task.hpp>
