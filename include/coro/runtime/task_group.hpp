@@ -183,7 +183,7 @@ private:
 namespace detail {
 
 /// Waits for the last child. Cannot be withdrawn: cancellation reaches the children by their scope.
-class group_join final : public wait_point, public awaiter_face<group_join> {
+class CORO_EXPORT group_join final : public wait_point, public awaiter_face<group_join> {
 public:
     explicit group_join(task_group& group) noexcept : group_(group) {}
 
@@ -200,7 +200,7 @@ public:
 
     void last_child_ended() noexcept { strand_->loop->make_ready(*strand_); }
     void cancel_wait() noexcept override {}
-    CORO_EXPORT void describe(text_sink& out) const noexcept override;
+    void describe(text_sink& out) const noexcept override;
 
 private:
     task_group& group_;
