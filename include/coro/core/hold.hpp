@@ -5,7 +5,7 @@
 #include <memory>
 #include <type_traits>
 #include <utility>
-#ifndef __GLIBCXX__  // whose <memory> has std::reference_wrapper, without 6 000 lines of searchers
+#if !defined(_GLIBCXX_RELEASE) || _GLIBCXX_RELEASE > 12  // 12's <memory> has reference_wrapper
 #include <functional>
 #endif
 
