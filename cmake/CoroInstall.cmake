@@ -16,11 +16,11 @@ install(EXPORT coroTargets NAMESPACE coro:: DESTINATION "${CORO_CMAKE_DIR}")
 get_target_property(_coro_type coro TYPE)
 if(_coro_type STREQUAL "STATIC_LIBRARY")
     set(CORO_IS_STATIC TRUE)
-    set(CORO_PC_PRIVATE_KIND "Requires")
+    set(CORO_PC_REQUIRES "Requires: liburing\n")
     set(CORO_PC_BOOST " -lboost_context")  # Boost has no pkg-config files
 else()
     set(CORO_IS_STATIC FALSE)
-    set(CORO_PC_PRIVATE_KIND "Requires.private")
+    set(CORO_PC_REQUIRES "")  # not even Requires.private: pkg-config --cflags wants to see that too
     set(CORO_PC_BOOST "")
 endif()
 unset(_coro_type)

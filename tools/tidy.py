@@ -289,6 +289,16 @@ def rule_macros(_root, files):
         yield file, line, f"{len(seen)} public macros, at most {MACROS}: {', '.join(seen)}"
 
 
+def rule_exported_tables(_root, files):
+    # A shared library keeps the table of a class to itself unless the class is exported, and
+    # whoever makes an object of it inline cannot link.
+    for file in files:
+        if file.within("include/*.hpp"):
+            for match in re.finditer(r"\bCORO_EXPORT\b[^;{}]*\b(override|virtual)\b", file.code):
+                line = file.line_at(match.start())
+                yield file, line, "export the class: its table of virtual functions is hidden"
+
+
 def rule_no_promises(_root, files):
     words = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
     for file in files:
@@ -376,6 +386,7 @@ RULES = [
     rule_sizes,
     rule_form,
     rule_macros,
+    rule_exported_tables,
     rule_no_promises,
     rule_operations,
     rule_links,

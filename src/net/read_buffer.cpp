@@ -1,6 +1,7 @@
 // Unread bytes in a lease and a spill: searching, taking, and what each request waits for.
 #include <coro/net/read_buffer.hpp>
 
+#include <algorithm>
 #include <cstring>
 
 #include <coro/base/assert.hpp>

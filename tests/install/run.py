@@ -1,140 +1,193 @@
 #!/usr/bin/env python3
-"""Builds and runs the consumer in tests/install/consumer against coro, outside of the tree.
+"""Takes coro in as a stranger would: builds and runs tests/install/consumer outside of the tree.
 
     run.py --kind KIND --build BUILD_TREE [--compiler g++]
 
-KIND is static, shared, pkg_config, build_tree or subdirectory.
+static, shared      find_package of what was installed; the compilers mixed; what is refused
+pkg_config          the same packages by pkg-config
+build_tree          find_package of BUILD_TREE
+subdirectory        add_subdirectory in a parent that must stay as it was
+fetch_installed     FetchContent that finds what was installed
+fetch_source        FetchContent that builds the source, as a shared library
+options             what is built by default
+headers             what is installed, and that each header compiles alone
 
-static, shared and pkg_config install into a temporary prefix that is then renamed, so that a path
-baked in shows. BUILD_TREE gives the static library; the shared one is built in
-BUILD_TREE/install-shared, which is kept.
+Whatever is installed goes into a temporary prefix that is then renamed, so that a path baked in
+shows. BUILD_TREE gives the static library; the shared one is built in BUILD_TREE/install-shared,
+which is kept.
 """
 import argparse
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import package
+from package import ROOT, VERSION, complaint_of, configure, install, output_of, say, shared_tree
+
+OTHER_COMPILER = "clang++-19"
+# A program that links libcoro.so needs none of these.
+NOT_NEEDED = ["liburing", "Boost", "Threads", "PkgConfig"]
+# Namespace coro::v0: functions and objects; const members; tables, type information, its names;
+# thunks; access to thread-local objects; guards.
+EXPORTED = re.compile(r"_Z(N|NK|T[VIS]N|T[hv]\w*?_N|T[WH]N|GVN)K?4coro2v0")
 
 
-def say(command):
-    print("+ " + " ".join(str(part) for part in command), flush=True)
-    subprocess.run(command, check=True)
+def build(tree):
+    say(["cmake", "--build", tree, "--parallel", str(os.cpu_count() or 1)])
 
 
-def output_of(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def build_shared(tree, compiler):
-    say(
-        [
-            "cmake",
-            "-S",
-            ROOT,
-            "-B",
-            tree,
-            "-G",
-            "Ninja",
-            f"-DCMAKE_CXX_COMPILER={compiler}",
-            "-DCMAKE_BUILD_TYPE=Debug",
-            "-DBUILD_SHARED_LIBS=ON",
-            "-DCORO_BUILD_TESTS=OFF",
-            "-DCORO_BUILD_EXAMPLES=OFF",
-            "-DCORO_BUILD_PERF=OFF",
-        ]
-    )
-    say(["cmake", "--build", tree])
-
-
-def install(tree, work):
-    """Installs into a prefix, moves the prefix, and answers where it is now."""
-    say(["cmake", "--install", tree, "--prefix", work / "first"])
-    (work / "first").rename(work / "moved")
-    for path in (work / "moved").rglob("*"):
-        if path.suffix in (".cmake", ".pc") and str(ROOT) in path.read_text(encoding="utf-8"):
-            sys.exit(f"{path.relative_to(work)} names the source tree")
-    return work / "moved"
-
-
-def consume(work, compiler, *settings):
-    say(
-        [
-            "cmake",
-            "-S",
-            work / "consumer",
-            "-B",
-            work / "build",
-            "-G",
-            "Ninja",
-            f"-DCMAKE_CXX_COMPILER={compiler}",
-            "-DCMAKE_BUILD_TYPE=Debug",
-            *settings,
-        ]
-    )
-    say(["cmake", "--build", work / "build"])
-    program = work / "build" / "consumer"
-    printed = output_of(str(program))
+def consume(work, *settings, compiler=package.CXX, name="build"):
+    tree = work / name
+    say(configure(work / "consumer", tree, *settings, compiler=compiler))
+    build(tree)
+    printed = output_of(str(tree / "consumer"))
     print(printed, end="")
     if "consumer: 42" not in printed:
         sys.exit("the consumer did not print its answer")
-    return program
+    return tree / "consumer"
 
 
-def check_shared(prefix, program):
-    library = next(prefix.rglob("libcoro.so.0"))
+def refuse(work, expected, *settings):
+    """The consumer must not configure, and all of `expected` must stand in the message."""
+    said = complaint_of(configure(work / "consumer", work / "refused", *settings))
+    flat = " ".join(said.split())
+    for text in expected:
+        if text not in flat:
+            sys.exit(f"'{text}' is not in the message:\n{said}")
+    shutil.rmtree(work / "refused")
+
+
+def of_static(work, tree):
+    prefix = f"-DCMAKE_PREFIX_PATH={install(tree, work)}"
+    consume(work, prefix)
+    consume(work, prefix, compiler=OTHER_COMPILER, name="other")
+    readable = ['requested version "9.9"', f"version: {VERSION}"]
+    refuse(work, readable, prefix, "-DCONSUMER_VERSION=9.9")
+    refuse(work, ['requested version "0.2"'], prefix, "-DCONSUMER_VERSION=0.2")
+    refuse(work, ["liburing"], prefix, "-DCMAKE_DISABLE_FIND_PACKAGE_liburing=ON")
+
+
+def of_shared(work, _tree):
+    prefix = install(shared_tree(), work)
+    settings = [f"-DCMAKE_PREFIX_PATH={prefix}"]
+    settings += [f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON" for name in NOT_NEEDED]
+    program = consume(work, *settings)
+    consume(work, *settings, compiler=OTHER_COMPILER, name="other")
     if "libcoro.so.0" not in output_of("ldd", str(program)):
         sys.exit("the consumer does not use the shared library")
+    check_library(prefix)
+
+
+def check_library(prefix):
+    library = next(prefix.rglob("libcoro.so"))
+    chain = [library.name, os.readlink(library), os.readlink(library.with_name("libcoro.so.0"))]
+    if chain != ["libcoro.so", "libcoro.so.0", f"libcoro.so.{VERSION}"]:
+        sys.exit(f"the names of the shared library are {chain}")
     dynamic = output_of("readelf", "-d", str(library))
-    if "SONAME" not in dynamic or "[libcoro.so.0]" not in dynamic:
+    if "Library soname: [libcoro.so.0]" not in dynamic:
         sys.exit("the shared library has no SONAME libcoro.so.0")
-    symbols = [
-        line
-        for line in output_of("nm", "-DC", "--defined-only", str(library)).splitlines()
-        if " T " in line
-    ]
-    strangers = [line for line in symbols if "coro::" not in line]
-    if not symbols or strangers:
+    if "RPATH" in dynamic or "RUNPATH" in dynamic:
+        sys.exit("the shared library says where to look for others")
+    symbols = output_of("nm", "-D", "--defined-only", str(library)).splitlines()
+    names = [line.split()[-1] for line in symbols]
+    strangers = [name for name in names if not EXPORTED.match(name)]
+    if not names or strangers:
         sys.exit("the shared library exports what is not coro's:\n" + "\n".join(strangers[:10]))
+    print(f"{len(names)} exported symbols, all in coro::v0")
+
+
+def of_pkg_config(work, tree):
+    for name, built in (("static", tree), ("shared", shared_tree())):
+        (work / name).mkdir()
+        prefix = install(built, work / name)
+        os.environ["PKG_CONFIG_PATH"] = str(next(prefix.rglob("coro.pc")).parent)
+        consume(work, "-DCONSUMER_KIND=pkg_config", name=f"{name}/build")
+    # Alone: nothing of liburing is there, and nothing of it is asked for.
+    told = package.pkg_config(prefix, "--cflags", "--libs", alone=True)
+    if any("uring" in word or "boost" in word for word in told):
+        sys.exit(f"the shared library makes its consumer link more than itself: {told}")
+    if package.pkg_config(prefix, "--modversion", alone=True) != [VERSION]:
+        sys.exit("coro.pc has another version")
+
+
+def of_build_tree(work, tree):
+    consume(work, f"-Dcoro_DIR={tree}")
+
+
+def of_subdirectory(work, _tree):
+    consume(work, "-DCONSUMER_KIND=subdirectory", f"-DCORO_SOURCE_DIR={ROOT}")
+    tests = output_of("ctest", "--test-dir", str(work / "build"), "-N")
+    if "Total Tests: 1" not in tests:
+        sys.exit(f"the parent has one test of its own:\n{tests}")
+    say(["cmake", "--install", work / "build", "--prefix", work / "prefix"])
+    installed = sorted(p.name for p in (work / "prefix").rglob("*") if p.is_file())
+    if installed != ["consumer"]:
+        sys.exit(f"the parent installs its program only, and this went in: {installed}")
+
+
+def of_fetch_installed(work, tree):
+    consume(work, "-DCONSUMER_KIND=fetch", f"-DCMAKE_PREFIX_PATH={install(tree, work)}",
+            "-DCONSUMER_EXPECTS=installed")
+
+
+def of_fetch_source(work, _tree):
+    consume(work, "-DCONSUMER_KIND=fetch", f"-DFETCHCONTENT_SOURCE_DIR_CORO={ROOT}",
+            "-DBUILD_SHARED_LIBS=ON", "-DCONSUMER_EXPECTS=source")
+
+
+def of_options(work, _tree):
+    """On where coro is the whole project; the consumer itself looks at the subproject."""
+    say(configure(ROOT, work / "top"))
+    cache = (work / "top/CMakeCache.txt").read_text(encoding="utf-8")
+    for name in ("TESTS", "EXAMPLES", "PERF", "INSTALL"):
+        if f"\nCORO_BUILD_{name}:BOOL=ON\n" not in cache:
+            sys.exit(f"CORO_BUILD_{name} is not ON by default")
+
+
+def of_headers(work, _tree):
+    tree = shared_tree()
+    prefix = install(tree, work)
+    public = {p.relative_to(ROOT / "include") for p in (ROOT / "include").rglob("*.hpp")}
+    there = {p.relative_to(prefix / "include") for p in (prefix / "include").rglob("*") if
+             p.is_file()}
+    if public != there:
+        sys.exit(f"installed, but not public, or the reverse: {sorted(public ^ there)}")
+    say(["cmake", "--build", tree, "--target", "all_verify_interface_header_sets",
+         "--parallel", str(os.cpu_count() or 1)])
+
+
+KINDS = {
+    "static": of_static,
+    "shared": of_shared,
+    "pkg_config": of_pkg_config,
+    "build_tree": of_build_tree,
+    "subdirectory": of_subdirectory,
+    "fetch_installed": of_fetch_installed,
+    "fetch_source": of_fetch_source,
+    "options": of_options,
+    "headers": of_headers,
+}
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--kind",
-        required=True,
-        choices=["static", "shared", "subdirectory", "build_tree", "pkg_config"],
-    )
+    parser.add_argument("--kind", required=True, choices=KINDS)
     parser.add_argument("--build", required=True, type=pathlib.Path)
-    parser.add_argument("--compiler", default="g++")
+    parser.add_argument("--compiler", default=package.CXX)
     options = parser.parse_args()
+    package.BUILD = options.build.resolve()
+    package.CXX = options.compiler
 
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         shutil.copytree(ROOT / "tests/install/consumer", work / "consumer")
-        if options.kind == "static":
-            prefix = install(options.build, work)
-            consume(work, options.compiler, f"-DCMAKE_PREFIX_PATH={prefix}")
-        elif options.kind == "shared":
-            tree = options.build / "install-shared"
-            build_shared(tree, options.compiler)
-            prefix = install(tree, work)
-            check_shared(prefix, consume(work, options.compiler, f"-DCMAKE_PREFIX_PATH={prefix}"))
-        elif options.kind == "pkg_config":
-            prefix = install(options.build, work)
-            os.environ["PKG_CONFIG_PATH"] = str(next(prefix.rglob("coro.pc")).parent)
-            consume(work, options.compiler, "-DCONSUMER_KIND=pkg_config")
-        elif options.kind == "build_tree":
-            consume(work, options.compiler, f"-Dcoro_DIR={options.build}")
-        else:
-            consume(
-                work, options.compiler, "-DCONSUMER_KIND=subdirectory", f"-DCORO_SOURCE_DIR={ROOT}"
-            )
+        KINDS[options.kind](work, package.BUILD)
 
 
 if __name__ == "__main__":

@@ -332,6 +332,13 @@ class rules(unittest.TestCase):
             "include/coro/net/udp.hpp", header("#define CORO_A 1", "#define TMP 1", "#undef TMP")
         )
 
+    def test_exported_tables(self):
+        name = "include/coro/net/udp.hpp"
+        sentence = "export the class"
+        self.refuses(name, header("class a {", "CORO_EXPORT void b() override;", "};"), sentence)
+        self.refuses(name, header("class a {", "CORO_EXPORT virtual void b();", "};"), sentence)
+        self.accepts(name, header("class CORO_EXPORT a {", "virtual void b();", "};"))
+
     def test_promises(self):
         for word in ("TO" + "DO", "FIX" + "ME"):
             self.refuses(
@@ -401,6 +408,7 @@ class rules(unittest.TestCase):
             "rule_sizes",
             "rule_form",
             "rule_macros",
+            "rule_exported_tables",
             "rule_no_promises",
             "rule_operations",
             "rule_links",

@@ -69,11 +69,11 @@ enum class branch_policy : std::uint8_t {
 /// A scope with branches in it, and the strand that waits until all have ended: what when_all and
 /// when_any have in common. Branches go through the run queue in order and never start in place, so
 /// that each has the loop's next-slot for itself.
-class branch_set : public wait_point {
+class CORO_EXPORT branch_set : public wait_point {
 public:
     /// The scope hands cancellation to the branches; the wait for their end cannot be withdrawn.
     void cancel_wait() noexcept override {}
-    CORO_EXPORT void describe(text_sink& out) const noexcept override;
+    void describe(text_sink& out) const noexcept override;
 
     void bind(context& strand) noexcept { owner_ = &strand; }
 
@@ -82,12 +82,12 @@ protected:
     ~branch_set() = default;
 
     /// The owner begins to wait; `resume` is where it goes on.
-    CORO_EXPORT void open(std::coroutine_handle<> resume) noexcept;
-    CORO_EXPORT void start(branch_base& branch) noexcept;
+    void open(std::coroutine_handle<> resume) noexcept;
+    void start(branch_base& branch) noexcept;
     /// All branches have ended. Throws, under policy `all`, the first error, or `cancelled` when
     /// that is why a value is missing; under `any`, `cancelled` when an enclosing scope is
     /// cancelled and there is no value.
-    CORO_EXPORT void close();
+    void close();
     /// The index of the branch that ended first; one whose wait was granted has ended.
     [[nodiscard]] std::size_t first() const noexcept { return first_; }
 

@@ -4,7 +4,6 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <optional>
 #include <source_location>
 #include <tuple>
@@ -186,13 +185,7 @@ public:
     explicit fiber_call(std::in_place_t, F&& function, A&&... args)
         : function_(std::forward<F>(function)), args_(std::forward<A>(args)...) {}
 
-    result operator()() {
-        return std::apply(
-            [this](Args&... args) -> result {
-                return std::invoke(std::move(function_), std::move(args)...);
-            },
-            args_);
-    }
+    result operator()() { return std::apply(std::move(function_), std::move(args_)); }
 
 private:
     Function function_;

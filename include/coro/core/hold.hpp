@@ -2,9 +2,12 @@
 #pragma once
 
 #include <concepts>
-#include <functional>
+#include <memory>
 #include <type_traits>
 #include <utility>
+#if !defined(_GLIBCXX_RELEASE) || _GLIBCXX_RELEASE > 12  // 12's <memory> has reference_wrapper
+#include <functional>
+#endif
 
 #include <coro/core/awaitable.hpp>
 #include <coro/core/task.hpp>

@@ -1,7 +1,6 @@
 // The bytes that a buffered_stream has read and nobody has taken, and what can be asked of them.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -25,6 +24,9 @@ public:
 
     [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
     [[nodiscard]] std::size_t size() const noexcept { return spilled() + leased(); }
+    [[nodiscard]] std::size_t at_most(std::size_t count) const noexcept {
+        return count < size() ? count : size();
+    }
     /// The end of the stream was seen.
     [[nodiscard]] bool ended() const noexcept { return ended_; }
 
@@ -134,7 +136,7 @@ public:
     }
     [[nodiscard]] std::size_t take(read_buffer& buffer) const noexcept {
         if (moved_ > 0) return moved_;
-        const std::size_t count = std::min(into_.size(), buffer.size());
+        const std::size_t count = buffer.at_most(into_.size());
         buffer.take_into(into_.first(count));
         return count;
     }
@@ -200,7 +202,7 @@ public:
         return counted_request::direct(buffer, count_);
     }
     [[nodiscard]] const_bytes take(read_buffer& buffer) const {
-        return buffer.peek(std::min(count_, buffer.size()));
+        return buffer.peek(buffer.at_most(count_));
     }
 
 private:

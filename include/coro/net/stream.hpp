@@ -1,7 +1,6 @@
 // The operations of a byte stream: reads, writes, leases, exact transfers; what tcp_stream returns.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -91,7 +90,7 @@ public:
     template <typename Span>
     vectored_awaiter(opcode what, socket_ref on, std::span<const Span> buffers) noexcept
         : io_wait(what, on) {
-        size = std::min(buffers.size(), slices_.size());
+        size = buffers.size() < slices_.size() ? buffers.size() : slices_.size();
         for (std::size_t i = 0; i < size; ++i)
             slices_[i] = {const_cast<std::byte*>(buffers[i].data()), buffers[i].size()};
         data = slices_.data();

@@ -178,14 +178,15 @@ private:
 
 namespace coro::inline v0::detail {
 
-class [[nodiscard("co_await it")]] connect_awaiter final : public io_wait<connect_awaiter> {
+class [[nodiscard("co_await it")]] CORO_EXPORT connect_awaiter final
+    : public io_wait<connect_awaiter> {
 public:
     connect_awaiter(net::endpoint to, const net::connect_options& options) noexcept
         : io_wait(opcode::connect, {}), to_(to), options_(options) {}
 
-    CORO_EXPORT bool start() noexcept;
-    CORO_EXPORT net::tcp_stream finish();
-    CORO_EXPORT void describe(text_sink& out) const noexcept override;
+    bool start() noexcept;
+    net::tcp_stream finish();
+    void describe(text_sink& out) const noexcept override;
 
 private:
     net::endpoint to_;
@@ -195,7 +196,8 @@ private:
     const char* failed_verb_ = nullptr;  ///< an option or the local bind was refused
 };
 
-class [[nodiscard("co_await it")]] accept_awaiter final : public io_wait<accept_awaiter> {
+class [[nodiscard("co_await it")]] CORO_EXPORT accept_awaiter final
+    : public io_wait<accept_awaiter> {
 public:
     /// `only_now`: do not wait for a client; finish() then answers a stream without a connection.
     accept_awaiter(socket_ref on, bool only_now) noexcept
@@ -204,9 +206,9 @@ public:
         advance = [](operation& op) noexcept { return static_cast<accept_awaiter&>(op).go_on(); };
     }
 
-    CORO_EXPORT bool start() noexcept;
-    CORO_EXPORT net::tcp_stream finish();
-    CORO_EXPORT void cancel_wait() noexcept override;
+    bool start() noexcept;
+    net::tcp_stream finish();
+    void cancel_wait() noexcept override;
 
 private:
     struct pause_timer : timer_node {
@@ -219,8 +221,8 @@ private:
     };
 
     bool ask() noexcept;
-    CORO_EXPORT bool go_on() noexcept;
-    CORO_EXPORT void after_pause() noexcept;
+    bool go_on() noexcept;
+    void after_pause() noexcept;
 
     pause_timer pause_;
     unsigned skipped_ = 0;  ///< dead connections in a row

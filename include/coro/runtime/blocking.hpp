@@ -5,7 +5,6 @@
 #include <atomic>
 #include <concepts>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <source_location>

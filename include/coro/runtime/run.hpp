@@ -5,7 +5,6 @@
 #include <concepts>
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <string>
 #include <type_traits>
 #include <utility>

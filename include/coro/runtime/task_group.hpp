@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -190,7 +189,7 @@ private:
 namespace detail {
 
 /// Waits for the last child. Cannot be withdrawn: cancellation reaches the children by their scope.
-class group_join final : public wait_point, public awaiter_face<group_join> {
+class CORO_EXPORT group_join final : public wait_point, public awaiter_face<group_join> {
 public:
     explicit group_join(task_group& group) noexcept : group_(group) {}
 
@@ -207,7 +206,7 @@ public:
 
     void last_child_ended() noexcept { strand_->loop->make_ready(*strand_); }
     void cancel_wait() noexcept override {}
-    CORO_EXPORT void describe(text_sink& out) const noexcept override;
+    void describe(text_sink& out) const noexcept override;
 
 private:
     task_group& group_;

@@ -3,7 +3,6 @@
 
 #include <concepts>
 #include <exception>
-#include <functional>
 #include <optional>
 #include <type_traits>
 #include <utility>

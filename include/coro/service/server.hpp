@@ -3,7 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
-#include <functional>
+#include <memory>
 #include <type_traits>
 #include <utility>
 
