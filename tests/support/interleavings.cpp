@@ -407,6 +407,8 @@ std::string explorer::text_of_value(std::uint64_t value) {
 
 }  // namespace
 
+const bool switches_are_slow = coro::detail::switches_are_announced;
+
 findings explore(const std::function<std::unique_ptr<scenario>()>& make, const limits& within) {
     return explorer(make, within).run();
 }

@@ -62,6 +62,10 @@ template <typename Scenario>
     return explore([] { return std::make_unique<Scenario>(); }, within);
 }
 
+/// Whether a sanitizer looks after each switch of a context: that makes an execution ten times as
+/// long, and it has nothing to find in threads that are none. Then the larger explorations are cut.
+extern const bool switches_are_slow;
+
 /// Ends the execution, and the exploration, with `otherwise` when `holds` is false.
 void require(bool holds, const char* otherwise);
 void fence(std::memory_order order);
