@@ -1,8 +1,7 @@
 // blocking(): the life of a call between the task that waits and the thread that executes it.
 //
-// Of a job's states, `ended` and `abandoned` exclude each other by one exchange: whoever comes
-// second knows what the first did. Ended first: the news goes to the waiter's loop, which owns the
-// job again. Abandoned first: the waiter has gone and the pool frees it.
+// Who owns a job is said by its job_state. Ended first: the news goes to the waiter's loop, which
+// owns the job again. Abandoned first: the waiter has gone and the pool frees it.
 #include "runtime/blocking_pool.hpp"
 
 #include <algorithm>
@@ -83,9 +82,7 @@ void blocking_pool::work(const std::shared_ptr<shared>& all, worker& self) noexc
         self.task_name = job->task_name_;
         self.site = job->site_;
         lock.unlock();
-        auto expected = blocking_job::state::waiting;
-        if (job->state_.compare_exchange_strong(expected, blocking_job::state::running))
-            job->execute();  // else it was abandoned before it began
+        if (job->state_.begins()) job->execute();  // else it was abandoned before it began
         finish(*job);
         lock.lock();
         ++all->idle;
@@ -97,7 +94,7 @@ void blocking_pool::work(const std::shared_ptr<shared>& all, worker& self) noexc
 void blocking_pool::finish(blocking_job& job) noexcept {
     loop_core* home = job.home_;
     posted& news = job.arrival_;
-    if (job.state_.exchange(blocking_job::state::ended) == blocking_job::state::abandoned) {
+    if (!job.state_.ends()) {
         delete &job;
         return;
     }
@@ -147,7 +144,6 @@ bool blocking_job::begin(wait_point& waiter, context& strand,
     scheduler& loop = scheduler_of(*strand.loop);
     if (loop.world_is_virtual()) {
         execute();
-        state_ = state::ended;
         return false;
     }
     waiter_ = &waiter;
@@ -174,7 +170,7 @@ bool blocking_job::abandon() noexcept {
         delete this;
         return true;
     }
-    return state_.exchange(state::abandoned) != state::ended;
+    return state_.is_abandoned();
 }
 
 void throw_blocking_refused() { throw io_error(errc::limit_exceeded, "blocking"); }

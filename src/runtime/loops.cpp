@@ -106,19 +106,13 @@ loop_handle loop_handle::of_this_loop() noexcept {
 bool loop_handle::hand_over(detail::posted& work) const noexcept {
     // A loop of the same run lives: no lock. The lock is for everybody else.
     if (detail::current != nullptr && detail::current->run_number == run_number_) {
-        if (gate_->closed.load(std::memory_order_acquire)) return false;
+        if (gate_->is_closed()) return false;
         loop_->post(work);
         return true;
     }
-    const std::lock_guard lock(gate_->guard);
-    if (gate_->loop == nullptr) return false;
-    gate_->loop->post(work);
-    return true;
+    return gate_->post(work);
 }
 
-bool loop_handle::has_ended() const noexcept {
-    const std::lock_guard lock(gate_->guard);
-    return gate_->loop == nullptr;
-}
+bool loop_handle::has_ended() const noexcept { return gate_->has_ended(); }
 
 }  // namespace coro::inline v0

@@ -28,14 +28,13 @@ scheduler::scheduler(std::unique_ptr<poller> world, scheduler_options options)
     hooks = options_.hooks;
     index = options_.index;
     team = options_.team;
-    gate_ = std::make_shared<loop_gate>();
-    gate_->loop = this;
+    gate_ = std::make_shared<loop_gate>(*this);
 }
 
 scheduler::~scheduler() {
     check_no_signals_watched(*this);
     // A thread that has just posted may not have left post() yet: a few instructions.
-    while (posting_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+    while (mailbox_.has_poster()) std::this_thread::yield();
     add_frames_of_ended_loop(frames_alive);
 }
 
@@ -111,15 +110,13 @@ void scheduler::sleep() noexcept {
         // What came while it looked may have set a timer, though nobody is ready.
         deadline = timers_.next_deadline();
     }
-    sleeping_.store(true, std::memory_order_seq_cst);
-    if (inbox_.load(std::memory_order_seq_cst) != nullptr) {
-        sleeping_.store(false, std::memory_order_relaxed);
+    if (!mailbox_.falls_asleep()) {
         collect(time_point::min());
         return;
     }
     ++sleeps_;
     const bool ended = collect(deadline);
-    sleeping_.store(false, std::memory_order_relaxed);
+    mailbox_.wakes_up();
     if (ended) spin_.silence_ended(world_->now());
 }
 
@@ -133,8 +130,7 @@ bool scheduler::spin(time_point until) noexcept {
         present = world_->now();
         // A wake-up is spent by the look that meets it: sleeping now would sleep over a signal.
         const bool woken = world_->counters.wakes != wakes_before;
-        if (has_ready() || woken || !deferred_.empty() ||
-            inbox_.load(std::memory_order_relaxed) != nullptr) {
+        if (has_ready() || woken || !deferred_.empty() || mailbox_.holds_something()) {
             if (!ended) return true;
             ++spin_hits_;
             spin_.silence_ended(present);
@@ -148,28 +144,14 @@ bool scheduler::spin(time_point until) noexcept {
 }
 
 void scheduler::post(posted& work) noexcept {
-    work.next = inbox_.load(std::memory_order_relaxed);
-    while (!inbox_.compare_exchange_weak(work.next, &work, std::memory_order_seq_cst,
-                                         std::memory_order_relaxed)) {
-    }
-    // The load first: while the loop turns, a post writes one word of it and not two.
-    if (sleeping_.load(std::memory_order_seq_cst) &&
-        sleeping_.exchange(false, std::memory_order_seq_cst)) {
-        world_->wake();
-    }
+    if (mailbox_.push(work)) world_->wake();
 }
 
 void scheduler::post_foreign(posted& work) noexcept {
     // Until the post the work keeps the loop alive; from then on only this count does.
-    posting_.fetch_add(1, std::memory_order_relaxed);
+    mailbox_.poster_enters();
     post(work);
-    posting_.fetch_sub(1, std::memory_order_release);
-}
-
-void scheduler::close_gate() noexcept {
-    const std::lock_guard lock(gate_->guard);
-    gate_->loop = nullptr;
-    gate_->closed.store(true, std::memory_order_release);
+    mailbox_.poster_leaves();
 }
 
 void scheduler::refuse_foreign_tasks() noexcept {
@@ -181,10 +163,8 @@ void scheduler::refuse_foreign_tasks() noexcept {
 void scheduler::tell_team_of_quiet() noexcept { team->loop_is_quiet(); }
 
 void scheduler::take_posted() noexcept {
-    if (inbox_.load(std::memory_order_relaxed) == nullptr) return;
-    posted* stack = inbox_.exchange(nullptr, std::memory_order_acquire);
-    posted* in_order = nullptr;  // the stack is last in first out: turn it over
-    while (stack != nullptr) in_order = std::exchange(stack, std::exchange(stack->next, in_order));
+    if (!mailbox_.holds_something()) return;
+    posted* in_order = mailbox_.take_all();
     while (in_order != nullptr) {
         posted* work = std::exchange(in_order, in_order->next);
         ++posts_;

@@ -1,10 +1,8 @@
 // The loop: run queue, timers, inbox and poller, turn by turn.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include <coro/core/cancel_scope.hpp>
@@ -12,6 +10,7 @@
 #include <coro/runtime/stats.hpp>
 
 #include "runtime/adaptive_spin.hpp"
+#include "runtime/mailbox.hpp"
 #include "runtime/poller.hpp"
 #include "runtime/timer_queue.hpp"
 
@@ -27,11 +26,9 @@ struct scheduler_options {
     std::string poller_reason;
 };
 
-/// The way in for threads that are no loop: a lock, because the loop may end at any moment.
-struct loop_gate {
-    std::mutex guard;
-    loop_core* loop = nullptr;  ///< nullptr once the loop has ended
-    std::atomic<bool> closed{false};  ///< the same, for loops of the same run
+/// What a loop_handle holds.
+struct loop_gate : basic_loop_gate<loop_core> {
+    using basic_loop_gate::basic_loop_gate;
 };
 
 /// One loop. A loop is not a thread: turn() may be called wherever it is the current one.
@@ -79,7 +76,7 @@ public:
     /// What a loop_handle holds: outlives the loop, and knows whether that still lives.
     [[nodiscard]] const std::shared_ptr<loop_gate>& gate() const noexcept { return gate_; }
     /// From now on foreign posts are refused. Those before it are in the inbox.
-    void close_gate() noexcept;
+    void close_gate() noexcept { gate_->close(); }
     /// Tasks that foreign threads wait for. Once refused, none begins.
     void foreign_task_began() noexcept { ++foreign_tasks_; }
     void foreign_task_ended() noexcept {
@@ -129,14 +126,7 @@ private:
     operation_list deferred_;  ///< answered at once beyond the budget of their resumption
     intrusive_list<turn_end> turn_ends_;
 
-    /// Posted work, last in first out; any thread pushes, the loop takes all. Partner: sleeping_.
-    std::atomic<posted*> inbox_{nullptr};
-    /// false: running, will look at inbox_ before it sleeps; true: asleep or about to be. The loop
-    /// stores true, then looks at inbox_; post() pushes, then exchanges it to false: of the two at
-    /// least one sees the other (both seq_cst), so no post is slept over, and wake() is called at
-    /// most once a sleep.
-    std::atomic<bool> sleeping_{false};
-    std::atomic<unsigned> posting_{0};  ///< foreign threads inside of post()
+    mailbox<posted> mailbox_;  ///< what other threads posted
 
     void (*turn_hook_)(void* user) noexcept = nullptr;
     void* turn_hook_user_ = nullptr;

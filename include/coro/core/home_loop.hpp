@@ -8,6 +8,7 @@
 #include <coro/base/assert.hpp>
 #include <coro/core/context.hpp>
 #include <coro/core/loop.hpp>
+#include <coro/core/shared_words.hpp>
 
 namespace coro::inline v0::detail {
 
@@ -66,26 +67,24 @@ public:
         : arrived_(on_arrival) {
         run = [](posted& self) noexcept {
             auto& mine = static_cast<home_message&>(self);
-            // Not a store: who relied on this message wrote what he announces before his exchange,
-            // and this one must see it, or he must see that he has to send another.
-            mine.under_way_.exchange(false, std::memory_order_acq_rel);
+            mine.flag_.arrives();
             mine.arrived_(mine);
         };
     }
     ~home_message() {
-        CORO_ASSERT(!under_way_.load(std::memory_order_acquire),
+        CORO_ASSERT(!flag_.is_under_way(),
                     "an event, mutex, semaphore or channel was destroyed while a message of "
                     "another loop was on its way: it must outlive who uses it there");
     }
     home_message(const home_message&) = delete;
     home_message& operator=(const home_message&) = delete;
     void send(loop_core& home) noexcept {
-        if (!under_way_.exchange(true, std::memory_order_acq_rel)) home.post(*this);
+        if (flag_.sets_out()) home.post(*this);
     }
 
 private:
     void (*arrived_)(home_message& self) noexcept;
-    std::atomic<bool> under_way_{false};
+    message_flag<> flag_;
 };
 
 /// A wait as its agent sees it. `begin` is called at home and answers false when it has ended at

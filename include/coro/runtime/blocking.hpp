@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <concepts>
 #include <exception>
 #include <memory>
@@ -14,6 +13,7 @@
 
 #include <coro/core/callable.hpp>
 #include <coro/core/lifetime_checks.hpp>
+#include <coro/core/shared_words.hpp>
 #include <coro/core/wait.hpp>
 
 namespace coro::inline v0 {
@@ -40,12 +40,11 @@ public:
 
 private:
     friend class blocking_pool;
-    enum class state : unsigned char { waiting, running, ended, abandoned };
     struct arrival : posted {
         blocking_job* of = nullptr;
     };
 
-    std::atomic<state> state_{state::waiting};
+    job_state<> state_;
     blocking_job* next_ = nullptr;  ///< in the pool's queue
     arrival arrival_;
     wait_point* waiter_ = nullptr;

@@ -1,0 +1,168 @@
+// The words of include/coro/core/shared_words.hpp in every order in which threads may see each
+// other, and weakened once each, where the checker has to say so.
+#include <coro/core/shared_words.hpp>
+
+#include <array>
+#include <type_traits>
+
+#include <gtest/gtest.h>
+
+#include "support/interleavings.hpp"
+
+namespace coro::inline v0::detail {
+namespace {
+
+namespace model = coro_test::model;
+
+constexpr auto acquire = std::memory_order_acquire;
+constexpr auto release = std::memory_order_release;
+constexpr auto acq_rel = std::memory_order_acq_rel;
+
+/// What is weakened: exchanges that store this value.
+struct mutant {
+    int storing = -1;
+    std::memory_order becomes = acq_rel;
+    bool only_stores = false;  ///< does not look at what was there
+};
+mutant active;
+
+template <typename T>
+class mutable_word : public model::atomic<T> {
+    using base = model::atomic<T>;
+
+public:
+    using base::base;
+    T exchange(T value, std::memory_order order) {
+        if (static_cast<int>(value) != active.storing) return base::exchange(value, order);
+        if (!active.only_stores) return base::exchange(value, active.becomes);
+        base::store(value, active.becomes);
+        return value;
+    }
+};
+
+struct model_words {
+    template <typename T>
+    using atomic = mutable_word<T>;
+};
+
+class shared_words_interleavings : public testing::Test {
+protected:
+    void SetUp() override { active = {}; }
+    void TearDown() override { active = {}; }
+
+    template <typename Scenario>
+    static void expect_sound() {
+        const model::findings found = model::explore<Scenario>();
+        EXPECT_EQ(found.failure, "");
+        EXPECT_TRUE(found.complete);
+        std::printf("%llu executions\n", static_cast<unsigned long long>(found.executions));
+    }
+    template <typename Scenario>
+    static void expect_found(const mutant& weaker, const char* why) {
+        active = weaker;
+        const model::findings found = model::explore<Scenario>();
+        EXPECT_EQ(found.failure.find(why), 0u) << found.failure << found.executions;
+        active = {};
+    }
+};
+
+// --- message_flag
+
+/// Two loops have news for an object of a third one, and one message between them. The object goes
+/// on when it has all news: if a message stood for news that it does not see, it never does.
+class two_announcers final : public model::scenario {
+public:
+    model::names called() const override {
+        return {{"home", "loop A", "loop B"},
+                {"under way", "posted", "wake-up", "news of A", "news of B"}};
+    }
+    void run(unsigned thread) override {
+        if (thread != 0) {
+            news_[thread - 1].store(1, std::memory_order_relaxed);
+            if (flag_.sets_out()) post();
+            return;
+        }
+        for (int seen = 0; seen != 2;) {
+            wake_up_.wait();
+            if (posted_.exchange(0, acquire) == 0) continue;
+            flag_.arrives();
+            seen = 0;
+            for (const auto& one : news_) seen += one.load(std::memory_order_relaxed);
+        }
+    }
+
+private:
+    /// A message that is under way must not be posted a second time.
+    void post() {
+        model::require(posted_.exchange(1, acq_rel) == 0, "posted twice");
+        wake_up_.set();
+    }
+    message_flag<model_words> flag_;
+    model::atomic<int> posted_{0};
+    model::kernel_flag wake_up_;
+    std::array<model::atomic<int>, 2> news_{model::atomic<int>(0), model::atomic<int>(0)};
+};
+
+TEST_F(shared_words_interleavings, a_message_under_way_stands_for_those_after_it) {
+    expect_sound<two_announcers>();
+}
+
+TEST_F(shared_words_interleavings, a_message_that_does_not_look_when_it_arrives_misses_news) {
+    const char* const why = "nobody goes on";
+    expect_found<two_announcers>({.storing = 0, .becomes = release, .only_stores = true}, why);
+    expect_found<two_announcers>({.storing = 0, .becomes = release}, why);
+    expect_found<two_announcers>({.storing = 1, .becomes = acquire}, why);
+}
+
+// --- job_state
+
+/// A thread executes a job; its waiter leaves it behind at some moment, or reads the answer.
+class job_left_behind final : public model::scenario {
+public:
+    model::names called() const override {
+        return {{"waiter", "pool"}, {"state", "news"}};
+    }
+    void run(unsigned thread) override {
+        if (thread == 1) {
+            if (state_.begins()) answer_ = 42;
+            if (!state_.ends()) return free();
+            model::require(!freed_, "told of a job that was freed");
+            return news_.set();
+        }
+        waiters_own_ = 1;  // whoever frees the job writes over all of it
+        if (state_.is_abandoned()) return;
+        news_.wait();
+        model::require(answer_ == 42, "there is no answer");
+        free();
+    }
+    void check() override { model::require(freed_, "never freed"); }
+
+private:
+    void free() {
+        model::require(!freed_, "freed twice");
+        freed_ = true;
+        waiters_own_ = 0;
+        answer_ = 0;
+    }
+    job_state<model_words> state_;
+    model::kernel_flag news_;
+    model::checked<int> waiters_own_{0};
+    model::checked<int> answer_{0};
+    bool freed_ = false;
+};
+
+TEST_F(shared_words_interleavings, a_job_is_freed_once_and_by_who_came_second) {
+    expect_sound<job_left_behind>();
+}
+
+TEST_F(shared_words_interleavings, who_comes_second_must_see_what_the_first_did) {
+    constexpr int ended = 2;
+    constexpr int abandoned = 3;
+    expect_found<job_left_behind>({.storing = ended, .becomes = release}, "a data race");
+    expect_found<job_left_behind>({.storing = ended, .becomes = acquire}, "a data race");
+    expect_found<job_left_behind>({.storing = abandoned, .becomes = release}, "a data race");
+    expect_found<job_left_behind>({.storing = abandoned, .becomes = acquire}, "a data race");
+}
+
+}  // namespace
+}  // namespace coro::inline v0::detail
