@@ -2,15 +2,22 @@
 needs no other file: its styles and charts stand in it, and it runs no script.
 
 Nothing is computed here but positions: medians, intervals and sentences come with the results.
+
+    perf/report.py REPORT.json      says in a few lines what was seen; exits with 1 when a server
+                                    failed, unless all that failed are on io_uring
 """
 
 import html as markup
+import json
 import math
 import os
+import re
 import sys
+import textwrap
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from compare import table_lines  # noqa: E402
+from harness import Misuse, run_main  # noqa: E402
 
 VERDICTS = {"base": "the measure, 1", "more": "costs more", "less": "costs less",
             "same": "no difference seen", "unsettled": "too few rounds to say",
@@ -106,6 +113,26 @@ def text(results):
     lines += ["", *(f"{each['head']}: {each['rest']}" for each in results["sentences"])]
     lines.append(results["beside_the_measure"])
     return "\n".join(lines)
+
+
+def summary(results):
+    """A few lines for each thing that was seen, without intervals."""
+    said = [f"{each['head']}: {re.sub(r' [(][^)]*[)]', '', each['rest'])}"
+            for each in results["sentences"]]
+    said.append(results["beside_the_measure"].partition(". More cost")[0].rstrip(".") + ".")
+    if failed := failed_contenders(results):
+        said.append(f"FAILED: {', '.join(failed)}; the report says why." + (
+            " io_uring is often refused in containers; coro then runs on epoll, as it did here."
+            if only_io_uring(failed) else ""))
+    if results["plan"]["quick"]:
+        said.append("This was a quick look, which other programs may have disturbed; scripts/perf "
+                    "measures more.")
+    return "\n".join(textwrap.fill(each, 98, initial_indent="  - ", subsequent_indent="    ")
+                     for each in said)
+
+
+def only_io_uring(names):
+    return all("io_uring" in name for name in names)
 
 
 # ---- charts --------------------------------------------------------------------------------------
@@ -427,3 +454,19 @@ def html(results):
         + section_of_memory(results)
         + how_it_was_measured(results)
         + "</body></html>\n")
+
+
+def main():
+    if len(sys.argv) != 2:
+        raise Misuse("read the command line: one argument is needed; give a report.json")
+    try:
+        with open(sys.argv[1], encoding="utf-8") as file:
+            results = json.load(file)
+    except (OSError, ValueError) as error:
+        raise Misuse(f"read {sys.argv[1]}: {error}; run scripts/perf --quick") from None
+    print(summary(results))
+    return 0 if only_io_uring(failed_contenders(results)) else 1
+
+
+if __name__ == "__main__":
+    run_main("report.py", main)
