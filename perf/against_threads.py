@@ -332,6 +332,7 @@ def parse_arguments():
     add("--quick", action="store_true", help="a quick look: 6 rounds of 0.25 s, under 100 s")
     add("--rounds", type=int, help="instead of 15, or 6 with --quick")
     add("--seconds", type=float, help="length of a window, instead of 0.5, or 0.25 with --quick")
+    add("--tables", action="store_true", help="print the tables only, not what they say")
     add("--build", type=pathlib.Path, default=ROOT / "build/release", help="(build/release)")
     add("--output", type=pathlib.Path, default=ROOT / "build/perf", help="(build/perf)")
     options = parser.parse_args()
@@ -360,6 +361,8 @@ def main():
 
     results = digest(raw)
     print(report.text(results))
+    if not options.tables:
+        print("\n" + report.summary(results))
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "report.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
     (options.output / "report.html").write_text(report.html(results), encoding="utf-8")

@@ -11,7 +11,6 @@ import html as markup
 import json
 import math
 import os
-import re
 import sys
 import textwrap
 
@@ -110,16 +109,13 @@ def text(results):
     for found in results["results"]:
         lines += text_of_case(found, names_of(results))
     lines += text_of_memory(results)
-    lines += ["", *(f"{each['head']}: {each['rest']}" for each in results["sentences"])]
-    lines.append(results["beside_the_measure"])
     return "\n".join(lines)
 
 
 def summary(results):
-    """A few lines for each thing that was seen, without intervals."""
-    said = [f"{each['head']}: {re.sub(r' [(][^)]*[)]', '', each['rest'])}"
-            for each in results["sentences"]]
-    said.append(results["beside_the_measure"].partition(". More cost")[0].rstrip(".") + ".")
+    """A few lines for each thing that was seen."""
+    said = [f"{each['head']}: {each['rest']}" for each in results["sentences"]]
+    said.append(results["beside_the_measure"])
     if failed := failed_contenders(results):
         said.append(f"FAILED: {', '.join(failed)}; the report says why." + (
             " io_uring is often refused in containers; coro then runs on epoll, as it did here."

@@ -3,10 +3,13 @@
 """The report of scripts/perf from fixed samples: every row is there, the figures are those of the
 samples, what loses and what failed is said, and nothing is claimed that the samples do not show."""
 import html.parser
+import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
+import tempfile
 import unittest
 
 ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
@@ -179,6 +182,40 @@ class failures(unittest.TestCase):
         self.assertNotIn("threads", found["idle"])
         self.assertIn("threads failed: it ended", report.html(found))
         self.assertIn("Nothing can be said with idle connections", heads(found))
+
+
+class summary(unittest.TestCase):
+    def status(self, found):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "report.json"
+            file.write_text(json.dumps(found), encoding="utf-8")
+            return subprocess.run([sys.executable, ROOT / "perf/report.py", file],
+                                  capture_output=True, text=True, check=False)
+
+    def test_it_says_what_the_page_says(self):
+        found = results()
+        run = self.status(found)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        said = " ".join(run.stdout.split())
+        for each in found["sentences"]:
+            self.assertIn(f"{each['head']}: {each['rest']}", said)
+        self.assertIn(found["beside_the_measure"], said)
+        self.assertIn("quick look", said)
+
+    def test_only_io_uring_may_be_missing(self):
+        refused = self.status(results(failures={"fiber, io_uring": "refused"}))
+        self.assertEqual(refused.returncode, 0)
+        self.assertIn("FAILED: fiber, io_uring", refused.stdout)
+        self.assertIn("often refused in containers", " ".join(refused.stdout.split()))
+        broken = self.status(results(failures={"fiber, epoll": "it ended"}))
+        self.assertEqual(broken.returncode, 1)
+        self.assertIn("FAILED: fiber, epoll", broken.stdout)
+
+    def test_without_a_report_there_is_a_sentence(self):
+        run = subprocess.run([sys.executable, ROOT / "perf/report.py", "/no/report.json"],
+                             capture_output=True, text=True, check=False)
+        self.assertEqual(run.returncode, 2)
+        self.assertIn("run scripts/perf --quick", run.stderr)
 
 
 class sentences(unittest.TestCase):
