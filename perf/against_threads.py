@@ -190,8 +190,8 @@ def digest(raw):
     memory = {name: compare.spread(found) for name, found in raw["memory"]["samples"].items()
               if found and name not in raw["memory"]["failures"]}
     return {**raw, "baseline": BASELINE, "results": cases, "idle": memory,
-            "sentences": [*map(sentence_of_case, cases), sentence_of_memory(memory, raw)],
-            "beside_the_measure": sentence_of_coro(raw, cases)}
+            "sentences": [*map(sentence_of_case, cases), sentence_of_memory(memory, raw),
+                          sentence_of_coro(raw, cases)]}
 
 
 # Why, for each outcome that there is a reason for; another outcome gets its figures only.
@@ -239,8 +239,8 @@ def spoken(name):
 
 def shown_interval(row):
     if row["interval"] is None:
-        return f"{row['ratio']:.2f} times"
-    return f"{row['ratio']:.2f} times, {row['interval'][0]:.2f} to {row['interval'][1]:.2f}"
+        return f"{row['ratio']:.3f} times"
+    return f"{row['ratio']:.3f} times, {row['interval'][0]:.3f} to {row['interval'][1]:.3f}"
 
 
 def sentence_of_case(found):
@@ -267,11 +267,12 @@ def sentence_of_coro(raw, cases):
     more = "; ".join(f"{name} with {found['title'][0].lower() + found['title'][1:]} "
                      f"({shown_interval(row)})"
                      for found, name, row in rows if row["verdict"] == "more")
-    said = (f"Of coro's {len(rows)} rows beside raw epoll {count['more']} cost more CPU per "
-            f"message, {count['less']} less, and in {count['same']} no difference was seen")
+    said = (f"of {len(rows)} rows {count['more']} cost more CPU per message, {count['less']} less, "
+            f"and in {count['same']} no difference was seen")
     if open_rows := count["unsettled"] + count["alone"]:
         said += f"; {open_rows} are not settled"
-    return said + (f". More cost: {more}." if more else ".")
+    return {"case": "all", "outcome": "beside raw epoll", "head": "coro beside raw epoll",
+            "rest": said + (f". More cost: {more}." if more else ".")}
 
 
 def sentence_of_memory(memory, raw):

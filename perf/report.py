@@ -46,7 +46,7 @@ def cells(row):
     ratio = ("none", "")
     if row["ratio"] is not None:
         low, high = row["interval"] or (None, None)
-        ratio = (f"{row['ratio']:.2f}", f"{low:.2f} to {high:.2f}" if low else "too few rounds")
+        ratio = (f"{row['ratio']:.3f}", f"{low:.3f} to {high:.3f}" if low else "too few rounds")
     if row["verdict"] == "base":
         ratio = ("1", "")
     return [ratio, spread_pair(row["cpu_us_per_message"], "{:.2f}".format),
@@ -115,7 +115,6 @@ def text(results):
 def summary(results):
     """A few lines for each thing that was seen."""
     said = [f"{each['head']}: {each['rest']}" for each in results["sentences"]]
-    said.append(results["beside_the_measure"])
     if failed := failed_contenders(results):
         said.append(f"FAILED: {', '.join(failed)}; the report says why." + (
             " io_uring is often refused in containers; coro then runs on epoll, as it did here."
@@ -426,16 +425,15 @@ def how_it_was_measured(results):
             f'<tr><td>{name}</td><td class="words"><span>{escaped(value)}</span></td></tr>'
             for name, value in facts])
         + "<h2>Measure it again</h2><pre>scripts/perf --quick     # about a minute and a half\n"
-        "scripts/perf             # about six minutes; with nothing else running</pre>"
+        "scripts/perf             # about seven minutes; with nothing else running</pre>"
         "<p>Both build what they need, and write this page and <code>report.json</code>, which "
         "holds every sample, to <code>build/perf</code>. <code>docs/performance.md</code> has the "
-        "method in full and the figures of a quiet machine.</p>")
+        "method in full, and the figures of a longer run.</p>")
 
 
 def html(results):
     seen = "".join(f'<li><b>{escaped(each["head"])}:</b> {escaped(each["rest"])}</li>'
                    for each in results["sentences"])
-    coro = f'<li>{escaped(results["beside_the_measure"])}</li>'
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -444,7 +442,7 @@ def html(results):
         f"<style>{STYLE}</style></head><body>"
         + what_was_measured(results)
         + f"<h2>What was seen: threads beside coroutines</h2>{chart_of_threads(results)}"
-        + f"<ul>{seen}{coro}</ul>"
+        + f"<ul>{seen}</ul>"
         + "<h2>The servers</h2>" + contenders_list(results)
         + "".join(section_of_case(results, found) for found in results["results"])
         + section_of_memory(results)
