@@ -3,88 +3,24 @@
 """Runs each example with foreign clients and checks what it says on top: output and exit code."""
 import os
 import pathlib
-import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import unittest
 
-BUILD = pathlib.Path(os.environ.get("CORO_BUILD_DIR", "build/debug"))
-ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
-PATIENCE = 20  # seconds, against hanging only
-POLLERS = ["io_uring", "epoll"]
-
-
-def program(name):
-    return BUILD / "examples" / name
-
-
-def environment(poller):
-    return {**os.environ, "CORO_POLLER": poller}
-
-
-def run(name, *arguments, poller="automatic"):
-    return subprocess.run(
-        [program(name), *arguments],
-        env=environment(poller),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-
-
-class server:
-    """An example that listens: started on a free port, ended by a signal."""
-
-    def __init__(self, name, poller):
-        self.process = subprocess.Popen(
-            [program(name), "0"],
-            env=environment(poller),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        line = self.process.stdout.readline()
-        match = re.fullmatch(r"listening 127\.0\.0\.1:(\d+)\n", line)
-        if not match:
-            self.process.kill()
-            raise AssertionError(f"{name} said {line!r}, {self.process.communicate()}")
-        self.port = int(match.group(1))
-
-    def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
-
-    def end(self, how):
-        """Sends the signal; (exit code, what else it printed, stderr)."""
-        self.process.send_signal(how)
-        try:
-            out, err = self.process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
-        return self.process.returncode, out, err
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
-
-
-def read_exactly(stream, size):
-    data = b""
-    while len(data) < size:
-        piece = stream.recv(size - len(data))
-        if not piece:
-            break
-        data += piece
-    return data
+from support import (
+    PATIENCE,
+    POLLERS,
+    ROOT,
+    must_be_built,
+    read_exactly,
+    reset,
+    run,
+    server,
+    text_of,
+)
 
 
 class silent_peer:
@@ -120,7 +56,7 @@ class examples(unittest.TestCase):
         }
         found = {path.stem for path in (ROOT / "examples").glob("*.cpp")}
         for name in tested:
-            text = (ROOT / "examples" / f"{name}.cpp").read_text(encoding="utf-8")
+            text = text_of(name)
             self.assertIn("// Run:   build/debug/examples/", text)
             self.assertIn(f"build/debug/examples/{name}", text)
         # Those of later versions bring their own test beside this one.
@@ -159,7 +95,7 @@ class examples(unittest.TestCase):
             with echo.connect() as rude:
                 rude.sendall(b"x")
                 self.assertEqual(rude.recv(1), b"x")
-                rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                reset(rude)
             with echo.connect() as polite:
                 polite.sendall(b"hello")
                 self.assertEqual(read_exactly(polite, 5), b"hello")
@@ -296,6 +232,5 @@ class examples(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not program("01_echo_server").exists():
-        sys.exit(f"{program('01_echo_server')} is not built")
+    must_be_built("01_echo_server")
     unittest.main()

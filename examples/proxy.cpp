@@ -1,0 +1,77 @@
+// A TCP proxy: whoever connects to one port talks to another. It copies bytes, in both directions.
+//
+// Run:   build/debug/examples/01_echo_server 7000 &
+//        build/debug/examples/proxy 7001 7000            (LISTEN_PORT TARGET_PORT; 0: any free one)
+// Talk:  nc 127.0.0.1 7001
+// See:   listening 127.0.0.1:7001
+//        forwarding to 127.0.0.1:7000
+//        and in nc what the target answers. An end of one direction is passed on, and the other
+//        goes on: `nc -N` still gets its answer. Per connection the proxy holds at most 16 KiB in
+//        each direction: who reads slowly slows down who sends. The 1001st client waits for a
+//        place. A connection that fails is one line on stderr: `127.0.0.1:40000: connect tcp
+//        127.0.0.1:7000: Connection refused`. Ctrl-C closes all and ends with 0.
+#include <coro/coro.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "arguments.hpp"
+
+using namespace std::chrono_literals;
+using coro::net::endpoint;
+using coro::net::tcp_stream;
+
+constexpr std::size_t buffer_size = 16 * 1024;
+constexpr std::size_t most_connections = 1'000;
+constexpr coro::duration patience = 5s;
+
+/// One direction. Nothing is read before what was read is written: that is the bound.
+coro::task<> copy(tcp_stream& from, tcp_stream& to) {
+    std::array<std::byte, buffer_size> buffer;
+    while (const std::size_t count = co_await from.read_some(buffer))
+        co_await coro::net::write_all(to, std::span(buffer).first(count));
+    to.shutdown_send();  // the half-close goes on to the other side
+}
+
+/// One connection and its twin. When a direction fails, the group cancels the other one; both
+/// streams are closed when their function ends.
+coro::task<> forward(tcp_stream& client, endpoint target) {
+    tcp_stream server = co_await coro::with_timeout(patience, tcp_stream::connect(target));
+    co_await coro::with_task_group([&](coro::task_group& group) -> coro::task<> {
+        group.spawn({.name = "to target"}, copy, std::ref(client), std::ref(server));
+        group.spawn({.name = "to client"}, copy, std::ref(server), std::ref(client));
+        co_return;
+    });
+}
+
+/// What serve() reports it reports with the address of the client; here the target may be meant.
+coro::task<> handle(tcp_stream client, endpoint target) {
+    const std::string who = client.remote_endpoint().to_string();
+    const auto end = co_await coro::as_result(forward(client, target));
+    if (!end.has_value()) std::fprintf(stderr, "%s: %s\n", who.c_str(), end.error().what());
+}
+
+coro::task<> serve_proxy(endpoint where, endpoint target) {
+    auto listener = coro::net::tcp_listener::bind(where);
+    std::printf("listening %s\n", listener.local_endpoint().to_string().c_str());
+    std::printf("forwarding to %s\n", target.to_string().c_str());
+    std::fflush(stdout);
+
+    const auto handler = [target](tcp_stream client) -> coro::task<> {
+        co_await handle(std::move(client), target);
+    };
+    co_await coro::serve(listener, handler, {.connections = most_connections, .idle = 5min});
+}
+
+int main(int argc, char** argv) {
+    arguments given(argc, argv, "proxy LISTEN_PORT TARGET_PORT");
+    const auto where = endpoint::loopback(given.port_to_listen("LISTEN_PORT"));
+    const auto target = endpoint::loopback(given.port_to_connect("TARGET_PORT"));
+    given.end();
+    return coro::run_main(serve_proxy(where, target));
+}

@@ -1,0 +1,621 @@
+#!/usr/bin/env python3
+# ctest: timeout=120 serial
+"""The classic programs, with foreign clients: what they print and carry, and how they end."""
+import hashlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unittest
+
+from support import (
+    PATIENCE,
+    POLLERS,
+    address,
+    must_be_built,
+    read_exactly,
+    reset,
+    run,
+    server,
+    started,
+)
+
+NUMBERS = [str(number) for number in range(101)]
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def foreign_client(port):
+    """nc, or socat, connected to the port; None where there is neither."""
+    commands = {"nc": ["127.0.0.1", str(port)], "socat": ["-", f"TCP:127.0.0.1:{port}"]}
+    for name, arguments in commands.items():
+        if shutil.which(name):
+            return subprocess.Popen(
+                [name, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+    print("neither nc nor socat is here; Python's sockets stand for them")
+    return None
+
+
+class gevent_server(unittest.TestCase):
+    FORMS = [[], ["--fibers"]]
+
+    def test_prints_exactly_what_it_promises(self):
+        for poller in POLLERS:
+            for form in self.FORMS:
+                with self.subTest(poller=poller, form=form):
+                    self.dialogue(poller, form)
+
+    def dialogue(self, poller, form):
+        with server("gevent_server", poller, *form) as gevent:
+            with gevent.connect() as two:
+                with gevent.connect() as one:
+                    first, second = address(one), address(two)
+                    self.assertEqual(gevent.line(), f"{second} connected...\n")
+                    self.assertEqual(gevent.line(), f"{first} connected...\n")
+                    one.sendall(b"hello")
+                    self.assertEqual(gevent.line(), f"{first} - hello\n")
+                    two.sendall("grüße\r\n".encode())
+                    self.assertEqual(gevent.line(), f"{second} - grüße\n")
+                    one.sendall(b"\x1b[31mred\x07")
+                    self.assertEqual(gevent.line(), f"{first} - .[31mred.\n")
+                    one.sendall(b"x" * 3000)
+                    left = 3000
+                    while left > 0:  # TCP may cut it further
+                        line = gevent.line()
+                        match = re.fullmatch(re.escape(first) + " - (x+)\n", line)
+                        self.assertTrue(match, line)
+                        self.assertLessEqual(len(match.group(1)), 1024)
+                        left -= len(match.group(1))
+                    self.assertEqual(left, 0)
+                    one.shutdown(socket.SHUT_WR)
+                    self.assertEqual(gevent.line(), f"{first} was disconnected\n")
+                    self.assertEqual(one.recv(1), b"")
+                # `two` stays connected: Ctrl-C ends it.
+                self.assertEqual(gevent.end(), (0, "", ""))
+                self.assertEqual(two.recv(1), b"")
+
+    def test_survives_a_client_that_vanishes(self):
+        for form in self.FORMS:
+            with server("gevent_server", "automatic", *form) as gevent:
+                rude = gevent.connect()
+                who = address(rude)
+                self.assertEqual(gevent.line(), f"{who} connected...\n")
+                reset(rude)
+                with gevent.connect() as polite:
+                    self.assertEqual(gevent.line(), f"{address(polite)} connected...\n")
+                    polite.sendall(b"still there?")
+                    self.assertEqual(gevent.line(), f"{address(polite)} - still there?\n")
+                said = f"coro: error: recv {who}: Connection reset by peer\n"
+                code, _, err = gevent.end()
+                self.assertEqual((code, err), (0, said))
+
+    def test_with_a_foreign_client(self):
+        with server("gevent_server", "automatic") as gevent:
+            if client := foreign_client(gevent.port):
+                who = gevent.line().removesuffix(" connected...\n")
+                self.assertRegex(who, r"\A127\.0\.0\.1:\d+\Z")
+                for text in ("one line", "another one"):
+                    client.stdin.write(text + "\n")
+                    client.stdin.flush()
+                    self.assertEqual(gevent.line(), f"{who} - {text}\n")
+                client.kill()
+                client.communicate()
+                self.assertEqual(gevent.line(), f"{who} was disconnected\n")
+            self.assertEqual(gevent.end(), (0, "", ""))
+
+
+class random_sender(unittest.TestCase):
+    def test_sends_a_number_a_second_on_each_of_five(self):
+        for poller in POLLERS:
+            with self.subTest(poller=poller):
+                self.three_rounds(poller)
+
+    def three_rounds(self, poller):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(PATIENCE)
+            before = time.monotonic()
+            with started("random_sender", str(listener.getsockname()[1]), poller=poller) as sender:
+                streams = {}
+                for _ in range(5):
+                    stream, peer = listener.accept()
+                    stream.settimeout(PATIENCE)
+                    streams["{}:{}".format(*peer)] = stream
+                said = {who: [] for who in streams}
+                while any(len(numbers) < 3 for numbers in said.values()):
+                    match = re.fullmatch(r"(\S+) sends (\d+)\n", sender.line())
+                    self.assertIn(match.group(2), NUMBERS)
+                    said[match.group(1)].append(match.group(2))
+                self.assertGreaterEqual(time.monotonic() - before, 2)
+                for who, stream in streams.items():
+                    numbers = "".join(said[who]).encode()
+                    self.assertEqual(read_exactly(stream, len(numbers)), numbers)
+                code, _, err = sender.end()
+                self.assertEqual((code, err), (0, ""))
+                for stream in streams.values():
+                    with stream:
+                        while stream.recv(100):
+                            pass
+
+    def test_the_end_of_the_server_is_one_line(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            with started("random_sender", str(port)) as sender:
+                for _ in range(5):
+                    listener.accept()[0].close()
+                code, _, err = sender.wait()
+        self.assertEqual(code, 1)
+        self.assertRegex(
+            err,
+            rf"\Acoro: main ended: write_all 127\.0\.0\.1:{port}: "
+            r"(Broken pipe|Connection reset by peer)\n\Z",
+        )
+
+    def test_without_a_server(self):
+        port = free_port()
+        end = run("random_sender", str(port))
+        said = f"coro: main ended: connect tcp 127.0.0.1:{port}: Connection refused\n"
+        self.assertEqual((end.returncode, end.stdout, end.stderr), (1, "", said))
+
+    def test_with_gevent_server(self):
+        for form in gevent_server.FORMS:
+            with server("gevent_server", "automatic", *form) as gevent:
+                with started("random_sender", str(gevent.port)) as sender:
+                    sent = [sender.line().split(" sends ") for _ in range(5)]
+                    heard = {f"{who} - {number}" for who, number in sent}
+                    while heard:
+                        heard.discard(gevent.line())
+                    self.assertEqual(sender.end()[0], 0)
+                self.assertEqual(gevent.end()[0], 0)
+
+
+class echo_client(unittest.TestCase):
+    def test_hears_its_own_texts(self):
+        texts = ["ping", "two words", "", "x" * 100_000]
+        for poller in POLLERS:
+            with self.subTest(poller=poller), server("01_echo_server", poller) as echo:
+                end = run("echo_client", str(echo.port), *texts, poller=poller)
+                lines = [f"connected to 127.0.0.1:{echo.port}"]
+                lines += [f"{text}: echoed after TIME ms" for text in texts]
+                lines += ["the server has closed too", ""]
+                heard = re.sub(r"after \d+\.\d ms", "after TIME ms", end.stdout)
+                self.assertEqual((heard, end.stderr, end.returncode), ("\n".join(lines), "", 0))
+                end = run("echo_client", str(echo.port), poller=poller)
+                self.assertRegex(end.stdout, r"\nhello: echoed .*\nhello again: echoed .*\n")
+
+    def answered_by(self, answer):
+        """Runs it against a server that reads five bytes, says `answer`, and waits for the end."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def serve():
+                with listener.accept()[0] as stream:
+                    read_exactly(stream, 5)
+                    stream.sendall(answer)
+                    while stream.recv(100):
+                        pass
+
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            end = run("echo_client", str(listener.getsockname()[1]), "hello")
+            thread.join(PATIENCE)
+        self.assertEqual(end.returncode, 1)
+        return end.stderr
+
+    def test_a_wrong_echo_is_said(self):
+        self.assertEqual(
+            self.answered_by(b"hallo"), "coro: main ended: read echo of hello: it is hallo\n"
+        )
+        self.assertEqual(
+            self.answered_by(b"hello!"),
+            "coro: main ended: read end of stream: the server says more than was sent\n",
+        )
+
+    def test_no_echo_is_said(self):
+        before = time.monotonic()
+        said = self.answered_by(b"")
+        self.assertEqual(said, "coro: main ended: with_timeout: deadline exceeded\n")
+        self.assertGreaterEqual(time.monotonic() - before, 5)
+
+
+class guest:
+    """A client of chat."""
+
+    def __init__(self, room, name):
+        self.stream = room.connect()
+        self.lines = self.stream.makefile("r", newline="\n", encoding="utf-8")
+        self.hears("* your name, please")
+        self.say(name)
+
+    def say(self, text):
+        self.stream.sendall((text + "\n").encode())
+
+    def hears(self, line):
+        heard = self.lines.readline()
+        assert heard == line + "\n", f"{heard!r} instead of {line!r}"
+
+    def leave(self):
+        self.lines.close()
+        self.stream.close()
+
+
+class chat(unittest.TestCase):
+    maxDiff = None
+
+    def test_carries_lines_and_says_who_comes_and_goes(self):
+        for poller in POLLERS:
+            with self.subTest(poller=poller), server("chat", poller) as room:
+                ann = guest(room, "ann")
+                ann.hears("* welcome, ann; others here: 0")
+                bob = guest(room, "bob\r")
+                bob.hears("* welcome, bob; others here: 1")
+                ann.hears("* bob joined")
+                bob.say("hello")
+                ann.hears("bob: hello")
+                second = guest(room, "ann")  # the name is taken
+                second.hears("* welcome, ann_; others here: 2")
+                bob.hears("* ann_ joined")
+                ann.hears("* ann_ joined")
+                second.say("\x1b[2Jgrüße")
+                ann.hears("ann_: .[2Jgrüße")
+                bob.hears("ann_: .[2Jgrüße")
+                second.stream.shutdown(socket.SHUT_WR)
+                self.assertEqual(second.lines.read(), "")  # nobody hears himself
+                second.leave()
+                ann.hears("* ann_ left")
+                bob.hears("* ann_ left")
+                long = guest(room, "n" * 30)
+                long.hears("* welcome, " + "n" * 20 + "; others here: 2")
+                long.say("x" * 2000)
+                ann.hears("* " + "n" * 20 + " joined")
+                ann.hears("* " + "n" * 20 + " left")
+                who = address(long.stream)
+                long.leave()
+                with room.connect() as scanner:  # comes, and goes without a name
+                    self.assertEqual(read_exactly(scanner, 20), b"* your name, please\n")
+                code, out, err = room.end()
+                self.assertEqual(code, 0)
+                wanted = "ann joined|bob joined|ann_ joined|ann_ left|N joined|N left"
+                self.assertEqual(
+                    out.split("\n")[:6],
+                    ["* " + news.replace("N", "n" * 20) for news in wanted.split("|")],
+                )
+                self.assertEqual(err, f"coro: error: read_line {who}: limit exceeded\n")
+                self.assertEqual(ann.lines.read(), "")
+                ann.leave()
+                bob.leave()
+
+    def test_one_that_never_reads_is_put_out_and_nobody_misses_a_line(self):
+        for poller in POLLERS:
+            with self.subTest(poller=poller), server("chat", poller) as room:
+                self.pour(room)
+
+    def pour(self, room):
+        ann, bob = guest(room, "ann"), guest(room, "bob")
+        sloth = socket.socket()
+        sloth.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sloth.connect(("127.0.0.1", room.port))
+        sloth.sendall(b"sloth\n")
+        for line in ("welcome, ann; others here: 0", "bob joined", "sloth joined"):
+            ann.hears("* " + line)
+        for line in ("welcome, bob; others here: 1", "sloth joined"):
+            bob.hears("* " + line)
+
+        heard = []
+
+        def listen():
+            for line in bob.lines:
+                heard.append(line)
+                if line == "ann: the end\n":
+                    return
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        news = []
+        reader = threading.Thread(target=lambda: news.append(ann.lines.readline()), daemon=True)
+        reader.start()
+        said = []
+        while reader.is_alive() and len(said) < 100_000:  # 100 MB: no kernel buffers so much
+            line = f"{len(said)} ".ljust(1000, "x")
+            said.append(f"ann: {line}\n")
+            ann.say(line)
+        ann.say("the end")
+        reader.join(PATIENCE)
+        listener.join(PATIENCE)
+        self.assertEqual(news, ["* sloth left: too slow\n"])
+        self.assertEqual(heard.count(news[0]), 1)
+        heard.remove(news[0])
+        self.assertEqual(len(heard), len(said) + 1)
+        self.assertTrue(heard == [*said, "ann: the end\n"])  # no diff of megabytes
+        bob.say("it was long")
+        ann.hears("bob: it was long")
+        sloth.settimeout(PATIENCE)
+        try:
+            while sloth.recv(1 << 20):
+                pass
+        except ConnectionResetError:
+            pass
+        sloth.close()
+        code, out, err = room.end()
+        self.assertEqual((code, err), (0, ""))
+        self.assertEqual(
+            out.split("\n")[:4],
+            ["* ann joined", "* bob joined", "* sloth joined", "* sloth left: too slow"],
+        )
+        ann.leave()
+        bob.leave()
+
+    def test_with_a_foreign_client(self):
+        with server("chat", "automatic") as room:
+            if client := foreign_client(room.port):
+                self.assertEqual(client.stdout.readline(), "* your name, please\n")
+                client.stdin.write("nick\n")
+                client.stdin.flush()
+                self.assertEqual(client.stdout.readline(), "* welcome, nick; others here: 0\n")
+                ann = guest(room, "ann")
+                self.assertEqual(client.stdout.readline(), "* ann joined\n")
+                ann.hears("* welcome, ann; others here: 1")
+                ann.say("hello")
+                self.assertEqual(client.stdout.readline(), "ann: hello\n")
+                client.stdin.write("hello yourself\n")
+                client.stdin.flush()
+                ann.hears("nick: hello yourself")
+                client.kill()
+                client.communicate()
+                ann.hears("* nick left")
+                ann.leave()
+            self.assertEqual(room.end()[0], 0)
+
+
+class target:
+    """A server for the proxy: runs `serve(stream)` for one connection after the other."""
+
+    def __init__(self, serve):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.serve = serve
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                stream, _ = self.listener.accept()
+            except OSError:
+                return
+            with stream:
+                self.serve(stream)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+
+def read_all(stream):
+    data = b""
+    while piece := stream.recv(1 << 16):
+        data += piece
+    return data
+
+
+class proxy(unittest.TestCase):
+    def open(self, poller, port):
+        through = server("proxy", poller, str(port))
+        self.assertEqual(through.line(), f"forwarding to 127.0.0.1:{port}\n")
+        return through
+
+    def test_megabytes_both_ways_and_the_answer_after_the_half_close(self):
+        there, back = os.urandom(2_000_000), os.urandom(1_500_000)
+
+        def answer(stream):
+            sender = threading.Thread(target=stream.sendall, args=(back,))
+            sender.start()
+            received = read_all(stream)  # to the end of the stream, which the proxy carries over
+            sender.join()
+            stream.sendall(hashlib.sha256(received).digest())
+
+        for poller in POLLERS:
+            with self.subTest(poller=poller), target(answer) as behind:
+                with self.open(poller, behind.port) as through:
+                    for _ in range(2):
+                        with through.connect() as client:
+                            sender = threading.Thread(
+                                target=lambda: (
+                                    client.sendall(there),
+                                    client.shutdown(socket.SHUT_WR),
+                                )
+                            )
+                            sender.start()
+                            answered = read_all(client)
+                            sender.join()
+                            self.assertTrue(answered == back + hashlib.sha256(there).digest())
+                    self.assertEqual(through.end(), (0, "", ""))
+
+    def test_a_half_close_of_the_target_leaves_the_other_direction(self):
+        data = os.urandom(1_000_000)
+        received = []
+        done = threading.Event()
+
+        def answer(stream):
+            stream.sendall(b"no more from here")
+            stream.shutdown(socket.SHUT_WR)
+            received.append(read_all(stream))
+            done.set()
+
+        with target(answer) as behind, self.open("automatic", behind.port) as through:
+            with through.connect() as client:
+                self.assertEqual(read_all(client), b"no more from here")
+                client.sendall(data)
+            self.assertTrue(done.wait(PATIENCE))
+            self.assertTrue(received == [data])
+            self.assertEqual(through.end(), (0, "", ""))
+
+    def test_who_does_not_read_holds_up_who_sends(self):
+        def resident(process):
+            with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+                return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1))
+
+        for poller in POLLERS:
+            closed = threading.Event()
+            with self.subTest(poller=poller), target(lambda _: closed.wait()) as behind:
+                with self.open(poller, behind.port) as through, through.connect() as client:
+                    before = resident(through.process)
+                    client.settimeout(1)
+                    with self.assertRaises(TimeoutError):  # the buffers of the kernel have an end
+                        client.sendall(bytes(100_000_000))
+                    self.assertLess(resident(through.process) - before, 4096)
+                    self.assertEqual(through.end(), (0, "", ""))  # Ctrl-C, with bytes on the way
+                closed.set()
+
+    def test_without_a_target_the_client_is_told_and_the_next_one_is_served(self):
+        port = free_port()
+        with self.open("automatic", port) as through:
+            with through.connect() as early:
+                self.assertEqual(early.recv(1), b"")
+                who = address(early)
+            with socket.create_server(("127.0.0.1", port)) as late, through.connect() as client:
+                stream, _ = late.accept()
+                with stream:
+                    stream.sendall(b"here")
+                    self.assertEqual(read_exactly(client, 4), b"here")
+                    rude = address(client)
+                    reset(client)  # reaches the target as an end
+                    stream.settimeout(PATIENCE)
+                    self.assertEqual(stream.recv(1), b"")
+            said = (
+                f"{who}: connect tcp 127.0.0.1:{port}: Connection refused\n"
+                f"{rude}: recv {rude}: Connection reset by peer\n"
+            )
+            self.assertEqual(through.end(), (0, "", said))
+
+    def test_with_a_foreign_client(self):
+        with server("01_echo_server", "automatic") as echo:
+            with self.open("automatic", echo.port) as through:
+                if client := foreign_client(through.port):
+                    client.stdin.write("there and back\n")
+                    client.stdin.flush()
+                    self.assertEqual(client.stdout.readline(), "there and back\n")
+                    client.kill()
+                    client.communicate()
+                self.assertEqual(through.end(), (0, "", ""))
+            self.assertEqual(echo.end(), (0, "", ""))
+
+
+IN_VIRTUAL_TIME = """\
+== three tasks share connection A: they are served one after another
+listening 127.0.0.1:8086
+[connection A]    [send] 00:00:00 - A123
+[127.0.0.1:32768] [recv] 00:00:00 - A123
+[connection A]    [echo] 00:00:00 - A123
+[connection A]    [send] 00:00:01 - A456
+[connection B]    [send] 00:00:01 - B456
+[127.0.0.1:32768] [recv] 00:00:01 - A456
+[127.0.0.1:32769] [recv] 00:00:01 - B456
+[connection B]    [echo] 00:00:01 - B456
+[connection A]    [send] 00:00:02 - A789
+[127.0.0.1:32768] [recv] 00:00:04 - A789
+[connection A]    [echo] 00:00:04 - A456
+[connection A]    [echo] 00:00:04 - A789
+
+seconds              0         1         2         3         4
+---------------------+---------+---------+---------+---------+
+connection A   A123  []        |         |         |         |
+               A456  |         [#############################]
+               A789  |         |         [...................]
+---------------------+---------+---------+---------+---------+
+connection B   B456  |         []        |         |         |
+---------------------+---------+---------+---------+---------+
+[ sent   . waits for its turn   # is being served   ] answered
+
+== each task has a connection of its own: nobody waits for another
+listening 127.0.0.1:8086
+[connection 1]    [send] 00:00:00 - A123
+[127.0.0.1:32768] [recv] 00:00:00 - A123
+[connection 1]    [echo] 00:00:00 - A123
+[connection 2]    [send] 00:00:01 - A456
+[connection 3]    [send] 00:00:01 - B456
+[127.0.0.1:32769] [recv] 00:00:01 - A456
+[127.0.0.1:32770] [recv] 00:00:01 - B456
+[connection 3]    [echo] 00:00:01 - B456
+[connection 4]    [send] 00:00:02 - A789
+[127.0.0.1:32771] [recv] 00:00:02 - A789
+[connection 4]    [echo] 00:00:02 - A789
+[connection 2]    [echo] 00:00:04 - A456
+
+seconds              0         1         2         3         4
+---------------------+---------+---------+---------+---------+
+connection 1   A123  []        |         |         |         |
+---------------------+---------+---------+---------+---------+
+connection 2   A456  |         [#############################]
+---------------------+---------+---------+---------+---------+
+connection 3   B456  |         []        |         |         |
+---------------------+---------+---------+---------+---------+
+connection 4   A789  |         |         []        |         |
+---------------------+---------+---------+---------+---------+
+[ sent   . waits for its turn   # is being served   ] answered
+
+"""
+
+
+class shared_connection_demo(unittest.TestCase):
+    maxDiff = None
+
+    def test_order_and_times_are_exact_in_virtual_time(self):
+        for arguments in ([], ["--speed", "10"], ["--speed", "0.001"]):
+            end = run("shared_connection_demo", *arguments, poller="simulation")
+            self.assertEqual((end.stdout, end.stderr, end.returncode), (IN_VIRTUAL_TIME, "", 0))
+
+    def test_order_in_real_time(self):
+        for poller in POLLERS:
+            with self.subTest(poller=poller):
+                before = time.monotonic()
+                end = run("shared_connection_demo", "0", "--speed", "20", poller=poller)
+                self.assertGreaterEqual(time.monotonic() - before, 2 * 4 / 20)
+                self.assertEqual((end.stderr, end.returncode), ("", 0))
+                runs = end.stdout.split("== ")[1:]
+                answers = [
+                    re.findall(r"^\[(\S+ \S+)\] +\[echo\] 00:00:(\d\d) - (.*)$", log, re.MULTILINE)
+                    for log in runs
+                ]
+                shared = [("A", 0, "A123"), ("B", 1, "B456"), ("A", 4, "A456"), ("A", 4, "A789")]
+                alone = [("1", 0, "A123"), ("3", 1, "B456"), ("4", 2, "A789"), ("2", 4, "A456")]
+                for answered, wanted in zip(answers, (shared, alone), strict=True):
+                    self.assertEqual(
+                        [(who, text) for who, _, text in answered],
+                        [(f"connection {who}", text) for who, _, text in wanted],
+                    )
+                    for (_, second, _), (_, least, _) in zip(answered, wanted):
+                        self.assertGreaterEqual(int(second), least)
+
+    def test_an_interrupt_ends_the_program_and_not_only_the_first_run(self):
+        for poller in POLLERS:
+            with started("shared_connection_demo", "0", poller=poller) as demo:
+                while "[echo]" not in demo.line():
+                    pass
+                code, out, err = demo.end()
+                self.assertEqual((code, err), (0, ""))
+                self.assertNotIn("==", out)
+
+    def test_a_stranger_is_served_too(self):
+        with started("shared_connection_demo", "0", "--speed", "5") as demo:
+            demo.line()
+            port = int(demo.line().rsplit(":", 1)[1])
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as stranger:
+                message = b"\0\0\0\5hello"
+                stranger.sendall(message)
+                self.assertEqual(read_exactly(stranger, len(message)), message)
+            code, _, err = demo.wait()
+            self.assertEqual((code, err), (0, ""))
+
+
+if __name__ == "__main__":
+    must_be_built("shared_connection_demo")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # also where a shell without jobs has started us
+    unittest.main()
