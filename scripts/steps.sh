@@ -14,8 +14,11 @@ step() {  # NAME TITLE COMMAND...
     shift 2
     mkdir -p "$logs"
     echo "==> $title"
+    set -m  # a group of its own, so that an interruption ends all of it
     "$@" >"$log" 2>&1 </dev/null &
     process=$!
+    set +m
+    trap 'kill -TERM -- "-$process"; fail "$name was interrupted; its log is $log"' INT TERM
     while kill -0 "$process" 2>/dev/null; do
         sleep 1
         now=$(progress_of "$log")
@@ -26,6 +29,7 @@ step() {  # NAME TITLE COMMAND...
     done
     wait "$process"
     status=$?
+    trap - INT TERM
     [[ -t 1 && -n $shown ]] && printf '\r'
     if ((status != 0)); then
         tail -n 20 "$log"
