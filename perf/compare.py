@@ -29,17 +29,19 @@ from harness import Failure, Misuse  # noqa: E402
 
 WARMUP_SECONDS = 0.1
 DEFAULT_ROUNDS = 15
+ATTEMPTS = 3
 CONFIDENCE = 0.95
 
 
 def parse_case(word):
-    """CONNECTIONSxBYTES[xDEPTH], for instance 64x64 or 64x64x16."""
-    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*(x[1-9]\d*)?", word):
-        raise Misuse(f"read --case {word}: that is not CONNECTIONSxBYTES[xDEPTH]; "
-                     "write for instance 64x64x16")
-    numbers = [int(part) for part in word.split("x")]
+    """CONNECTIONSxBYTES[xDEPTH], for instance 64x64 or 64x64x16; 64x64-short: a new connection for
+    each message, 64 at a time."""
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*(x[1-9]\d*|-short)?", word):
+        raise Misuse(f"read --case {word}: that is not CONNECTIONSxBYTES, with xDEPTH or -short or "
+                     "neither; write for instance 64x64x16")
+    numbers = [int(part) for part in word.removesuffix("-short").split("x")]
     return {"name": word, "connections": numbers[0], "size": numbers[1],
-            "depth": numbers[2] if len(numbers) == 3 else 1}
+            "depth": numbers[2] if len(numbers) == 3 else 1, "short": word.endswith("-short")}
 
 
 def parse_named(words, option):
@@ -94,8 +96,9 @@ def spread(values):
 
 def load_words(case, options, pid):
     words = ["--connections", str(case["connections"]), "--size", str(case["size"]),
-             "--depth", str(case["depth"]), "--seconds", str(options.seconds),
-             "--warmup", str(WARMUP_SECONDS), "--server-pid", str(pid)]
+             "--seconds", str(options.seconds), "--warmup", str(WARMUP_SECONDS),
+             "--server-pid", str(pid)]
+    words += ["--short"] if case["short"] else ["--depth", str(case["depth"])]
     if options.poll:
         words.append("--poll")
     if options.rate:
@@ -103,23 +106,40 @@ def load_words(case, options, pid):
     return words
 
 
-def measure_case(case, servers, options):
-    """Runs all rounds of one case; a list of measurements per server."""
+def measure_window(name, server, case, options):
+    """One window of load. On a machine that is very busy a server may get no time in one at all."""
+    for _ in range(ATTEMPTS):
+        server.check_alive()
+        with contextlib.suppress(harness.Starved):
+            found = harness.run_load(options.load, server.port,
+                                     load_words(case, options, server.pid), options.load_cpu)
+            if found["server_cpu_us_per_message"] not in (None, 0):
+                return found
+    raise Failure(f"measure {name}: no CPU time was seen in {ATTEMPTS} windows; nothing can be "
+                  "compared")
+
+
+def measure_case(case, servers, options, failures=None):
+    """Runs all rounds of one case; a list of measurements per server. A server that fails ends the
+    comparison; with `failures`, a dictionary, its sentence goes there, and the others go on."""
     runs = {name: [] for name in servers}
     names = list(servers)
     for round_number in range(options.rounds):
         turn = round_number % len(names)
         for name in names[turn:] + names[:turn]:
-            server = servers[name]
-            server.check_alive()
-            found = harness.run_load(options.load, server.port,
-                                     load_words(case, options, server.pid), options.load_cpu)
-            if found["server_cpu_us_per_message"] in (None, 0):
-                raise Failure(f"measure {name}: no CPU time was seen; nothing can be compared")
-            runs[name].append(found)
-        print(f"\r{case['name']}: round {round_number + 1} of {options.rounds}", end="",
-              file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+            if failures is not None and name in failures:
+                continue
+            try:
+                runs[name].append(measure_window(name, servers[name], case, options))
+            except Failure as failure:
+                if failures is None:
+                    raise
+                failures[name] = str(failure)
+        if sys.stderr.isatty():
+            print(f"\r{case['name']}: round {round_number + 1} of {options.rounds}", end="",
+                  file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
     return runs
 
 
@@ -163,22 +183,27 @@ HEADINGS = ["server", "CPU ratio", "95 % interval", "CPU us/message", "messages/
             "p99 us", "busy % server / load"]
 
 
+def table_lines(rows, markdown=False):
+    """The lines of a table whose first row is its heading."""
+    if markdown:
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        lines.insert(1, "|" + "---|" * len(rows[0]))
+        return lines
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+            for row in rows]
+
+
 def print_report(results, machine, options):
     print(f"{machine['processor']}, {machine['processors']} processors, Linux {machine['kernel']}; "
           f"{options.rounds} rounds of {options.seconds} s, medians (min - max)")
     for result in results:
         case = result["case"]
-        title = (f"{case['connections']} connections x {case['size']} B, depth {case['depth']}; "
+        how = "a connection each" if case["short"] else f"depth {case['depth']}"
+        title = (f"{case['connections']} connections x {case['size']} B, {how}; "
                  f"ratios to {result['baseline']}")
-        rows = [HEADINGS] + [cells(row) for row in result["rows"]]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
-                 for row in rows]
-        if options.markdown:
-            lines = ["| " + " | ".join(row) + " |" for row in rows]
-            lines.insert(1, "|" + "---|" * len(HEADINGS))
-            title = f"### {title}\n"
-        print(f"\n{title}")
+        lines = table_lines([HEADINGS] + [cells(row) for row in result["rows"]], options.markdown)
+        print(f"\n### {title}\n" if options.markdown else f"\n{title}")
         print("\n".join(lines))
 
 
@@ -204,7 +229,8 @@ def parse_arguments():
         help="a server; --port 0 is added; repeat for more")
     add("--baseline", metavar="NAME", help="the server that counts as 1 (the first)")
     add("--case", action="append", default=[], metavar="CxB[xD]",
-        help="connections x bytes x depth (64x64); repeat for more")
+        help="connections x bytes x depth (64x64), or CxB-short: a connection for each message; "
+             "repeat for more")
     add("--rounds", type=int, default=DEFAULT_ROUNDS, help=f"({DEFAULT_ROUNDS})")
     add("--seconds", type=float, default=0.5, help="length of a window (0.5)")
     add("--rate", type=float, help="paced load, messages/s")

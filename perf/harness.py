@@ -10,14 +10,21 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 START_SECONDS = 10
 STOP_SECONDS = 5
+NO_MESSAGE = "no message came back in the window"  # as coro_load says it
+HOLD_SECONDS = 30  # longer than anybody looks at idle connections
 
 
 class Failure(Exception):
     """What was measured went wrong: exit status 1."""
+
+
+class Starved(Failure):
+    """Nothing was wrong, but on a busy machine no message came back in the window."""
 
 
 class Misuse(Exception):
@@ -69,14 +76,15 @@ class Server:
         self.process = None
         self.port = None
         self.last_words = ""
+        self.said = tempfile.TemporaryFile(mode="w+", errors="replace")  # its stderr
 
     def __enter__(self):
         command = list(self.command)
         if "--port" not in command:
             command += ["--port", "0"]
         try:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
-                                            preexec_fn=pin(self.processor))
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.said,
+                                            text=True, preexec_fn=pin(self.processor))
         except OSError as error:
             raise Misuse(f"start {command[0]}: {error.strerror}; build it or correct the path")
         try:
@@ -117,6 +125,14 @@ class Server:
             return "killed"
         finally:
             self.process.stdout.close()
+            if not self.said.closed:
+                sys.stderr.write(self._complaint())
+                self.said.close()
+
+    def _complaint(self):
+        """What the server has said on stderr so far."""
+        self.said.seek(0)
+        return self.said.read()
 
     def _read_port(self):
         deadline = time.monotonic() + START_SECONDS
@@ -133,8 +149,32 @@ class Server:
                         return int(line[len(prefix):].split()[0])
                 ended = piece == ""
         how = "ended" if ended else f"ran for {START_SECONDS} s"
+        said = (text + self._complaint()).strip()
         raise Failure(f"start {self.command[0]}: it {how} without printing "
-                      f"\"{prefix}<port>\" (it printed {text!r}); run it by hand to see why")
+                      f"\"{prefix}<port>\" (it said {said!r}); run it by hand to see why")
+
+
+class IdleConnections:
+    """Connections that have exchanged one message each and are idle until the block ends."""
+
+    def __init__(self, load, port, count, processor=None):
+        self.command = [load, "--port", str(port), "--connections", str(count),
+                        "--hold", str(HOLD_SECONDS)]
+        self.processor = processor
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True,
+                                        preexec_fn=pin(self.processor))
+        ready, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
+        if not ready or not self.process.stdout.readline().startswith("holding "):
+            self.__exit__()
+            raise Failure(f"run {shlex.join(self.command)}: the connections did not open")
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        self.process.stdout.close()
 
 
 def run_load(load, port, words, processor=None):
@@ -144,5 +184,6 @@ def run_load(load, port, words, processor=None):
                           check=False)
     if done.returncode != 0:
         said = done.stderr.strip() or f"status {done.returncode}, without a word"
-        raise (Misuse if done.returncode == 2 else Failure)(f"run {shlex.join(command)}: {said}")
+        kind = Misuse if done.returncode == 2 else Starved if NO_MESSAGE in said else Failure
+        raise kind(f"run {shlex.join(command)}: {said}")
     return json.loads(done.stdout)

@@ -7,6 +7,7 @@ For each kind of fault the load must end with status 1 and name the fault; again
 without a fault it must end with 0, so that the failures come from the fault and nothing else.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -18,9 +19,9 @@ SENTENCE = "the server altered, lost, repeated or mixed up bytes"
 FAULTS = ["flip", "repeat", "foreign", "drop"]
 
 
-def run_load(load, port):
+def run_load(load, port, *more):
     command = [load, "--port", str(port), "--connections", "4", "--size", "64",
-               "--seconds", "0.4", "--warmup", "0.05"]
+               "--seconds", "0.4", "--warmup", "0.05", *more]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -44,6 +45,21 @@ def check_fault(load, fault):
            "it must end with 1, for its verification is blind")
     expect(SENTENCE in done.stderr, f"find the fault {fault}: coro_load said {done.stderr!r} "
            f"and not {SENTENCE!r}")
+
+
+def check_short_connections(load):
+    """The same eyes, where each message has a connection of its own."""
+    with harness.Server([load, "--serve-corrupt", "--corruption", "none"]) as server:
+        done = run_load(load, server.port, "--short", "--json")
+    expect(done.returncode == 0, "accept honest short connections: coro_load ended with "
+           f"{done.returncode} and said {done.stderr!r}; it must end with 0")
+    found = json.loads(done.stdout)
+    expect(found["messages"] > 4, f"open short connections: {found['messages']} messages came "
+           "back; each of 4 connections must have been followed by others")
+    with harness.Server([load, "--serve-corrupt", "--corruption", "flip"]) as server:
+        done = run_load(load, server.port, "--short")
+    expect(done.returncode == 1 and SENTENCE in done.stderr, "find a fault in a short connection: "
+           f"coro_load ended with {done.returncode} and said {done.stderr!r}")
 
 
 def check_vanished_server(load):
@@ -75,6 +91,7 @@ def main():
     check_honest(load)
     for fault in FAULTS:
         check_fault(load, fault)
+    check_short_connections(load)
     check_vanished_server(load)
     print(f"coro_load accepts honest bytes and finds {', '.join(FAULTS)} and a vanished server")
     return 0

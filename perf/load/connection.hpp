@@ -29,6 +29,13 @@ public:
     std::uint64_t paced = 0;   ///< paced: messages started so far
 
     std::uint32_t number() const { return number_; }
+
+    /// Begins a new stream, whose bytes are those of no other: `stream` must not repeat.
+    void restart(std::uint64_t stream) {
+        pattern_ = pattern(stream);
+        started_ = completed_ = sent_bytes_ = received_bytes_ = 0;
+    }
+
     std::size_t message_bytes() const { return message_bytes_; }
     std::uint64_t completed() const { return completed_; }
     std::uint64_t in_flight() const { return started_ - completed_; }

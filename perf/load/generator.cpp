@@ -52,6 +52,7 @@ generator::generator(const load_options& options)
         server_clock_.emplace(options_.server);
         memory_before_ = perf::resident_bytes(options_.server);
     }
+    streams_ = options_.connections + options_.firehoses;
     connections_.reserve(options_.connections + options_.firehoses);
     for (std::uint32_t i = 0; i < options_.connections; ++i) {
         connections_.emplace_back(i, options_.size, options_.depth);
@@ -91,6 +92,19 @@ void generator::open_all() {
 }
 
 void generator::open_one(connection& peer) {
+    connect_one(peer);
+    ++opening_;
+    ++alive_;
+}
+
+/// The old descriptor leaves the epoll with its close, so no event of it can come any more.
+void generator::reconnect(connection& peer) {
+    close(peer.fd);
+    peer.restart(streams_++);
+    connect_one(peer);
+}
+
+void generator::connect_one(connection& peer) {
     const std::string doing = "connect 127.0.0.1:" + std::to_string(options_.port);
     peer.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (peer.fd < 0) {
@@ -107,8 +121,6 @@ void generator::open_one(connection& peer) {
         errno != EINPROGRESS) {
         perf::fail_errno(doing, errno, "start the server first, or ask for fewer --connections");
     }
-    ++opening_;
-    ++alive_;
     peer.start_message(perf::monotonic_nanoseconds());
     peer.wants_space = true;
     watch(EPOLL_CTL_ADD, peer, EPOLLIN | EPOLLOUT);
@@ -169,7 +181,7 @@ void generator::serve(connection& peer, std::uint32_t ready) {
 void generator::take_messages(connection& peer) {
     std::uint64_t arrived = peer.arrived();
     if (arrived == 0) return;
-    if (peer.completed() == 0) {
+    if (phase_ == phase::opening && peer.completed() == 0) {
         --opening_;
         ++open_;
     }
@@ -185,8 +197,10 @@ void generator::take_messages(connection& peer) {
                 window_.latency.add(static_cast<std::uint64_t>(std::max<std::int64_t>(latency, 0)));
             }
         }
+        if (options_.brief) continue;
         if (phase_ == phase::flowing && (options_.rate == 0 || firehose)) peer.start_message(now);
     }
+    if (phase_ == phase::flowing && options_.brief) reconnect(peer);
     if (phase_ == phase::flowing && options_.rate != 0 && !firehose) start_waiting(peer);
 }
 
@@ -234,6 +248,10 @@ void generator::start_flow(std::int64_t now) {
     schedule_start_ = now;
     for (connection& each : connections_) {
         if (each.fd < 0 || (options_.rate > 0 && !is_firehose(each))) continue;
+        if (options_.brief) {
+            reconnect(each);
+            continue;
+        }
         while (each.has_room())
             each.start_message(now);
         push(each);

@@ -6,6 +6,8 @@
 //  2. Closed loop: a message that comes back lets the connection send its next one.
 //     Paced (--rate): message i is due at start + i/R on connection i modulo N, and its latency
 //     counts from then, so that a server that stalls cannot hide the messages it delayed.
+//     Short (--short): the same, but each message has a connection of its own, whose latency counts
+//     from connect(); this side closes first, as clients do.
 //  3. After the window nothing new starts and everything in flight must come back.
 #pragma once
 
@@ -41,6 +43,8 @@ private:
     enum class phase { opening, flowing, draining };
 
     void open_one(connection& peer);
+    void connect_one(connection& peer);
+    void reconnect(connection& peer);
     void watch(int operation, connection& peer, std::uint32_t interest);
 
     /// Serves what is ready, waiting until `deadline` at most; returns the time of the turn.
@@ -74,6 +78,7 @@ private:
     std::size_t open_ = 0;
     std::size_t alive_ = 0;
     std::uint64_t total_ = 0;
+    std::uint64_t streams_ = 0;  // begun so far, in whatever connection
 
     std::optional<perf::process_clock> server_clock_;
     std::optional<std::int64_t> memory_before_;

@@ -4,7 +4,9 @@
 #include "common/arguments.hpp"
 
 #include <array>
+#include <initializer_list>
 #include <string>
+#include <string_view>
 
 namespace load {
 
@@ -20,6 +22,7 @@ constexpr std::array known{
     perf::option{"seconds", "S", "length of the measured window (2)"},
     perf::option{"warmup", "S", "traffic before the window (0.5)"},
     perf::option{"rate", "R", "messages/s in all, on a schedule; latency counts from it"},
+    perf::option{"short", "", "a new connection for each message: connect, exchange, close"},
     perf::option{"poll", "", "spin instead of sleeping in epoll_wait"},
     perf::option{"server-pid", "PID", "report this process' CPU time per message"},
     perf::option{"hold", "S", "one exchange each, then idle for S seconds (memory)"},
@@ -40,6 +43,17 @@ corruption read_corruption(std::string_view word) {
                             "give none, flip, repeat, foreign or drop");
 }
 
+void refuse_beside(const perf::arguments& given, std::string_view chosen,
+                   std::initializer_list<std::string_view> others, std::string_view why) {
+    if (!given.has(chosen)) return;
+    for (const std::string_view other : others) {
+        if (!given.has(other)) continue;
+        perf::arguments::refuse("--" + std::string(other),
+                                "with --" + std::string(chosen) + " " + std::string(why),
+                                "leave one of the two out");
+    }
+}
+
 /// An option that would be ignored beside another is refused: nobody should read figures of a run
 /// other than the one asked for.
 void refuse_nonsense(const perf::arguments& given) {
@@ -54,12 +68,11 @@ void refuse_nonsense(const perf::arguments& given) {
         perf::arguments::refuse("--depth", "beside --firehose the others ping one at a time",
                                 "leave it out");
     }
-    if (!given.has("hold")) return;
-    for (const auto* other : {"firehose", "rate", "depth", "seconds", "warmup", "poll"}) {
-        if (!given.has(other)) continue;
-        perf::arguments::refuse("--" + std::string(other), "--hold opens connections and idles",
-                                "leave one of the two out");
-    }
+    refuse_beside(given, "short", {"firehose", "rate", "depth"},
+                  "a connection carries one message");
+    refuse_beside(given, "hold",
+                  {"firehose", "rate", "depth", "seconds", "warmup", "poll", "short"},
+                  "connections are opened and idle");
 }
 
 }  // namespace
@@ -81,6 +94,7 @@ load_options read_options(int argc, char** argv) {
     chosen.hold = given.real("hold", 0.0, 0.001, longest);
     chosen.server = static_cast<pid_t>(given.whole("server-pid", 0, 1, 1 << 30));
     chosen.processor = given.has("pin") ? static_cast<int>(given.whole("pin", 0, 0, 1023)) : -1;
+    chosen.brief = given.has("short");
     chosen.poll = given.has("poll");
     chosen.json = given.has("json");
     chosen.kind = read_corruption(given.text("corruption", "flip"));

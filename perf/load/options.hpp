@@ -23,6 +23,7 @@ struct load_options {
     double hold = 0.0;  ///< seconds to keep idle connections; 0: measure traffic instead
     pid_t server = 0;   ///< whose CPU time to measure; 0: nobody's
     int processor = -1;
+    bool brief = false;  ///< a new connection for each message
     bool poll = false;
     bool json = false;
     bool serve_corrupt = false;

@@ -1,0 +1,103 @@
+// Yardstick: the echo server as it was always written, a thread per connection, blocking calls.
+//
+// Run:  threads_echo --port 7000        then connect anything to 127.0.0.1:7000
+// A message costs exactly one recv and one send, and nothing else is called. The price is that
+// every message wakes a thread of its own, that every connection begins with the making of a thread
+// and ends with its end, and a stack for each.
+//
+// Stacks are small, as in a server that means to have thousands: --stack, in KiB. The receive
+// buffer lies on them; what of a stack is never touched takes no memory.
+#include "common/arguments.hpp"
+#include "common/failure.hpp"
+#include "common/server.hpp"
+
+#include <limits.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <span>
+#include <system_error>
+#include <thread>
+
+namespace {
+
+constexpr std::size_t buffer_bytes = 16384;
+constexpr std::uint64_t least_stack_kib = 32;  // the buffer, and what the C++ library calls
+constexpr auto pause_without_resources = std::chrono::milliseconds(100);
+
+bool send_all(int fd, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t sent = send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR) continue;
+        if (sent <= 0) return false;
+        bytes = bytes.subspan(static_cast<std::size_t>(sent));
+    }
+    return true;
+}
+
+void echo(int fd) {
+    std::array<std::byte, buffer_bytes> buffer;
+    for (;;) {
+        const ssize_t received = recv(fd, buffer.data(), buffer.size(), 0);
+        if (received < 0 && errno == EINTR) continue;
+        if (received <= 0) break;
+        if (!send_all(fd, std::span(buffer).first(static_cast<std::size_t>(received)))) break;
+    }
+    close(fd);
+}
+
+/// std::thread has no way to ask for a size of stack; the C library has one for all threads to
+/// come.
+void set_stack_size(std::size_t bytes) {
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    const int error = pthread_attr_setstacksize(
+        &attributes, std::max(bytes, static_cast<std::size_t>(PTHREAD_STACK_MIN)));
+    const int refused = error != 0 ? error : pthread_setattr_default_np(&attributes);
+    pthread_attr_destroy(&attributes);
+    if (refused != 0) perf::fail_errno("set the size of the stacks", refused, "give more --stack");
+}
+
+/// A connection for which there is no thread is closed: its peer sees that at once.
+void start_echo(int fd) {
+    try {
+        std::thread(echo, fd).detach();
+    } catch (const std::system_error&) {
+        close(fd);
+        std::this_thread::sleep_for(pause_without_resources);
+    }
+}
+
+[[noreturn]] void accept_forever(int listener) {
+    for (;;) {
+        const int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+        if (fd >= 0) {
+            start_echo(fd);
+        } else if (perf::is_shortage(errno)) {
+            std::this_thread::sleep_for(pause_without_resources);
+        }
+        // Anything else is the peer's trouble, or a signal: the next connection is waited for.
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    constexpr std::array options{
+        perf::port_option, perf::loops_option,
+        perf::option{"stack", "KIB", "size of the stack of each connection's thread (64)"}};
+    const perf::arguments given("threads_echo", options, argc, argv);
+    perf::require_one_loop(given);
+    set_stack_size(given.whole("stack", 64, least_stack_kib, 1 << 20) * 1024);
+    perf::exit_on_termination();
+    perf::raise_descriptor_limit();
+    const int listener = perf::listen_on_loopback(perf::read_port(given), 0);
+    perf::announce(listener);
+    accept_forever(listener);
+}

@@ -1,0 +1,466 @@
+"""Draws what against_threads.py has measured: the tables for the terminal, and one HTML page that
+needs no other file: its styles and charts stand in it, and it runs no script.
+
+Nothing is computed here but positions: medians, intervals and sentences come with the results.
+
+    perf/report.py REPORT.json      says in a few lines what was seen; exits with 1 when a server
+                                    failed, unless all that failed are on io_uring
+"""
+
+import html as markup
+import json
+import math
+import os
+import sys
+import textwrap
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from compare import table_lines  # noqa: E402
+from harness import Misuse, run_main  # noqa: E402
+
+VERDICTS = {"base": "the measure, 1", "more": "costs more", "less": "costs less",
+            "same": "no difference seen", "unsettled": "too few rounds to say",
+            "alone": "raw epoll failed"}
+HEADINGS = ["server", "CPU ratio", "CPU µs/message", "messages/s", "p50 / p99 µs",
+            "verdict"]
+FAILED = "FAILED"
+
+
+# ---- what the tables of both say -----------------------------------------------------------------
+
+
+def thousands(value):
+    return f"{value / 1e3:.1f} k"
+
+
+def pair(value, low, high, show):
+    return show(value), f"{show(low)} to {show(high)}"
+
+
+def spread_pair(found, show):
+    return pair(found["median"], found["min"], found["max"], show)
+
+
+def cells(row):
+    """[(median, spread)], one for each heading after the first."""
+    ratio = ("none", "")
+    if row["ratio"] is not None:
+        low, high = row["interval"] or (None, None)
+        ratio = (f"{row['ratio']:.3f}", f"{low:.3f} to {high:.3f}" if low else "too few rounds")
+    if row["verdict"] == "base":
+        ratio = ("1", "")
+    return [ratio, spread_pair(row["cpu_us_per_message"], "{:.2f}".format),
+            spread_pair(row["messages_per_second"], thousands),
+            (f"{row['p50_us']:.0f} / {row['p99_us']:.0f}", ""), (VERDICTS[row["verdict"]], "")]
+
+
+def names_of(results):
+    return [name for name, *_ in results["contenders"]]
+
+
+def failed_contenders(results):
+    """Those that failed in any case, in their order."""
+    parts = [*results["results"], results["memory"]]
+    return [name for name in names_of(results) if any(name in part["failures"] for part in parts)]
+
+
+def rounds_of(results):
+    plan = results["plan"]
+    return f"{plan['rounds']} rounds of {plan['seconds']:g} s"
+
+
+# ---- the terminal --------------------------------------------------------------------------------
+
+
+def text_of_case(found, names):
+    rows = [HEADINGS]
+    failed = []
+    for name in names:
+        if name in found["failures"]:
+            rows.append([name, FAILED, "", "", "", ""])
+            failed.append(f"{name} FAILED: {found['failures'][name]}")
+        elif name in found["rows"]:
+            rows.append([name, *(f"{value} ({spread})" if spread else value
+                                 for value, spread in cells(found["rows"][name]))])
+    return [f"\n{found['title']}: {found['story']}", *table_lines(rows), *failed]
+
+
+def text_of_memory(results):
+    rows = [["server", "bytes for one more idle connection"]]
+    failed = []
+    for name in names_of(results):
+        if name in results["memory"]["failures"]:
+            rows.append([name, FAILED])
+            failed.append(f"{name} FAILED: {results['memory']['failures'][name]}")
+        elif name in results["idle"]:
+            found = results["idle"][name]
+            rows.append([name, f"{found['median']:.0f} ({found['min']:.0f} to {found['max']:.0f})"])
+    return ["\nIdle connections: user memory of the server", *table_lines(rows), *failed]
+
+
+def text(results):
+    machine = results["machine"]
+    kind = "A quick look" if results["plan"]["quick"] else "Measured"
+    lines = [f"{kind}, {rounds_of(results)} for each case and server; medians (lowest to highest), "
+             "ratios with their 95 % interval.",
+             f"{machine['processor']}, {machine['processors']} processors, Linux "
+             f"{machine['kernel']}, {machine['compiler']} {machine['flags']}, commit "
+             f"{machine['commit']}, load average {machine['load_average_before']:.1f} before"]
+    for found in results["results"]:
+        lines += text_of_case(found, names_of(results))
+    lines += text_of_memory(results)
+    return "\n".join(lines)
+
+
+def summary(results):
+    """A few lines for each thing that was seen."""
+    said = [f"{each['head']}: {each['rest']}" for each in results["sentences"]]
+    if failed := failed_contenders(results):
+        said.append(f"FAILED: {', '.join(failed)}; the report says why." + (
+            " io_uring is often refused in containers; coro then runs on epoll, as it did here."
+            if only_io_uring(failed) else ""))
+    if results["plan"]["quick"]:
+        said.append("This was a quick look, which other programs may have disturbed; scripts/perf "
+                    "measures more.")
+    return "\n".join(textwrap.fill(each, 98, initial_indent="  - ", subsequent_indent="    ")
+                     for each in said)
+
+
+def only_io_uring(names):
+    return all("io_uring" in name for name in names)
+
+
+# ---- charts --------------------------------------------------------------------------------------
+CHART_WIDTH = 480
+LABELS = 138  # where they end
+PLOT = (148, 392)  # from zero to the largest tick
+ROW = 26
+BAR = 14
+TOP = 6
+
+
+def nice_step(largest):
+    """A step of 1, 2 or 5 times a power of ten that cuts 0 ... largest into 2 to 5 pieces."""
+    rough = largest / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+
+
+def escaped(words):
+    return markup.escape(str(words))
+
+
+def label_of_tick(value):
+    if value >= 1000:
+        return f"{value / 1000:g} k"
+    return f"{value:g}"
+
+
+def bar(row, index, place):
+    """The bar of one contender: its name, its median, its whisker, its figure in words."""
+    y = TOP + index * ROW
+    middle = y + ROW / 2
+    name = f'<text class="label" x="{LABELS}" y="{middle + 4:g}">{escaped(row["name"])}</text>'
+    if row.get("failed"):
+        return name + f'<text class="failed" x="{PLOT[0]}" y="{middle + 4:g}">failed</text>'
+    x = place(row["value"])
+    low, high = place(row["low"]), place(row["high"])
+    return (
+        f'{name}<rect class="{row["family"]}" x="{PLOT[0]}" y="{middle - BAR / 2:g}" '
+        f'width="{max(x - PLOT[0], 1):.1f}" height="{BAR}" rx="2"/>'
+        f'<path class="whisker" d="M{low:.1f} {middle - 4:g}v8M{high:.1f} {middle - 4:g}v8'
+        f'M{low:.1f} {middle:g}H{high:.1f}"/>'
+        f'<text class="figure" x="{CHART_WIDTH}" y="{middle + 4:g}">{escaped(row["words"])}</text>')
+
+
+def chart(title, note, rows, line_at=None):
+    """Horizontal bars with whiskers; `line_at` draws a line through all of them."""
+    there = [row for row in rows if not row.get("failed")]
+    if not there:
+        return ""
+    largest = max([row["high"] for row in there] + ([line_at] if line_at else []))
+    step = nice_step(largest)
+    ticks = [step * i for i in range(math.ceil(largest / step - 1e-9) + 1)]
+
+    def place(value):
+        return PLOT[0] + (PLOT[1] - PLOT[0]) * value / ticks[-1]
+
+    bottom = TOP + ROW * len(rows)
+    grid = "".join(
+        f'<path class="grid" d="M{place(tick):.1f} {TOP}V{bottom}"/>'
+        f'<text class="tick" x="{place(tick):.1f}" y="{bottom + 15}">'
+        f'{label_of_tick(round(tick, 9))}</text>' for tick in ticks)
+    bars = "".join(bar(row, index, place) for index, row in enumerate(rows))
+    line = f'<path class="line" d="M{place(line_at):.1f} {TOP}V{bottom}"/>' if line_at else ""
+    return (f'<figure><figcaption><b>{escaped(title)}</b> {escaped(note)}</figcaption>'
+            f'<svg viewBox="0 0 {CHART_WIDTH} {bottom + 20}" role="img" '
+            f'aria-label="{escaped(title)}">{grid}{bars}{line}</svg></figure>')
+
+
+def chart_rows(results, failures, rows, pick):
+    """One row for each contender; `pick` gives value, low, high and words of a result."""
+    drawn = []
+    for name, family, *_ in results["contenders"]:
+        if name in failures:
+            drawn.append({"name": name, "failed": True})
+        elif name in rows:
+            value, low, high, words = pick(rows[name])
+            drawn.append({"name": name, "family": family, "value": value, "low": low,
+                          "high": high, "words": words})
+    return drawn
+
+
+def pick_ratio(row):
+    low, high = row["interval"] or (row["ratio"], row["ratio"])
+    return row["ratio"], low, high, f"{row['ratio']:.2f}"
+
+
+def pick_spread(key, words):
+    return lambda row: (row[key]["median"], row[key]["min"], row[key]["max"],
+                        words(row[key]["median"]))
+
+
+def chart_of_threads(results):
+    """One bar for each case: threads, where a coroutine on epoll is 1."""
+    beside = "coroutine, epoll"
+    rows = []
+    for found in results["results"]:
+        row = found["against_coroutines"].get(beside)
+        if row is None:
+            rows.append({"name": found["title"], "failed": True})
+            continue
+        value, low, high, words = pick_ratio(row)
+        rows.append({"name": found["title"], "family": "threads", "value": value, "low": low,
+                     "high": high, "words": words + " times"})
+    return chart("CPU time per message of threads,", "where that of coroutines on epoll is 1: "
+                 "median and 95 % interval", rows, 1)
+
+
+def charts_of_case(results, found):
+    def rows(pick):
+        return chart_rows(results, found["failures"], found["rows"], pick)
+
+    if any(row["ratio"] is None for row in found["rows"].values()):
+        cpu = chart("CPU time per message, µs,",
+                    "median and all rounds (raw epoll failed, so there are no ratios)",
+                    rows(pick_spread("cpu_us_per_message", "{:.1f}".format)))
+    else:
+        cpu = chart("CPU time per message, raw epoll = 1,", "median and 95 % interval; shorter is "
+                    "better", rows(pick_ratio), 1)
+    rate = chart("Messages per second,", "median, lowest and highest round; longer is better",
+                 rows(pick_spread("messages_per_second", thousands)))
+    return f'<div class="charts">{cpu}{rate}</div>'
+
+
+# ---- the page ------------------------------------------------------------------------------------
+STYLE = """
+:root { --paper: #fff; --ink: #1c1f24; --soft: #5c636e; --rule: #dfe2e7; --wash: #f4f5f7;
+  --threads: #c4622d; --raw: #858b95; --coroutine: #2f6fb5; --fiber: #2d8a6e; --bad: #b3261e;
+  --good: #1f7a3d; }
+@media (prefers-color-scheme: dark) { :root { --paper: #15171b; --ink: #e6e8ec; --soft: #a0a7b3;
+  --rule: #343941; --wash: #1e2127; --threads: #e08a55; --raw: #8d95a1; --coroutine: #5f9fe6;
+  --fiber: #4bb596; --bad: #ff8a80; --good: #7bd495; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 62rem; background: var(--paper);
+  color: var(--ink); font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem; }
+h2 { font-size: 1.2rem; margin: 2.2rem 0 .3rem; padding-top: .8rem; border-top: 1px solid
+  var(--rule); }
+p { margin: .4rem 0 .8rem; max-width: 46rem; }
+ul { padding-left: 1.2rem; max-width: 46rem; } li { margin: .35rem 0; }
+.soft, figcaption { color: var(--soft); font-size: .85rem; }
+figcaption b { color: var(--ink); }
+.note { background: var(--wash); border-left: 4px solid var(--threads); padding: .5rem .8rem;
+  max-width: 46rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 23rem), 1fr));
+  gap: .5rem 1.5rem; margin: .6rem 0; }
+figure { margin: 0; } svg { width: 100%; max-width: 480px; height: auto; display: block; }
+svg text { font-size: 13px; fill: var(--ink); } svg .label, svg .figure { text-anchor: end; }
+svg .tick { text-anchor: middle; fill: var(--soft); font-size: 11px; }
+svg .failed { fill: var(--bad); font-weight: bold; }
+svg .grid { stroke: var(--rule); } svg .line { stroke: var(--ink); stroke-dasharray: 3 3; }
+svg .whisker { stroke: var(--ink); stroke-width: 1.5; fill: none; }
+.threads { fill: var(--threads); background: var(--threads); }
+.raw { fill: var(--raw); background: var(--raw); }
+.coroutine { fill: var(--coroutine); background: var(--coroutine); }
+.fiber { fill: var(--fiber); background: var(--fiber); }
+i.swatch { display: inline-block; width: .8rem; height: .8rem; border-radius: 2px;
+  margin-right: .4rem; vertical-align: -1px; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric:
+  tabular-nums; }
+th, td { text-align: right; padding: .3rem .5rem; border-bottom: 1px solid var(--rule);
+  vertical-align: top; }
+th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child,
+  td.words { text-align: left; } td:first-child { white-space: nowrap; }
+td small { display: block; color: var(--soft); }
+tr.more td.verdict { color: var(--bad); font-weight: 600; }
+tr.less td.verdict { color: var(--good); font-weight: 600; }
+tr.failed td { color: var(--bad); }
+code, pre { font: .88em ui-monospace, "DejaVu Sans Mono", monospace; background: var(--wash);
+  border-radius: 3px; } code { padding: .05rem .25rem; }
+pre { padding: .6rem .8rem; overflow-x: auto; }
+@media (max-width: 40rem) { thead { display: none; } tr { display: block; padding: .4rem 0;
+  border-bottom: 1px solid var(--rule); } td { display: flex; justify-content: space-between;
+  gap: 1rem; border: 0; padding: .1rem 0; } td:first-child { font-weight: 600; }
+  td[data-is]::before { content: attr(data-is); color: var(--soft); } td small { display: inline;
+  margin-left: .5rem; } svg text { font-size: 14px; } }
+"""
+
+
+def table_cell(heading, value, spread, kind=""):
+    small = f" <small>{escaped(spread)}</small>" if spread else ""
+    return (f'<td class="{kind}" data-is="{escaped(heading)}"><span>{escaped(value)}{small}'
+            "</span></td>")
+
+
+def table_row(name, family, found):
+    title = f'<td><span><i class="swatch {family}"></i>{escaped(name)}</span></td>'
+    if name in found["failures"]:
+        return (f'<tr class="failed">{title}<td class="words" colspan="5">failed: '
+                f'{escaped(found["failures"][name])}</td></tr>')
+    if name not in found["rows"]:
+        return ""
+    row = found["rows"][name]
+    figures = "".join(table_cell(heading, value, spread,
+                                 "verdict" if heading == "verdict" else "")
+                      for heading, (value, spread) in zip(HEADINGS[1:], cells(row)))
+    return f'<tr class="{row["verdict"]}">{title}{figures}</tr>'
+
+
+def table(headings, rows):
+    head = "".join(f"<th>{escaped(heading)}</th>" for heading in headings)
+    return f'<table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def section_of_case(results, found):
+    rows = [table_row(name, family, found) for name, family, *_ in results["contenders"]]
+    return (f'<h2>{escaped(found["title"])}</h2><p>{escaped(found["story"])}</p>'
+            f"{charts_of_case(results, found)}{table(HEADINGS, rows)}")
+
+
+def section_of_memory(results):
+    before, more = results["plan"]["idle"]
+    failures = results["memory"]["failures"]
+    drawn = chart_rows(results, failures, results["idle"], lambda found: (
+        found["median"], found["min"], found["max"], f"{found['median']:.0f}"))
+    failed = "".join(f'<li>{escaped(name)} failed: {escaped(sentence)}</li>'
+                     for name, sentence in failures.items())
+    return (
+        "<h2>Idle connections</h2>"
+        f"<p>The user memory that one more idle connection costs. Beside {before} connections that "
+        f"have exchanged one message each, {more} more are opened, exchange one message and are "
+        "idle; counted is the growth of the server's resident memory (<code>Rss</code> of "
+        "<code>smaps_rollup</code>), divided by their number. What the kernel keeps is "
+        "not counted: the sockets, which all have, and of each thread its kernel stack and its "
+        "record.</p>"
+        + chart("Bytes for one more idle connection,", f"median, lowest and highest of "
+                f"{results['plan']['memory_samples']} fresh servers; shorter is better", drawn)
+        + table(["server", "bytes", "spread"], [
+            f'<tr><td><span><i class="swatch {family}"></i>{escaped(name)}</span></td>'
+            + table_cell("bytes", f"{results['idle'][name]['median']:.0f}", "")
+            + table_cell("spread", "{min:.0f} to {max:.0f}".format(**results["idle"][name]), "")
+            + "</tr>" for name, family, *_ in results["contenders"] if name in results["idle"]])
+        + (f"<ul>{failed}</ul>" if failed else ""))
+
+
+def what_was_measured(results):
+    plan = results["plan"]
+    quick = ""
+    if plan["quick"]:
+        quick = (f'<p class="note"><b>A quick look:</b> {rounds_of(results)} for each case and '
+                 "server. It shows what differs much. <code>scripts/perf</code> without "
+                 "<code>--quick</code> takes 15 rounds of 0.5 s, and its intervals are narrower."
+                 "</p>")
+    busy = max(results["machine"]["load_average_before"], 0)
+    if busy > 0.5:
+        quick += (f'<p class="note">Other programs ran on this machine meanwhile: its load average '
+                  f"was {busy:.1f} before the first round. The ratios allow for that, for the "
+                  "rounds are interleaved; the absolute figures do not.</p>")
+    failed = failed_contenders(results)
+    if failed:
+        quick += (f'<p class="note"><b>Failed:</b> {escaped(", ".join(failed))}. The tables below '
+                  "say why, in the rows of these servers.</p>")
+    return (
+        "<h1>An echo server in threads, on raw epoll and io_uring, in coroutines and in fibers</h1>"
+        "<p>How much processor time does a server need for one message, how many messages does it "
+        "answer, and what does an idle connection cost in memory? Seven servers do the same: they "
+        "send back what they receive. Three are written straight on the system; four use "
+        f"<b>coro</b>, a C++20 coroutine library, on either of its pollers.</p>{quick}")
+
+
+def contenders_list(results):
+    return "<ul>" + "".join(
+        f'<li><i class="swatch {family}"></i><b>{escaped(name)}</b>: {escaped(what)} '
+        f"(<code>{escaped(command)}</code>)</li>"
+        for name, family, command, what in results["contenders"]) + "</ul>"
+
+
+def how_it_was_measured(results):
+    machine = results["machine"]
+    same = machine["server_cpu"] == machine["load_cpu"]
+    pinned = (f"all on processor {machine['server_cpu']}, the only one there is" if same else
+              f"the servers on processor {machine['server_cpu']}, the load generator on processor "
+              f"{machine['load_cpu']}")
+    facts = [("processor", f"{machine['processor']}, {machine['processors']} of them"),
+             ("kernel", f"Linux {machine['kernel']}"),
+             ("compiler", f"{machine['compiler']} {machine['flags']}"),
+             ("commit", machine["commit"]), ("date", machine["date"]),
+             ("load average", f"{machine['load_average_before']:.2f} before, "
+                              f"{machine['load_average_after']:.2f} after (this run included)"),
+             ("rounds", f"{rounds_of(results)}, in {results['took_seconds']:.0f} s in all")]
+    return (
+        "<h2>How it was measured</h2>"
+        "<p>All servers run all the time, and in every round each gets a short window of load, in "
+        "an order that rotates; only figures of the same round are divided by each other, because "
+        "a shared machine changes its speed from one second to the next. The ratio is the median "
+        "over the rounds; its interval, from order statistics, holds the true median with at least "
+        "95 %. A server <i>costs more</i> or <i>costs less</i> than raw epoll when 1 lies outside "
+        "of the interval, and no row is left out because it loses. The load generator checks every "
+        "byte that comes back.</p>"
+        f"<p>Processor time is that of the server's process: all its threads, user and "
+        f"system. Pinned: {pinned}. Threads could spread over more processors without being told, "
+        "and coro with several loops; neither is compared here, nor is the time that the kernel "
+        "spends outside of the process.</p>"
+        + table(["what", "where"], [
+            f'<tr><td>{name}</td><td class="words"><span>{escaped(value)}</span></td></tr>'
+            for name, value in facts])
+        + "<h2>Measure it again</h2><pre>scripts/perf --quick     # about a minute and a half\n"
+        "scripts/perf             # about seven minutes; with nothing else running</pre>"
+        "<p>Both build what they need, and write this page and <code>report.json</code>, which "
+        "holds every sample, to <code>build/perf</code>. <code>docs/performance.md</code> has the "
+        "method in full, and the figures of a longer run.</p>")
+
+
+def html(results):
+    seen = "".join(f'<li><b>{escaped(each["head"])}:</b> {escaped(each["rest"])}</li>'
+                   for each in results["sentences"])
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>coro: servers in threads, loops, coroutines and fibers</title>"
+        f"<style>{STYLE}</style></head><body>"
+        + what_was_measured(results)
+        + f"<h2>What was seen: threads beside coroutines</h2>{chart_of_threads(results)}"
+        + f"<ul>{seen}</ul>"
+        + "<h2>The servers</h2>" + contenders_list(results)
+        + "".join(section_of_case(results, found) for found in results["results"])
+        + section_of_memory(results)
+        + how_it_was_measured(results)
+        + "</body></html>\n")
+
+
+def main():
+    if len(sys.argv) != 2:
+        raise Misuse("read the command line: one argument is needed; give a report.json")
+    try:
+        with open(sys.argv[1], encoding="utf-8") as file:
+            results = json.load(file)
+    except (OSError, ValueError) as error:
+        raise Misuse(f"read {sys.argv[1]}: {error}; run scripts/perf --quick") from None
+    print(summary(results))
+    return 0 if only_io_uring(failed_contenders(results)) else 1
+
+
+if __name__ == "__main__":
+    run_main("report.py", main)

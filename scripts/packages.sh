@@ -1,0 +1,105 @@
+# What must be installed, and how it is. Sourced by scripts/test, scripts/perf and scripts/demo, which
+# have set: root, the tree; logs, where packages.log goes; may_install, 0 to name what is missing only.
+# shellcheck shell=bash disable=SC2154,SC2034
+
+# check | package | what it is for. A check is a command, or a file (with wildcards) that the
+# package brings. The names are Debian 12's; Ubuntu 24.04 has the same ones (not run by us).
+packages=(
+    "g++           | g++                  | compiles the library"
+    "cmake         | cmake                | configures the build"
+    "ninja         | ninja-build          | runs the build"
+    "pkg-config    | pkg-config           | finds liburing"
+    "python3       | python3              | runs the checks and the test drivers"
+    "/usr/include/liburing.h               | liburing-dev         | is the interface of io_uring"
+    "/usr/include/boost/context/fiber.hpp  | libboost-context-dev | switches stacks"
+    "/usr/include/gtest/gtest.h            | libgtest-dev         | runs the tests"
+    "/usr/include/gmock/gmock.h            | libgmock-dev         | matches in the tests"
+    "/usr/include/benchmark/benchmark.h    | libbenchmark-dev     | runs the micro-benchmarks"
+)
+# What only the tests need.
+sanitizers='/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.asan-*'
+test_packages=(
+    "strace        | strace               | counts system calls in the tests"
+    "clang++-19    | clang-19             | is the second compiler, and compiles with sanitizers"
+    "$sanitizers   | libclang-rt-19-dev   | holds what programs with sanitizers link"
+)
+# Installed too where we may, but nothing fails without them.
+comforts=(
+    "ccache        | ccache               | makes the second build fast"
+    "git           | git                  | fetches and shows the history"
+)
+
+field() {  # NUMBER ROW: that column of a table row, without the blanks around it
+    local -a parts
+    IFS='|' read -ra parts <<<"$2"
+    local text=${parts[$1 - 1]:-}
+    text=${text#"${text%%[![:space:]]*}"}
+    printf '%s' "${text%"${text##*[![:space:]]}"}"
+}
+
+is_there() {  # CHECK: a command, or a file with wildcards
+    if [[ $1 == /* ]]; then compgen -G "$1" >/dev/null; else command -v "$1" >/dev/null; fi
+}
+
+missing_of() {  # ROW...: the rows whose check fails
+    local row
+    for row in "$@"; do
+        is_there "$(field 1 "$row")" || printf '%s\n' "$row"
+    done
+}
+
+install_missing() {  # ROW...: all of them are there afterwards, or the script ends with 3
+    local -a rows names
+    local row name
+    mapfile -t rows < <(missing_of "$@")
+    if ((may_install == 0)); then
+        for row in "${rows[@]}"; do
+            name=$(field 2 "$row")
+            echo "$name is missing; it $(field 3 "$row"): apt-get install $name"
+        done
+        ((${#rows[@]} == 0)) || exit 3
+        return
+    fi
+    if ((EUID == 0 || ${#rows[@]} > 0)); then
+        mapfile -t -O "${#rows[@]}" rows < <(missing_of "${comforts[@]}")
+    fi
+    ((${#rows[@]})) || return 0
+    for row in "${rows[@]}"; do names+=("$(field 2 "$row")"); done
+    apt_install "${names[@]}"
+    mapfile -t rows < <(missing_of "$@")
+    for row in "${rows[@]}"; do
+        echo "$(field 2 "$row") is needed, and $(field 1 "$row") is still not there"
+    done
+    ((${#rows[@]} == 0)) || exit 3
+}
+
+apt_install() {  # PACKAGE...
+    local -a as_root=()
+    if ((EUID != 0)); then
+        if ! command -v sudo >/dev/null; then
+            echo "neither root nor sudo is at hand, so ask for: apt-get install $*"
+            exit 3
+        fi
+        as_root=(sudo)
+    fi
+    if ! command -v apt-get >/dev/null; then
+        echo "missing: $*; this machine has no apt-get, so install them in its own way"
+        exit 3
+    fi
+    echo "installing: $*"
+    mkdir -p "$logs"
+    local -a install=(env DEBIAN_FRONTEND=noninteractive
+                      apt-get install -y --no-install-recommends "$@")
+    if ! { "${as_root[@]}" apt-get update && "${as_root[@]}" "${install[@]}"; } \
+        >"$logs/packages.log" 2>&1 </dev/null; then
+        tail -n 20 "$logs/packages.log"
+        echo "installing failed: the log is $logs/packages.log"
+    fi
+    hash -r
+}
+
+prefer_ccache() {  # where there is one
+    command -v ccache >/dev/null || return 0
+    export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
+    export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+}

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+# ctest: timeout=240 serial
+"""perf/against_threads.py measures real servers, and one that does not start stops no other."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
+BUILD = pathlib.Path(os.environ.get("CORO_BUILD_DIR", ROOT / "build/debug")).resolve()
+sys.path.insert(0, str(ROOT / "perf"))
+import against_threads  # noqa: E402
+
+LOAD = str(BUILD / "perf/load/coro_load")
+PLAN = {"rounds": 1, "seconds": 0.05, "memory_samples": 1}
+CONTENDERS = [("broken", "raw", "/bin/false", ""),
+              ("threads", "threads", str(BUILD / "perf/contenders/threads_echo"), "")]
+
+
+class against_threads_test(unittest.TestCase):
+    def test_a_server_that_does_not_start_stops_no_other(self):
+        cases = [("4x64", "", ""), ("4x64-short", "", "")]
+        found = against_threads.measure_traffic(CONTENDERS, PLAN, cases, LOAD,
+                                                against_threads.Progress(2))
+        for case in found:
+            self.assertIn("/bin/false", case["failures"]["broken"])
+            self.assertEqual(len(case["runs"]["threads"]), 1)
+            self.assertGreater(case["runs"]["threads"][0]["messages"], 4)
+
+    def test_an_idle_connection_of_a_thread_takes_at_least_a_page(self):
+        found = against_threads.measure_memory(CONTENDERS, PLAN, LOAD, against_threads.Progress(1))
+        self.assertIn("/bin/false", found["failures"]["broken"])
+        self.assertEqual(found["samples"]["broken"], [])
+        self.assertGreaterEqual(found["samples"]["threads"][0], 4096)
+
+    def test_without_a_build_it_says_so_and_measures_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            run = subprocess.run(
+                [sys.executable, ROOT / "perf/against_threads.py", "--quick", "--build", folder,
+                 "--output", folder], capture_output=True, text=True, check=False)
+            self.assertEqual(os.listdir(folder), [])
+        self.assertEqual(run.returncode, 2, run.stdout + run.stderr)
+        self.assertIn("build the release preset", run.stderr)
+
+    def test_one_round_of_everything_leaves_a_report_and_every_sample(self):
+        with tempfile.TemporaryDirectory() as folder:
+            run = subprocess.run(
+                [sys.executable, ROOT / "perf/against_threads.py", "--quick", "--rounds", "1",
+                 "--seconds", "0.05", "--build", BUILD, "--output", folder],
+                capture_output=True, text=True, check=False)
+            page = pathlib.Path(folder, "report.html").read_text(encoding="utf-8")
+            found = json.loads(pathlib.Path(folder, "report.json").read_text(encoding="utf-8"))
+        for name, *_ in against_threads.CONTENDERS:
+            self.assertIn(name, run.stdout)
+            self.assertIn(name, page)
+        for case in found["cases"]:
+            for name, runs in case["runs"].items():
+                self.assertEqual(len(runs) == 0, name in case["failures"], case["case"])
+        # A kernel or a container without io_uring leaves failed rows, and says so with its status.
+        self.assertEqual(run.returncode, 1 if "FAILED" in run.stdout else 0, run.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

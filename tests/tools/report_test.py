@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+# ctest: timeout=60 label=static
+"""The report of scripts/perf from fixed samples: every row is there, the figures are those of the
+samples, what loses and what failed is said, and nothing is claimed that the samples do not show."""
+import html.parser
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(ROOT / "perf"))
+import against_threads  # noqa: E402
+import report  # noqa: E402
+
+MACHINE = {"processor": "A <Processor>", "processors": 2, "kernel": "6.1", "compiler": "g++ 12",
+           "flags": "-O2", "commit": "abc1234", "date": "2026-01-01 00:00 UTC", "server_cpu": 0,
+           "load_cpu": 1, "load_average_before": 0.0, "load_average_after": 0.5}
+NAMES = [name for name, *_ in against_threads.CONTENDERS]
+COSTS = {"threads": 8.0, "raw epoll": 4.0, "raw io_uring": 3.9, "coroutine, epoll": 4.0,
+        "coroutine, io_uring": 3.6, "fiber, epoll": 4.8, "fiber, io_uring": 4.4}
+# A machine that changes its speed: the absolute figures vary by half, the ratios by a hundredth.
+SPEED = [1.0, 1.5, 1.1, 1.3, 1.0, 1.2]
+WOBBLE = [0.99, 1.0, 1.01, 1.0, 0.995, 1.005]
+
+
+def samples(cost, rounds=6):
+    return [{"server_cpu_us_per_message": cost * SPEED[i] * (1 if cost == 4.0 else WOBBLE[i]),
+             "messages_per_second": 100_000 / cost / SPEED[i], "p50_us": 50.0, "p99_us": 900.0,
+             "server_busy_percent": 40.0, "generator_busy_percent": 40.0} for i in range(rounds)]
+
+
+def raw(costs=None, rounds=6, failures=None, quick=True):
+    """What measuring leaves; `failures` hold for the case with 64 connections."""
+    costs = COSTS | (costs or {})
+    cases = []
+    for word, *_ in against_threads.CASES:
+        failed = (failures or {}) if word == "64x64" else {}
+        cases.append({"case": word, "failures": failed,
+                      "runs": {name: samples(costs[name], rounds) for name in NAMES}})
+    return {"machine": MACHINE, "contenders": against_threads.CONTENDERS, "cases": cases,
+            "plan": {**against_threads.plan_of(quick), "rounds": rounds,
+                     "cases": against_threads.CASES, "idle": [1000, 1000]},
+            "memory": {"samples": {name: [100.0 * costs[name]] * 3 for name in NAMES},
+                       "failures": {}},
+            "took_seconds": 12.0}
+
+
+def results(*arguments, **more):
+    return against_threads.digest(raw(*arguments, **more))
+
+
+def case_of(found, name):
+    return next(each for each in found["results"] if each["case"]["name"] == name)
+
+
+def heads(found):
+    return [each["head"] for each in found["sentences"]]
+
+
+class rows_of_tables(html.parser.HTMLParser):
+    """[(class, text)] of every row, and what the page would fetch."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.rows, self.fetched, self.open = [], [], False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag in ("script", "link", "img", "iframe") or "src" in given or "href" in given:
+            self.fetched.append((tag, given))
+        if tag == "tr":
+            self.rows.append([given.get("class", ""), ""])
+            self.open = True
+
+    def handle_endtag(self, tag):
+        self.open = self.open and tag != "tr"
+
+    def handle_data(self, data):
+        if self.open:
+            self.rows[-1][1] += data + " "
+
+    def of(self, name):
+        return [(kind, words) for kind, words in self.rows if words.startswith(name + " ")]
+
+
+class page(unittest.TestCase):
+    def test_every_server_has_a_row_in_every_case_and_a_bar_in_every_chart(self):
+        text = report.html(results())
+        parts = rows_of_tables(text)
+        for name in NAMES:
+            self.assertEqual(len(parts.of(name)), len(against_threads.CASES) + 1, name)
+        charts = re.findall(r"<svg.*?</svg>", text)
+        self.assertEqual(len(charts), 1 + 2 * len(against_threads.CASES) + 1)
+        for drawn in charts[1:]:
+            self.assertEqual(drawn.count('class="whisker"'), len(NAMES))
+            self.assertEqual(drawn.count("<rect"), len(NAMES))
+
+    def test_it_needs_no_other_file(self):
+        text = report.html(results())
+        self.assertEqual(rows_of_tables(text).fetched, [])
+        self.assertNotRegex(text, r"url\(|@import|https?:")
+        self.assertIn("prefers-color-scheme: dark", text)
+
+    def test_what_comes_from_outside_is_escaped(self):
+        text = report.html(results(failures={"fiber, epoll": "it said <b>no</b>"}))
+        self.assertIn("A &lt;Processor&gt;", text)
+        self.assertIn("it said &lt;b&gt;no&lt;/b&gt;", text)
+
+    def test_figures_are_the_medians_of_the_samples_with_their_spread(self):
+        row = case_of(results(), "64x64")["rows"]["threads"]
+        self.assertAlmostEqual(row["ratio"], 2.0, delta=0.01)
+        self.assertAlmostEqual(row["interval"][0], 2 * 0.99)
+        self.assertAlmostEqual(row["interval"][1], 2 * 1.01)
+        _, words = rows_of_tables(report.html(results())).of("threads")[0]
+        self.assertIn("2.000 1.980 to 2.020", " ".join(words.split()))
+        self.assertIn("9.27 7.92 to 12.00", " ".join(words.split()))
+
+    def test_rows_that_lose_are_there_and_say_so(self):
+        found = results()
+        parts = rows_of_tables(report.html(found))
+        for name, verdict in (("threads", "more"), ("fiber, epoll", "more"),
+                              ("coroutine, epoll", "same"), ("coroutine, io_uring", "less")):
+            kind, words = parts.of(name)[0]
+            self.assertEqual(kind, verdict, name)
+            self.assertIn(report.VERDICTS[verdict], words)
+        self.assertIn("fiber, epoll with 1 connection (1.200 times", found["sentences"][-1]["rest"])
+        self.assertIn("fiber, epoll", report.text(found))
+        self.assertIn("costs more", report.text(found))
+
+    def test_the_machine_and_the_way_are_named(self):
+        text = report.html(results(quick=True))
+        for fact in ("6.1", "g++ 12", "-O2", "abc1234", "2026-01-01", "6 rounds of 0.25 s"):
+            self.assertIn(fact, text)
+        self.assertIn("A quick look", text)
+        self.assertNotIn("A quick look", report.html(results(quick=False)))
+        self.assertNotIn("Other programs ran", text)
+        busy = raw()
+        busy["machine"] = MACHINE | {"load_average_before": 3.0}
+        self.assertIn("Other programs ran", report.html(against_threads.digest(busy)))
+
+
+class failures(unittest.TestCase):
+    def test_a_server_that_failed_keeps_its_row_and_says_why(self):
+        found = results(failures={"raw io_uring": "start it: not permitted"})
+        kind, words = rows_of_tables(report.html(found)).of("raw io_uring")[1]
+        self.assertEqual(kind, "failed")
+        self.assertIn("start it: not permitted", words)
+        self.assertIn('class="failed" x=', report.html(found))
+        self.assertIn("raw io_uring FAILED: start it: not permitted", report.text(found))
+        self.assertEqual(report.failed_contenders(found), ["raw io_uring"])
+        self.assertEqual(report.failed_contenders(results()), [])
+
+    def test_samples_before_the_failure_are_not_shown_as_figures(self):
+        found = results(failures={"threads": "it ended"})
+        self.assertNotIn("threads", case_of(found, "64x64")["rows"])
+        self.assertIn("Nothing can be said with 64 connections", heads(found))
+
+    def test_without_the_measure_there_are_figures_and_no_ratios(self):
+        found = results(failures={"raw epoll": "it ended"})
+        row = case_of(found, "64x64")["rows"]["threads"]
+        self.assertIsNone(row["ratio"])
+        self.assertEqual(row["verdict"], "alone")
+        self.assertIn("raw epoll failed, so there are no ratios", report.html(found))
+        self.assertIn("Threads lose with 64 connections", heads(found))
+
+    def test_all_may_fail(self):
+        found = results(failures=dict.fromkeys(NAMES, "no"))
+        self.assertEqual(report.html(found).count(">failed: "), len(NAMES))
+        self.assertEqual(report.failed_contenders(found), NAMES)
+
+    def test_memory_that_was_not_measured_is_no_zero(self):
+        samples_without = raw()
+        samples_without["memory"]["samples"]["threads"] = []
+        samples_without["memory"]["failures"] = {"threads": "it ended"}
+        found = against_threads.digest(samples_without)
+        self.assertNotIn("threads", found["idle"])
+        self.assertIn("threads failed: it ended", report.html(found))
+        self.assertIn("Nothing can be said with idle connections", heads(found))
+
+
+class summary(unittest.TestCase):
+    def status(self, found):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "report.json"
+            file.write_text(json.dumps(found), encoding="utf-8")
+            return subprocess.run([sys.executable, ROOT / "perf/report.py", file],
+                                  capture_output=True, text=True, check=False)
+
+    def test_it_says_what_the_page_says(self):
+        found = results()
+        run = self.status(found)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        said = " ".join(run.stdout.split())
+        for each in found["sentences"]:
+            self.assertIn(f"{each['head']}: {each['rest']}", said)
+        self.assertIn("quick look", said)
+
+    def test_only_io_uring_may_be_missing(self):
+        refused = self.status(results(failures={"fiber, io_uring": "refused"}))
+        self.assertEqual(refused.returncode, 0)
+        self.assertIn("FAILED: fiber, io_uring", refused.stdout)
+        self.assertIn("often refused in containers", " ".join(refused.stdout.split()))
+        broken = self.status(results(failures={"fiber, epoll": "it ended"}))
+        self.assertEqual(broken.returncode, 1)
+        self.assertIn("FAILED: fiber, epoll", broken.stdout)
+
+    def test_without_a_report_there_is_a_sentence(self):
+        run = subprocess.run([sys.executable, ROOT / "perf/report.py", "/no/report.json"],
+                             capture_output=True, text=True, check=False)
+        self.assertEqual(run.returncode, 2)
+        self.assertIn("run scripts/perf --quick", run.stderr)
+
+
+class sentences(unittest.TestCase):
+    def test_they_follow_the_samples(self):
+        for cost, outcome in ((8.0, "Threads lose"), (2.0, "Threads win"),
+                              (3.8, "Threads and coroutines are about level")):
+            found = heads(results({"threads": cost}))
+            self.assertEqual(found[0], f"{outcome} with 1 connection")
+            self.assertEqual(found[3], f"{outcome} with short connections")
+
+    def test_a_reason_is_given_only_for_what_was_seen(self):
+        lost = results({"threads": 8.0})["sentences"][1]["rest"]
+        won = results({"threads": 2.0})["sentences"][1]["rest"]
+        self.assertIn("wakes a thread of its own", lost)
+        self.assertNotIn("wakes", won)
+
+    def test_too_few_rounds_settle_nothing(self):
+        found = results(rounds=3)
+        self.assertEqual(heads(found)[0], "Not settled with 1 connection")
+        self.assertIn("too few rounds", report.html(found))
+        self.assertNotIn("costs more", report.text(found))
+
+
+if __name__ == "__main__":
+    unittest.main()
