@@ -46,9 +46,9 @@ CORO_WRAPPER task<> call_handler(void* handler, net::tcp_stream&& stream) {
 
 template <typename Handler>
 task<> serve_coroutine(net::tcp_listener& listener, Handler handler, serve_limits limits) {
-    using plain = std::unwrap_reference_t<Handler>;
-    co_await serve_connections(listener, limits, &call_handler<plain>,
-                               std::addressof(static_cast<plain&>(handler)));
+    using plain = std::remove_reference_t<std::unwrap_reference_t<Handler>>;  // may be const
+    const void* const called = std::addressof(static_cast<plain&>(handler));
+    co_await serve_connections(listener, limits, &call_handler<plain>, const_cast<void*>(called));
 }
 
 }  // namespace detail
