@@ -94,14 +94,23 @@ def processors():
 
 
 def start_servers(running, contenders, server_cpu, failures):
-    """Those that start; the sentences of the others go to `failures`."""
+    """Those that start, until `running` ends; the sentences of the others go to `failures`."""
     servers = {}
     for name, _, command, _ in contenders:
         try:
-            servers[name] = running.enter_context(harness.Server(command, server_cpu))
+            servers[name] = harness.Server(command, server_cpu).__enter__()
+            running.callback(servers[name].stop)
         except (Failure, Misuse) as failure:
             failures[name] = str(failure)
     return servers
+
+
+def stop_servers(servers, measured):
+    """A server that does not end in order was not well before: it failed in every case."""
+    for name, server in servers.items():
+        status = server.stop()
+        for case in measured if status != 0 else []:
+            case["failures"].setdefault(name, f"it ended with status {status} instead of 0")
 
 
 def measure_traffic(contenders, plan, cases, load, progress):
@@ -118,6 +127,7 @@ def measure_traffic(contenders, plan, cases, load, progress):
             failures = dict(unstarted)
             runs = compare.measure_case(compare.parse_case(word), servers, options, failures)
             measured.append({"case": word, "runs": runs, "failures": failures})
+        stop_servers(servers, measured)
     return measured
 
 
@@ -370,7 +380,7 @@ def main():
     print(f"\nThe report is {options.output / 'report.html'}; every sample is in report.json "
           f"beside it. It took {raw['took_seconds']:.0f} s.")
     if failed := report.failed_contenders(results):
-        raise Failure("measure " + ", ".join(failed) + ": see the rows that say FAILED")
+        raise Failure("measure " + "; ".join(failed) + ": see the rows that say FAILED")
     return 0
 
 

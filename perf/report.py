@@ -116,7 +116,7 @@ def summary(results):
     """A few lines for each thing that was seen."""
     said = [f"{each['head']}: {each['rest']}" for each in results["sentences"]]
     if failed := failed_contenders(results):
-        said.append(f"FAILED: {', '.join(failed)}; the report says why." + (
+        said.append(f"FAILED: {'; '.join(failed)}. The report says why." + (
             " io_uring is often refused in containers; coro then runs on epoll, as it did here."
             if only_io_uring(failed) else ""))
     if results["plan"]["quick"]:
@@ -378,7 +378,7 @@ def what_was_measured(results):
                   "rounds are interleaved; the absolute figures do not.</p>")
     failed = failed_contenders(results)
     if failed:
-        quick += (f'<p class="note"><b>Failed:</b> {escaped(", ".join(failed))}. The tables below '
+        quick += (f'<p class="note"><b>Failed:</b> {escaped("; ".join(failed))}. The tables below '
                   "say why, in the rows of these servers.</p>")
     return (
         "<h1>An echo server in threads, on raw epoll and io_uring, in coroutines and in fibers</h1>"

@@ -119,9 +119,12 @@ int main(int argc, char** argv) {
     perf::exit_on_termination();
     perf::raise_descriptor_limit();
     const int listener = perf::listen_on_loopback(settings.port, 0);
-    perf::announce(listener);
     if (given.has("multishot")) {
-        perf::uring_pooled_echo(listener, settings.buffer_bytes).run();
+        perf::uring_pooled_echo server(listener, settings.buffer_bytes);
+        perf::announce(listener);
+        server.run();
     }
-    uring_echo(listener, settings.buffer_bytes).run();
+    uring_echo server(listener, settings.buffer_bytes);
+    perf::announce(listener);
+    server.run();
 }

@@ -119,7 +119,11 @@ void generator::connect_one(connection& peer) {
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (connect(peer.fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 &&
         errno != EINPROGRESS) {
-        perf::fail_errno(doing, errno, "start the server first, or ask for fewer --connections");
+        perf::fail_errno(doing, errno,
+                         errno == EADDRNOTAVAIL
+                             ? "closed connections hold all ports; wait for a minute, or let Linux "
+                               "reuse them (net.ipv4.tcp_tw_reuse = 2, as it is by default)"
+                             : "start the server first, or ask for fewer --connections");
     }
     peer.start_message(perf::monotonic_nanoseconds());
     peer.wants_space = true;

@@ -11,8 +11,7 @@
 
 namespace {
 
-// ---- threads: in real time, for two of them work and either may sleep
-// ----------------------------
+// ---- threads: the CPU time is that of the whole process, for two of them work
 
 void thread_create_and_join(benchmark::State& state) {
     for (auto _ : state)
@@ -67,7 +66,6 @@ void thread_mutex_lock(benchmark::State& state) {
 }
 
 // ---- coroutines as the compiler makes them: no loop, no cancellation, no allocator, no census
-// ----
 
 class bare {
 public:
@@ -140,8 +138,8 @@ void bare_coroutine_child(benchmark::State& state) {
 
 }  // namespace
 
-BENCHMARK(thread_create_and_join)->UseRealTime();
-BENCHMARK(thread_hand_over)->UseRealTime();
+BENCHMARK(thread_create_and_join)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(thread_hand_over)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(thread_mutex_lock);
 BENCHMARK(bare_coroutine_resume);
 BENCHMARK(bare_coroutine_child);

@@ -15,6 +15,8 @@ sys.path.insert(0, str(ROOT / "perf"))
 import against_threads  # noqa: E402
 
 LOAD = str(BUILD / "perf/load/coro_load")
+# Says that it listens, and ends: as a server does whose ring is refused a little later.
+DISORDER = "print(\"listening 127.0.0.1:1\", flush=True); raise SystemExit(3)"
 PLAN = {"rounds": 1, "seconds": 0.05, "memory_samples": 1}
 CONTENDERS = [("broken", "raw", "/bin/false", ""),
               ("threads", "threads", str(BUILD / "perf/contenders/threads_echo"), "")]
@@ -29,6 +31,14 @@ class against_threads_test(unittest.TestCase):
             self.assertIn("/bin/false", case["failures"]["broken"])
             self.assertEqual(len(case["runs"]["threads"]), 1)
             self.assertGreater(case["runs"]["threads"][0]["messages"], 4)
+
+    def test_a_server_that_ends_in_disorder_has_failed_and_stops_no_other(self):
+        disorder = [("disorder", "raw", f"{sys.executable} -c '{DISORDER}'", ""), CONTENDERS[1]]
+        found = against_threads.measure_traffic(disorder, PLAN, [("4x64", "", "")], LOAD,
+                                                against_threads.Progress(1))[0]
+        self.assertIn("disorder", found["failures"])
+        self.assertNotIn("threads", found["failures"])
+        self.assertEqual(len(found["runs"]["threads"]), 1)
 
     def test_an_idle_connection_of_a_thread_takes_at_least_a_page(self):
         found = against_threads.measure_memory(CONTENDERS, PLAN, LOAD, against_threads.Progress(1))

@@ -137,7 +137,7 @@ TEST_F(with_cleanup_test, it_has_a_limit_five_seconds_unless_said_otherwise) {
         EXPECT_EQ(elapsed_ms(start), 5003);
     }());
     ASSERT_EQ(log.lines.size(), 1u);  // the second one: the body's `cancelled` won
-    EXPECT_NE(log.lines[0].find("cleanup"), std::string::npos);
+    EXPECT_NE(log.lines[0].find("clean-up"), std::string::npos);
 }
 
 TEST_F(with_cleanup_test, a_task_that_is_never_awaited_runs_neither) {
