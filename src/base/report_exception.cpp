@@ -1,9 +1,28 @@
 // What is said of an exception, by its type.
 #include "base/report_exception.hpp"
 
+#include <string>
+#include <string_view>
+
 #include <coro/base/error.hpp>
 
 namespace coro::inline v0::detail {
+
+namespace {
+
+/// The circumstances, if any are given, and what was thrown in them.
+void report_text(report_event event, std::string_view thrown) noexcept try {
+    std::string text(event.text);
+    if (!text.empty()) text.append(": ");
+    text.append(thrown);
+    event.text = text;
+    report(event);
+} catch (const std::exception&) {
+    event.text = thrown;
+    report(event);
+}
+
+}  // namespace
 
 void report_exception(report_event event, const std::exception_ptr& error) noexcept {
     try {
@@ -19,11 +38,9 @@ void report_exception(report_event event, const std::exception_ptr& error) noexc
         }
         report(event);
     } catch (const std::exception& problem) {
-        event.text = problem.what();
-        report(event);
+        report_text(event, problem.what());
     } catch (...) {
-        event.text = "ended with an exception that is no std::exception";
-        report(event);
+        report_text(event, "an exception that is no std::exception");
     }
 }
 

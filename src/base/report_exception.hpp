@@ -9,7 +9,7 @@ namespace coro::inline v0::detail {
 
 /// Reports `event` with what `error` tells: of an io_error the code, the verb, and the endpoint, if
 /// it has one; that of `event` then names the task, unless it is the same. Of any other
-/// std::exception its text. `event.text` stays beside an io_error.
+/// exception its text, behind `event.text`.
 void report_exception(report_event event, const std::exception_ptr& error) noexcept;
 
 }  // namespace coro::inline v0::detail

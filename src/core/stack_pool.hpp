@@ -48,7 +48,7 @@ public:
     stack_pool& operator=(const stack_pool&) = delete;
     ~stack_pool();
 
-    /// A stack of at least `bytes`.
+    /// A stack of at least `bytes`, of which up to 2 KiB at the beginning are left out (`shift`).
     /// Throws: io_error (invalid_argument beyond `largest`, not_enough_memory).
     fiber_stack& take(std::size_t bytes);
     void give(fiber_stack& stack) noexcept;

@@ -7,6 +7,8 @@
 #include <coro/base/assert.hpp>
 #include <coro/base/report.hpp>
 
+#include "base/report_exception.hpp"
+
 namespace coro::inline v0 {
 namespace {
 
@@ -18,16 +20,11 @@ detail::fiber_core& fiber_here() noexcept {
 }
 
 void report_unseen(const std::exception_ptr& error, const detail::context& strand) noexcept {
-    std::string text = "a child of a local group that nobody joined ended with an exception";
-    try {
-        std::rethrow_exception(error);
-    } catch (const std::exception& problem) {
-        text.append(": ").append(problem.what());
-    } catch (...) {
-        text.append(" that is no std::exception");
-    }
-    report({.level = severity::error, .verb = "task_group", .endpoint = {}, .error = {},
-            .text = text, .task = strand.name != nullptr ? strand.name : std::string_view{}});
+    detail::report_exception(
+        {.level = severity::error, .verb = "task_group", .endpoint = {}, .error = {},
+         .text = "a child of a local group that nobody joined ended with this error",
+         .task = strand.name != nullptr ? strand.name : std::string_view{}},
+        error);
 }
 
 }  // namespace

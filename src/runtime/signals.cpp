@@ -2,6 +2,7 @@
 #include "runtime/signals.hpp"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <bit>
 #include <cerrno>
@@ -41,6 +42,7 @@ struct signal_table {
     std::mutex guard;
     std::array<handled_signal, last_number + 1> of{};
     bool fork_is_watched = false;
+    sigset_t mask_before_fork{};  ///< of the thread that forks, which holds the lock
 
     void add_user(int number, void (*handler)(int)) noexcept;
     void remove_user(int number) noexcept;
@@ -57,6 +59,7 @@ void default_action(int signal) noexcept {
     sigaddset(&mask, signal);
     ::pthread_sigmask(SIG_UNBLOCK, &mask, nullptr);
     ::raise(signal);
+    ::_exit(128 + signal);  // the first process of a container has no default actions
 }
 
 /// Only async-signal-safe calls (signal-safety(7)): atomics, sigaction, raise, and write in wake().
@@ -91,7 +94,11 @@ void signal_table::add_user(int number, void (*handler)(int)) noexcept {
     watch_fork();
     struct sigaction ours {};
     ours.sa_handler = handler;
-    sigemptyset(&ours.sa_mask);
+    // One at a time on a thread: handlers that interrupt each other pile up on its signal stack.
+    // What is a fault of the program must not wait, it would kill it without a word.
+    sigfillset(&ours.sa_mask);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT})
+        sigdelset(&ours.sa_mask, fault);
     // On the alternate stack where the thread has one: the stack of a fiber may be nearly used up.
     ours.sa_flags = SA_RESTART | SA_ONSTACK;
     ::sigaction(number, &ours, &entry.before);
@@ -103,10 +110,24 @@ void signal_table::remove_user(int number) noexcept {
     if (--entry.users == 0) ::sigaction(number, &entry.before, nullptr);
 }
 
-/// A forked child has no loop that could answer: signals do there what they did before run().
+/// A forked child has no loop that could answer: signals do there what they did before run(). Until
+/// that is so they wait.
 void signal_table::watch_fork() noexcept {
     if (std::exchange(fork_is_watched, true)) return;
-    ::pthread_atfork([] { table.guard.lock(); }, [] { table.guard.unlock(); },
+    static constexpr auto let_signals_come = []() noexcept {
+        const sigset_t before = table.mask_before_fork;
+        table.guard.unlock();
+        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    };
+    ::pthread_atfork([] {
+                         sigset_t all;
+                         sigset_t before;
+                         sigfillset(&all);
+                         ::pthread_sigmask(SIG_SETMASK, &all, &before);
+                         table.guard.lock();
+                         table.mask_before_fork = before;
+                     },
+                     [] { let_signals_come(); },
                      [] {
                          listening.store(nullptr);
                          watches.store(nullptr);
@@ -117,7 +138,7 @@ void signal_table::watch_fork() noexcept {
                              entry.users = 0;
                              ::sigaction(number, &entry.before, nullptr);
                          }
-                         table.guard.unlock();
+                         let_signals_come();
                      });
 }
 
@@ -184,17 +205,16 @@ void signal_watch::end() noexcept {
         wait_for_handlers();
     }
     set_ = nullptr;
-    if (!posted_.load()) delete this;  // else the loop does, when it comes to it
+    if (!on_its_way_.is_under_way()) delete this;  // else the loop does, when it comes to it
 }
 
 void signal_watch::came(int signal) noexcept {
     if ((wanted_ & signal_bit(signal)) == 0) return;
     came_.fetch_or(signal_bit(signal));
-    if (posted_.exchange(true)) return;
+    if (!on_its_way_.sets_out()) return;
     run = [](posted& self) noexcept {
         auto& mine = static_cast<signal_watch&>(self);
-        // Not a store: who found this posted wrote before what came, and it must be seen here.
-        mine.posted_.exchange(false);
+        mine.on_its_way_.arrives();
         if (mine.set_ != nullptr) mine.set_->deliver();
         else delete &mine;
     };

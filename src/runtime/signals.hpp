@@ -10,6 +10,7 @@
 #include <csignal>
 
 #include <coro/core/loop.hpp>
+#include <coro/core/shared_words.hpp>
 
 #include "runtime/poller.hpp"
 
@@ -69,8 +70,8 @@ private:
     signal_set* set_;  ///< nullptr once it has gone; the loop's thread only
     loop_core& loop_;
     const std::uint64_t wanted_;  ///< bit n - 1 is signal n
-    std::atomic<std::uint64_t> came_{0};
-    std::atomic<bool> posted_{false};
+    std::atomic<std::uint64_t> came_{0};  ///< bits: handlers set them, a waiter takes the lowest
+    message_flag<> on_its_way_;           ///< from a handler to the loop
 };
 
 [[nodiscard]] constexpr std::uint64_t signal_bit(int number) noexcept {

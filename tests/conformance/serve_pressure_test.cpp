@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
+#include <optional>
 
 #include "net_test_support.hpp"
 
@@ -126,6 +127,18 @@ rush fill(const child_server& server, int count) {
     return made;
 }
 
+/// How long after `came_back` the first of `waiting` is greeted; nothing if none is.
+std::optional<duration> first_greeting(const std::vector<int>& waiting,
+                                       std::chrono::steady_clock::time_point came_back) {
+    std::optional<duration> first;
+    for (const int each : waiting) {
+        const bool greeted = fate_of(each) == fate::greeted;
+        if (greeted && !first) first = std::chrono::steady_clock::now() - came_back;
+        ::close(each);
+    }
+    return first;
+}
+
 TEST_P(serve_pressure_test, without_descriptors_clients_get_a_close_and_service_comes_back) {
     using clock = std::chrono::steady_clock;
     child_server server(GetParam());
@@ -147,22 +160,23 @@ TEST_P(serve_pressure_test, without_descriptors_clients_get_a_close_and_service_
     if (!sanitized) { EXPECT_LT(spent * 20, elapsed) << "it spins while descriptors are missing"; }
 
     // Descriptors come back while clients wait in the queue: they are served, and it takes no new
-    // connection for that.
-    std::vector<int> waiting;
-    for (int i = 0; i < 20; ++i) waiting.push_back(server.connect_to());
-    EXPECT_EQ(fate_of(waiting.front()), fate::closed);
-    for (const int each : first.held) ::close(each);
-    const clock::time_point came_back = clock::now();
-    int served = 0;
-    for (const int each : waiting) {
-        if (fate_of(each) != fate::greeted) continue;
-        if (served++ > 0) continue;
-        std::printf("%s with descriptors again: served after %lld ms\n",
-                    world_name(GetParam()).c_str(),
-                    static_cast<long long>((clock::now() - came_back) / 1ms));
+    // connection for that. The best of five, because the machine may be somebody else's meanwhile.
+    duration soonest = duration::max();
+    rush held = first;
+    for (int attempt = 0; attempt < 5 && soonest > 100ms; ++attempt) {
+        if (attempt > 0) held = fill(server, 100);
+        std::vector<int> waiting;
+        for (int i = 0; i < 20; ++i) waiting.push_back(server.connect_to());
+        EXPECT_EQ(fate_of(waiting.front()), fate::closed);
+        for (const int each : held.held) ::close(each);
+        const std::optional<duration> served = first_greeting(waiting, clock::now());
+        EXPECT_TRUE(served) << "service did not come back by itself";
+        if (!served) break;
+        soonest = std::min(soonest, *served);
     }
-    EXPECT_GT(served, 0) << "service did not come back by itself";
-    for (const int each : waiting) ::close(each);
+    std::printf("%s with descriptors again: served after %lld ms\n",
+                world_name(GetParam()).c_str(), static_cast<long long>(soonest / 1ms));
+    if (!sanitized) { EXPECT_LE(soonest, 100ms) << "service takes too long to come back"; }
     const int status = server.end(SIGTERM);
     EXPECT_TRUE(WIFEXITED(status));
     EXPECT_EQ(WEXITSTATUS(status), 0);

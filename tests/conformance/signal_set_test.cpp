@@ -8,6 +8,10 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -189,6 +193,27 @@ TEST_P(signal_set_test, a_run_that_comes_later_leaves_them_to_the_set) {
 
 // --- children
 
+/// What the tests are started with may ignore signals: nohup does.
+class default_dispositions {
+public:
+    default_dispositions() {
+        struct sigaction plain {};
+        plain.sa_handler = SIG_DFL;
+        for (std::size_t i = 0; i < numbers.size(); ++i)
+            ::sigaction(numbers[i], &plain, &before_[i]);
+    }
+    default_dispositions(const default_dispositions&) = delete;
+    default_dispositions& operator=(const default_dispositions&) = delete;
+    ~default_dispositions() {
+        for (std::size_t i = 0; i < numbers.size(); ++i)
+            ::sigaction(numbers[i], &before_[i], nullptr);
+    }
+
+private:
+    static constexpr std::array numbers{SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+    std::array<struct sigaction, numbers.size()> before_{};
+};
+
 /// "SigBlk" and "SigIgn" of a child that executes another program: all zero is a clean slate.
 std::string masks_of_executed_child() {
     std::array<int, 2> ends{};
@@ -226,6 +251,7 @@ void look_from_fiber(std::string& into) {
 }
 
 TEST_P(signal_set_test, children_inherit_clean_masks_from_every_kind_of_thread) {
+    const default_dispositions as_usual;
     const std::string before = masks_of_executed_child();
     EXPECT_NE(before.find("SigBlk:\t0000000000000000"), std::string::npos) << before;
     std::array<std::string, 4> seen;
@@ -246,6 +272,7 @@ TEST_P(signal_set_test, children_inherit_clean_masks_from_every_kind_of_thread) 
 }
 
 TEST_P(signal_set_test, a_forked_child_has_the_dispositions_of_before_run) {
+    const default_dispositions as_usual;
     const auto body = [&]() -> task<> {
         signal_set signals{SIGHUP};
         for (const int number : {SIGHUP, SIGTERM, SIGINT}) {
@@ -267,6 +294,110 @@ TEST_P(signal_set_test, a_forked_child_has_the_dispositions_of_before_run) {
     run_options options = options_for(GetParam());
     options.signals = signal_policy::handle;
     run(body(), options);
+}
+
+/// Children are forked while signals rain: each dies of the first one that it gets, however early.
+TEST_P(signal_set_test, a_signal_in_the_middle_of_a_fork_is_not_swallowed) {
+    const default_dispositions as_usual;
+    const auto body = [&]() -> task<> {
+        const signal_set signals{SIGHUP};
+        for (int round = 0; round < 100; ++round) {
+            const pid_t child = ::fork();
+            if (child == 0)
+                for (;;) ::pause();
+            ::kill(child, SIGHUP);  // most come before the child has run at all
+            int status = 0;
+            EXPECT_EQ(::waitpid(child, &status, 0), child);
+            EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGHUP) << status;
+        }
+        co_return;
+    };
+    in_world(body);
+}
+
+/// Where the mapping begins that holds `address`.
+std::uintptr_t bottom_of_mapping(const void* address) {
+    const auto wanted = reinterpret_cast<std::uintptr_t>(address);
+    std::ifstream maps("/proc/self/maps");
+    for (std::string line; std::getline(maps, line);) {
+        unsigned long long begin = 0;
+        unsigned long long end = 0;
+        if (std::sscanf(line.c_str(), "%llx-%llx", &begin, &end) == 2 && begin <= wanted &&
+            wanted < end)
+            return begin;
+    }
+    return wanted;
+}
+
+/// What the kernel puts down for a handler does not fit into this any more: 3 KiB with AVX-512.
+[[gnu::noinline]] void raise_with_little_left(std::uintptr_t bottom) {
+    const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+    volatile char* const filler =
+        static_cast<volatile char*>(__builtin_alloca(here - bottom - 2048));
+    filler[0] = 1;
+    std::raise(SIGUSR1);
+}
+
+TEST_P(signal_set_test, a_handler_needs_no_room_on_the_stack_of_a_fiber) {
+    if (sanitized) return;  // their own interceptors need more than what is left
+    const auto body = [&]() -> task<> {
+        signal_set signals{SIGUSR1};
+        const auto deep = [&signals]() -> int {
+            raise_with_little_left(bottom_of_mapping(__builtin_frame_address(0)));
+            return coro::await(signals.next());
+        };
+        EXPECT_EQ(co_await coro::fiber({.stack_bytes = 16 * 1024}, deep), SIGUSR1);
+    };
+    in_world(body);
+}
+
+class signal_set_death_test : public world_test {
+protected:
+    void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+};
+INSTANTIATE_TEST_SUITE_P(real_worlds, signal_set_death_test, ::testing::ValuesIn(real_worlds()),
+                         parameter_name);
+
+task<> take_one(signal_set& from) { (void)co_await from.next(); }
+
+void destroy_while_a_task_waits(poller_choice world) {
+    const auto body = []() -> task<> {
+        auto signals = std::make_unique<signal_set>(std::initializer_list<int>{SIGUSR1});
+        const auto in_group = [&](task_group& group) -> task<> {
+            group.spawn(take_one, std::ref(*signals));
+            co_await yield();
+            signals.reset();
+        };
+        co_await with_task_group(in_group);
+    };
+    run(body(), options_for(world));
+}
+
+TEST_P(signal_set_death_test, destroying_one_while_a_task_waits_aborts) {
+    EXPECT_DEATH(destroy_while_a_task_waits(GetParam()),
+                 "a signal_set was destroyed while a task waits for it");
+}
+
+task<> drop(std::unique_ptr<signal_set>& there) {
+    there.reset();
+    co_return;
+}
+
+void destroy_on_another_loop(const run_options& options) {
+    const auto body = []() -> task<> {
+        auto signals = std::make_unique<signal_set>(std::initializer_list<int>{SIGUSR1});
+        const auto in_group = [&](task_group& group) -> task<> {
+            group.spawn({.loop = 1}, drop, std::ref(signals));
+            co_return;
+        };
+        co_await with_task_group(in_group);
+    };
+    run(body(), options);
+}
+
+TEST_P(signal_set_death_test, destroying_one_on_another_loop_aborts) {
+    EXPECT_DEATH(destroy_on_another_loop(with_loops(2)),
+                 "a signal_set was destroyed outside of its loop");
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ inline constexpr unsigned wanted = 1000;  ///< of each outcome
 inline constexpr unsigned most_rounds = 400'000;
 
 /// When to cancel, learnt from what came of it: later after each cancellation, sooner after each
-/// success. Every fourth round is as early and every fourth as late as was ever useful.
+/// success; each round up to a quarter earlier, or nearly as much later, than that.
 class aim {
 public:
     /// How long after the start of a round to cancel.

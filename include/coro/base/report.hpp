@@ -18,7 +18,7 @@ struct report_event {
     std::string_view endpoint;  ///< with whom, may be empty
     std::error_code error;      ///< what the kernel or the library answered, may be 0
     std::string_view text;      ///< why, and what to do about it
-    std::string_view task;      ///< the name of the task concerned, may be empty
+    std::string_view task;      ///< which task, or whom it serves; may be empty
 };
 
 /// Receives reports. May be called from any loop's thread; must not throw and must not block.

@@ -27,8 +27,8 @@ public:
             if (settle(home) || home == current) return false;
         }
         CORO_ASSERT(current != nullptr && current->run_number == home_.run(),
-                    "an event, mutex, semaphore or channel was used outside of its loop, by a "
-                    "thread that is no loop of the same run: post to its loop instead");
+                    "an event, mutex, semaphore, channel or signal_set was used outside of its "
+                    "loop, by a thread that is no loop of the same run: post to its loop instead");
         return true;
     }
     /// For what has no remote form. Requires: this is its loop, or none is running and it has none.

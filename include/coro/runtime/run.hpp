@@ -81,6 +81,7 @@ CORO_EXPORT int report_exit(const std::exception_ptr& error) noexcept;
 /// Blocks this thread until `main`, and with it every task, has ended.
 /// Signals (unless options.signals == leave): the first SIGINT or SIGTERM requests a stop and,
 /// after options.drain, cancels; the next cancels at once; the one after has its default action.
+/// If another run of the process has them, or a signal_set watches one of the two, they stay there.
 /// Throws: what `main` threw; interrupted, if a signal ended it before it had a value; io_error if
 /// no poller could be set up. `cancelled` never leaves it.
 /// Requires: no other run() on this thread; `main` was not started before (both abort).

@@ -117,7 +117,7 @@ TEST_F(local_task_group_test, errors_that_nobody_joined_for_are_reported) {
         coro::await(coro::yield());
     }));
     ASSERT_EQ(log.lines.size(), 1u);
-    EXPECT_NE(log.lines[0].find("nobody joined ended with an exception: unseen"),
+    EXPECT_NE(log.lines[0].find("nobody joined ended with this error: unseen"),
               std::string::npos)
         << log.lines[0];
 }
