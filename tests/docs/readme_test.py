@@ -2,6 +2,7 @@
 # ctest: timeout=180
 """The README tells the truth: its program and its CMakeLists.txt build against the package of this
 build tree, the program echoes and ends with 0, the commands are there and know their options."""
+import os
 import pathlib
 import re
 import shutil
@@ -22,24 +23,23 @@ from pages import (
     listening_port,
 )
 
+RUN_IT = " && build/echo\n"
 LANGUAGES = {"cpp", "cmake", "sh"}  # a block of another one would be looked at by nobody
 
 
-def build(folder, name, program, listing):
-    """Configures and builds the README's project around `program`; the path of the result."""
-    source = folder / name
-    source.mkdir()
-    (source / "main.cpp").write_text(program, encoding="utf-8")
-    (source / "CMakeLists.txt").write_text(listing, encoding="utf-8")
-    for command in (
-        ["cmake", "-S", source, "-B", source / "build", "-G", "Ninja", f"-Dcoro_DIR={BUILD}",
-         f"-DCMAKE_CXX_COMPILER={CXX}", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror"],
-        ["cmake", "--build", source / "build"],
-    ):
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        if run.returncode != 0:
-            raise AssertionError(f"{command}\n{run.stdout}{run.stderr}")
-    return source / "build" / "echo"
+def build(folder, page):
+    """Builds the project of the page as the page says; the path of its program."""
+    program = blocks(page, "cpp")[0].replace(PRINTED_PORT, ANY_PORT)
+    (folder / "main.cpp").write_text(program, encoding="utf-8")
+    (folder / "CMakeLists.txt").write_text(blocks(page, "cmake")[0], encoding="utf-8")
+    (command,) = [block for block in blocks(page, "sh") if block.endswith(RUN_IT)]
+    environment = {**os.environ, "coro_DIR": str(BUILD), "CXX": CXX, "CMAKE_GENERATOR": "Ninja",
+                   "CXXFLAGS": "-Wall -Wextra -Werror"}
+    run = subprocess.run(["bash", "-c", command.removesuffix(RUN_IT)], cwd=folder, env=environment,
+                         capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        raise AssertionError(f"{command}\n{run.stdout}{run.stderr}")
+    return folder / "build/echo"
 
 
 class readme(unittest.TestCase):
@@ -51,11 +51,8 @@ class readme(unittest.TestCase):
         self.assertEqual(blocks(self.page, "cpp")[0].count(PRINTED_PORT), 1)
 
     def test_program_echoes_and_ends_with_0(self):
-        program, listing = blocks(self.page, "cpp")[0], blocks(self.page, "cmake")[0]
         with tempfile.TemporaryDirectory() as name:
-            folder = pathlib.Path(name)
-            # Any port instead of the printed one, which somebody may have.
-            echo = build(folder, "echo", program.replace(PRINTED_PORT, ANY_PORT), listing)
+            echo = build(pathlib.Path(name), self.page)
             for how in (signal.SIGINT, signal.SIGTERM):
                 with subprocess.Popen([echo], stderr=subprocess.PIPE, text=True) as process:
                     try:
@@ -73,7 +70,7 @@ class readme(unittest.TestCase):
         self.assertLessEqual(set(re.findall(r"^```(\w+)$", self.page, re.MULTILINE)), LANGUAGES)
 
     def test_commands_exist_and_know_their_options(self):
-        lines = "".join(blocks(self.page, "sh")).replace("\\\n", " ")
+        lines = "".join(blocks(self.page, "sh")).replace("\\\n", " ").replace(RUN_IT, "\n")
         commands = [each.split() for each in re.split(r"&&|\n", lines) if each.strip()]
         self.assertIn(["scripts/demo"], commands)
         self.assertIn(["scripts/test"], commands)
