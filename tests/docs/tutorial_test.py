@@ -280,7 +280,7 @@ class tutorial(unittest.TestCase):
             start + "```text\n$ build/lines\na line too many\n```\n## ",
             "```sh\nbuild/service\n```\n## \n",  # it prints what is not shown
         ):
-            with self.subTest(page=wrong), unittest.mock.patch(__name__ + ".PATIENCE", 1):
+            with self.subTest(page=wrong), unittest.mock.patch(__name__ + ".PATIENCE", 3):
                 self.assertRaises(Untrue, self.follow, "epoll", wrong)
 
     def test_the_first_program_is_that_of_the_readme(self):
