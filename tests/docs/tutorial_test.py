@@ -133,7 +133,13 @@ class client:
                 raise Untrue(f"nc shows {heard!r} instead of {line!r}")
 
     def expect_the_end(self):
-        if heard := self.lines.readline():
+        """Soon: long before the drains of the page are over, which would end it too."""
+        self.socket.settimeout(PATIENCE / 4)
+        try:
+            heard = self.lines.readline()
+        except OSError as error:
+            raise Untrue(f"the connection did not end: {error}") from None
+        if heard:
             raise Untrue(f"nc shows {heard!r} instead of the end")
 
     def close(self):
