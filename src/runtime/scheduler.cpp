@@ -143,14 +143,15 @@ bool scheduler::spin(time_point until) noexcept {
     return false;
 }
 
-void scheduler::post(posted& work) noexcept {
-    if (mailbox_.push(work)) world_->wake();
+void loop_core::post(posted& work) noexcept { scheduler_of(*this).post_here(work); }
+void loop_core::post_foreign(posted& work) noexcept {
+    scheduler_of(*this).post_here_foreign(work);
 }
 
-void scheduler::post_foreign(posted& work) noexcept {
+void scheduler::post_here_foreign(posted& work) noexcept {
     // Until the post the work keeps the loop alive; from then on only this count does.
     mailbox_.poster_enters();
-    post(work);
+    post_here(work);
     mailbox_.poster_leaves();
 }
 

@@ -87,8 +87,10 @@ public:
     void refuse_foreign_tasks() noexcept;
 
     // loop_core
-    void post(posted& work) noexcept override;
-    void post_foreign(posted& work) noexcept override;
+    void post_here(posted& work) noexcept {
+        if (mailbox_.push(work)) world_->wake();
+    }
+    void post_here_foreign(posted& work) noexcept;
     [[nodiscard]] time_point read_clock() noexcept override { return world_->now(); }
     void arm_timer(timer_node& timer, time_point deadline) noexcept override {
         timers_.arm(timer, deadline);

@@ -1,9 +1,7 @@
 // Where an event, mutex, semaphore or channel lives, and how tasks of other loops wait for it.
 #pragma once
 
-#include <atomic>
 #include <concepts>
-#include <cstdint>
 
 #include <coro/base/assert.hpp>
 #include <coro/core/context.hpp>
@@ -17,45 +15,39 @@ namespace coro::inline v0::detail {
 class home_loop {
 public:
     home_loop() noexcept
-        : home_(current), run_number_(current != nullptr ? current->run_number : 0) {}
+        : home_(current, current != nullptr ? current->run_number : 0) {}
 
     /// Whether the running loop is another one of the same run: then what is asked goes there as a
     /// message. Settles the home of an object that has none.
     [[nodiscard]] bool is_elsewhere() noexcept {
-        loop_core* home = home_.load(std::memory_order_acquire);
+        loop_core* home = home_.get();
         if (home == current) [[likely]] return false;
         if (home == nullptr) {
             if (current == nullptr) return false;  // still outside of run(): nobody else is there
             if (settle(home) || home == current) return false;
         }
-        CORO_ASSERT(current != nullptr &&
-                        current->run_number == run_number_.load(std::memory_order_relaxed),
+        CORO_ASSERT(current != nullptr && current->run_number == home_.run(),
                     "an event, mutex, semaphore or channel was used outside of its loop, by a "
                     "thread that is no loop of the same run: post to its loop instead");
         return true;
     }
     /// For what has no remote form. Requires: this is its loop, or none is running and it has none.
     void check() const noexcept {
-        loop_core* home = home_.load(std::memory_order_acquire);
+        loop_core* home = home_.get();
         if (home == nullptr && current != nullptr && settle(home)) return;
         CORO_ASSERT(home == nullptr || home == current,
                     "an event, mutex, semaphore or channel was used outside of its loop by what "
                     "does not wait: that works only there");
     }
-    [[nodiscard]] loop_core& loop() const noexcept {
-        return *home_.load(std::memory_order_relaxed);
-    }
+    [[nodiscard]] loop_core& loop() const noexcept { return *home_.known(); }
 
 private:
-    /// Makes the running loop the home; false, and the home in `other`, if somebody was first. All
-    /// who come first are of one run, so they write the same number.
+    /// Makes the running loop the home; false, and the home in `other`, if somebody was first.
     bool settle(loop_core*& other) const noexcept {
-        run_number_.store(current->run_number, std::memory_order_relaxed);
-        return home_.compare_exchange_strong(other, current, std::memory_order_acq_rel);
+        return home_.settle(other, current, current->run_number);
     }
 
-    mutable std::atomic<loop_core*> home_;
-    mutable std::atomic<std::uint64_t> run_number_;  ///< beside it: the loop may have gone
+    mutable settled_home<loop_core> home_;
 };
 
 /// Something that the object tells itself from another loop: set, close, released. A message that

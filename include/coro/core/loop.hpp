@@ -131,9 +131,9 @@ public:
 
     /// Hands `work` to this loop, for loops of the same run. Thread-safe; `work` must live until
     /// its `run` was called.
-    virtual void post(posted& work) noexcept = 0;
+    CORO_EXPORT void post(posted& work) noexcept;
     /// The same for any other thread: the loop may end as soon as it has seen the work.
-    virtual void post_foreign(posted& work) noexcept = 0;
+    CORO_EXPORT void post_foreign(posted& work) noexcept;
     /// Reads the world's clock (turn_time is the time at which this turn of the loop began).
     [[nodiscard]] virtual time_point read_clock() noexcept = 0;
     virtual void arm_timer(timer_node& timer, time_point deadline) noexcept = 0;

@@ -34,6 +34,33 @@ private:
     typename Words::template atomic<bool> under_way_{false};
 };
 
+/// Where something lives, settled once by who comes first, and the number of the run in which that
+/// was. All who may come first are of one run.
+template <typename Loop, typename Words = std_words>
+class settled_home {
+public:
+    settled_home(Loop* home, std::uint64_t run) noexcept : home_(home), run_(run) {}
+
+    /// nullptr: not settled yet.
+    [[nodiscard]] Loop* get() const noexcept { return home_.load(std::memory_order_acquire); }
+    /// Requires: get() has answered a home on this thread.
+    [[nodiscard]] Loop* known() const noexcept { return home_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t run() const noexcept {
+        return run_.load(std::memory_order_relaxed);
+    }
+    /// Makes `mine` the home; false, and the home in `other`, which was nullptr, if somebody was
+    /// first.
+    bool settle(Loop*& other, Loop* mine, std::uint64_t run) noexcept {
+        run_.store(run, std::memory_order_relaxed);
+        return home_.compare_exchange_strong(other, mine, std::memory_order_acq_rel,
+                                             std::memory_order_acquire);
+    }
+
+private:
+    typename Words::template atomic<Loop*> home_;
+    typename Words::template atomic<std::uint64_t> run_;  ///< beside it: the loop may have gone
+};
+
 /// Who owns a job that one thread executes and another one waits for, and may leave behind. Of
 /// `ended` and `abandoned` one comes first, by one exchange each; who comes second knows that, and
 /// the job is his: the waiter reads the answer, or the thread frees what nobody waits for.

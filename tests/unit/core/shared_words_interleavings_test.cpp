@@ -18,11 +18,12 @@ constexpr auto acquire = std::memory_order_acquire;
 constexpr auto release = std::memory_order_release;
 constexpr auto acq_rel = std::memory_order_acq_rel;
 
-/// What is weakened: exchanges that store this value.
+/// What is weakened: exchanges that store this value, or the settling of a home.
 struct mutant {
     int storing = -1;
     std::memory_order becomes = acq_rel;
     bool only_stores = false;  ///< does not look at what was there
+    bool settling = false;
 };
 mutant active;
 
@@ -32,11 +33,24 @@ class mutable_word : public model::atomic<T> {
 
 public:
     using base::base;
+    bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
+                                 std::memory_order failure) {
+        if (!active.settling)
+            return base::compare_exchange_strong(expected, desired, success, failure);
+        return base::compare_exchange_strong(expected, desired, active.becomes,
+                                             std::memory_order_relaxed);
+    }
     T exchange(T value, std::memory_order order) {
-        if (static_cast<int>(value) != active.storing) return base::exchange(value, order);
+        if (to_int(value) != active.storing) return base::exchange(value, order);
         if (!active.only_stores) return base::exchange(value, active.becomes);
         base::store(value, active.becomes);
         return value;
+    }
+
+private:
+    static int to_int(T value) {
+        if constexpr (std::is_pointer_v<T>) return value != nullptr;
+        else return static_cast<int>(value);
     }
 };
 
@@ -112,6 +126,46 @@ TEST_F(shared_words_interleavings, a_message_that_does_not_look_when_it_arrives_
     expect_found<two_announcers>({.storing = 0, .becomes = release, .only_stores = true}, why);
     expect_found<two_announcers>({.storing = 0, .becomes = release}, why);
     expect_found<two_announcers>({.storing = 1, .becomes = acquire}, why);
+}
+
+// --- settled_home
+
+struct some_loop {
+    model::checked<int> made{0};
+};
+
+/// Loops of one run come first to an object without a home, as home_loop::is_elsewhere() does. Each
+/// has written to its own loop before, and whoever is elsewhere goes on to use the home.
+class homeless_object final : public model::scenario {
+public:
+    model::names called() const override { return {{"A", "B", "C"}, {"home", "run"}}; }
+    void run(unsigned thread) override {
+        some_loop& mine = loops_[thread];
+        mine.made = 1;
+        some_loop* home = home_.get();
+        if (home == nullptr && home_.settle(home, &mine, 7)) home = &mine;
+        model::require(home != nullptr && home_.known() == home, "no home, or another one");
+        model::require(home_.run() == 7, "the home has a number that is not its run's");
+        model::require(home->made == 1, "a home that is not seen as it was made");
+        seen_[thread] = home;
+    }
+    void check() override {
+        model::require(seen_[0] == seen_[1] && seen_[1] == seen_[2], "two homes");
+    }
+
+private:
+    std::array<some_loop, 3> loops_;
+    settled_home<some_loop, model_words> home_{nullptr, 0};
+    std::array<some_loop*, 3> seen_{};
+};
+
+TEST_F(shared_words_interleavings, a_home_is_settled_once_and_seen_by_all) {
+    expect_sound<homeless_object>();
+}
+
+TEST_F(shared_words_interleavings, who_finds_a_home_must_acquire_what_its_finder_released) {
+    expect_found<homeless_object>({.becomes = acquire, .settling = true}, "a data race");
+    expect_found<homeless_object>({.becomes = release, .settling = true}, "a data race");
 }
 
 // --- job_state

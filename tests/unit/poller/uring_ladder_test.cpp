@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "poller/uring_poller.hpp"
@@ -370,6 +371,76 @@ TEST_F(uring_ladder, a_kernel_that_is_short_of_everything_loses_nothing) {
             return calls % 3 == 0 ? verdict::answer(-error) : verdict::kernel();
         });
         expect_works(seen, 0, std::strerror(error));
+    }
+    CORO_SKIP_UNLESS_SUPERVISED();
+}
+
+/// A receive on one end of a pair of sockets.
+struct pending_receive {
+    std::array<int, 2> ends{-1, -1};
+    socket_handle ours;
+    std::array<char, 4> into{};
+    std::optional<operation> op;
+
+    void begin(poller& on) {
+        if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) std::abort();
+        if (on.adopt(ends[0], ours) != 0) std::abort();
+        op.emplace(opcode::receive, ours);
+        op->data = into.data();
+        op->size = into.size();
+        if (on.submit(*op)) std::abort();
+    }
+    void answer() const {
+        if (::send(ends[1], "x", 1, 0) != 1) std::abort();
+    }
+};
+
+/// A cancel finds the submission queue full, and the kernel takes nothing: making room for it reads
+/// the completions of two others and of the very operation that is cancelled. None may be lost.
+TEST_F(uring_ladder, completions_that_are_read_while_room_is_made_are_all_handed_out) {
+    for (const int error : {EBUSY, EAGAIN, ENOMEM}) {
+        std::atomic<bool> refusing{false};
+        std::array<std::int32_t, 3> results{};
+        std::size_t left = 1;
+        std::string why_not;
+        const auto refuse = [&](const asked_call& call) {
+            const bool submits = call.arguments[1] != 0;
+            return refusing.load() && submits ? verdict::answer(-error) : verdict::kernel();
+        };
+        const std::string refused = run_supervised({{SYS_io_uring_enter}}, refuse, [&] {
+            poller_options small;
+            small.ring_entries = 4;
+            std::unique_ptr<poller> of = make_uring_poller(small, why_not);
+            if (of == nullptr) return;
+            const auto turn = [&of] {
+                operation_list completed;
+                of->turn_time = of->now();
+                of->wait(time_point::min(), completed);
+                while (completed.pop() != nullptr) {}
+            };
+            std::array<pending_receive, 3> first;  // which the kernel has
+            for (pending_receive& one : first) one.begin(*of);
+            turn();
+            refusing.store(true);
+            std::array<pending_receive, 4> filling;  // which stay in the queue
+            for (pending_receive& one : filling) one.begin(*of);
+            for (const pending_receive& one : first) one.answer();
+            of->cancel(*first[0].op);
+            refusing.store(false);
+            for (pending_receive& one : filling) of->cancel(*one.op);
+            for (int i = 0; i < 100 && of->census().operations != 0; ++i) turn();
+            left = of->census().operations;
+            for (std::size_t i = 0; i < 3; ++i) results[i] = first[i].op->result;
+            for (pending_receive& one : first) of->close(one.ours);
+            for (pending_receive& one : filling) of->close(one.ours);
+            turn();
+            for (const pending_receive& one : first) ::close(one.ends[1]);
+            for (const pending_receive& one : filling) ::close(one.ends[1]);
+        });
+        supervised_ = refused.empty();
+        if (!supervised_) break;
+        EXPECT_EQ(left, 0u) << std::strerror(error) << why_not << ": a completion was lost";
+        EXPECT_EQ(results, (std::array<std::int32_t, 3>{1, 1, 1})) << std::strerror(error);
     }
     CORO_SKIP_UNLESS_SUPERVISED();
 }
