@@ -5,16 +5,21 @@ Nothing is computed here but positions: medians, intervals and sentences come wi
 
     perf/report.py REPORT.json      says in a few lines what was seen; exits with 1 when a server
                                     failed, unless all that failed are on io_uring
+    perf/report.py --chart REPORT.json CHART.svg
+                                    draws the chart of the README (chart.py), and leaves its figures
+                                    beside it in CHART.json, from which it can be drawn again
 """
 
 import html as markup
 import json
 import math
 import os
+import pathlib
 import sys
 import textwrap
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import chart as chart_of_readme  # noqa: E402
 from compare import table_lines  # noqa: E402
 from harness import Misuse, run_main  # noqa: E402
 
@@ -450,14 +455,34 @@ def html(results):
         + "</body></html>\n")
 
 
-def main():
-    if len(sys.argv) != 2:
-        raise Misuse("read the command line: one argument is needed; give a report.json")
+def read(name):
     try:
-        with open(sys.argv[1], encoding="utf-8") as file:
-            results = json.load(file)
+        return json.loads(pathlib.Path(name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Misuse(f"read {sys.argv[1]}: {error}; run scripts/perf --quick") from None
+        raise Misuse(f"read {name}: {error}; run scripts/perf --quick") from None
+
+
+def draw_chart(name, to):
+    """`to` as SVG, and beside it the figures."""
+    figures = chart_of_readme.figures_of(read(name))
+    to = pathlib.Path(to)
+    try:
+        to.write_text(chart_of_readme.svg(figures), encoding="utf-8")
+        to.with_suffix(".json").write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n",
+                                           encoding="utf-8")
+    except OSError as error:
+        raise Misuse(f"write {to}: {error}; name a file in a folder that is there") from None
+    return 0
+
+
+def main():
+    given = sys.argv[1:]
+    if len(given) == 3 and given[0] == "--chart":
+        return draw_chart(*given[1:])
+    if len(given) != 1 or given[0].startswith("-"):
+        raise Misuse("read the command line: give a report.json, or --chart, a report.json and the "
+                     "SVG to write")
+    results = read(given[0])
     print(summary(results))
     return 0 if only_io_uring(failed_contenders(results)) else 1
 

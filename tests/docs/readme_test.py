@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # ctest: timeout=180
 """The README tells the truth: its program and its CMakeLists.txt build against the package of this
-build tree, the program echoes and ends with 0, and what the page names exists."""
+build tree, the program echoes and ends with 0, the commands are there and know their options."""
 import os
 import pathlib
 import re
@@ -10,50 +10,36 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 import unittest
 
-ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
-BUILD = pathlib.Path(os.environ.get("CORO_BUILD_DIR", ROOT / "build/debug")).resolve()
-CXX = os.environ.get("CXX", "g++")
-PATIENCE = 20  # seconds, against hanging only
-PRINTED_PORT = "loopback(7000)"
-LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
+from pages import (
+    ANY_PORT,
+    BUILD,
+    CXX,
+    PATIENCE,
+    PRINTED_PORT,
+    ROOT,
+    blocks,
+    listening_port,
+)
+
+RUN_IT = " && build/echo\n"
+LANGUAGES = {"cpp", "cmake", "sh"}  # a block of another one would be looked at by nobody
 
 
-def blocks(text, language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-def listening_port(process):
-    """The port that the kernel chose for it: its socket that listens, by /proc."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and process.poll() is None:
-        proc = pathlib.Path(f"/proc/{process.pid}")
-        own = {os.readlink(each) for each in proc.glob("fd/*") if each.is_symlink()}
-        for line in (proc / "net/tcp").read_text(encoding="utf-8").splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == LISTENING and f"socket:[{fields[9]}]" in own:
-                return int(fields[1].split(":")[1], 16)
-        time.sleep(0.01)
-    raise AssertionError("the program does not listen")
-
-
-def build(folder, name, program, listing):
-    """Configures and builds the README's project around `program`; the path of the result."""
-    source = folder / name
-    source.mkdir()
-    (source / "main.cpp").write_text(program, encoding="utf-8")
-    (source / "CMakeLists.txt").write_text(listing, encoding="utf-8")
-    for command in (
-        ["cmake", "-S", source, "-B", source / "build", "-G", "Ninja", f"-Dcoro_DIR={BUILD}",
-         f"-DCMAKE_CXX_COMPILER={CXX}", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror"],
-        ["cmake", "--build", source / "build"],
-    ):
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        if run.returncode != 0:
-            raise AssertionError(f"{command}\n{run.stdout}{run.stderr}")
-    return source / "build" / "echo"
+def build(folder, page):
+    """Builds the project of the page as the page says; the path of its program."""
+    program = blocks(page, "cpp")[0].replace(PRINTED_PORT, ANY_PORT)
+    (folder / "main.cpp").write_text(program, encoding="utf-8")
+    (folder / "CMakeLists.txt").write_text(blocks(page, "cmake")[0], encoding="utf-8")
+    (command,) = [block for block in blocks(page, "sh") if block.endswith(RUN_IT)]
+    environment = {**os.environ, "coro_DIR": str(BUILD), "CXX": CXX, "CMAKE_GENERATOR": "Ninja",
+                   "CXXFLAGS": "-Wall -Wextra -Werror"}
+    run = subprocess.run(["bash", "-c", command.removesuffix(RUN_IT)], cwd=folder, env=environment,
+                         capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        raise AssertionError(f"{command}\n{run.stdout}{run.stderr}")
+    return folder / "build/echo"
 
 
 class readme(unittest.TestCase):
@@ -65,11 +51,8 @@ class readme(unittest.TestCase):
         self.assertEqual(blocks(self.page, "cpp")[0].count(PRINTED_PORT), 1)
 
     def test_program_echoes_and_ends_with_0(self):
-        program, listing = blocks(self.page, "cpp")[0], blocks(self.page, "cmake")[0]
         with tempfile.TemporaryDirectory() as name:
-            folder = pathlib.Path(name)
-            # Any port instead of the printed one, which somebody may have.
-            echo = build(folder, "echo", program.replace(PRINTED_PORT, "loopback(0)"), listing)
+            echo = build(pathlib.Path(name), self.page)
             for how in (signal.SIGINT, signal.SIGTERM):
                 with subprocess.Popen([echo], stderr=subprocess.PIPE, text=True) as process:
                     try:
@@ -83,21 +66,39 @@ class readme(unittest.TestCase):
                         process.kill()
                 self.assertEqual((process.returncode, err), (0, ""))
 
-    def test_commands_exist(self):
-        for line in "".join(blocks(self.page, "sh")).replace("\\\n", " ").split("\n"):
-            for command in filter(None, (part.strip() for part in line.split("&&"))):
-                words = command.split()
-                if words[0] in ("python3", "bash"):
-                    words = words[1:]
-                here = ROOT / words[0]
-                self.assertTrue(here.is_file() or shutil.which(words[0]), f"{words[0]} is nowhere")
+    def test_no_block_escapes(self):
+        self.assertLessEqual(set(re.findall(r"^```(\w+)$", self.page, re.MULTILINE)), LANGUAGES)
 
-    def test_presets_and_programs_exist(self):
+    def test_commands_exist_and_know_their_options(self):
+        lines = "".join(blocks(self.page, "sh")).replace("\\\n", " ").replace(RUN_IT, "\n")
+        commands = [each.split() for each in re.split(r"&&|\n", lines) if each.strip()]
+        self.assertIn(["scripts/demo"], commands)
+        self.assertIn(["scripts/test"], commands)
+        for words in commands:
+            script = ROOT / words[0]
+            if not script.is_file():
+                self.assertTrue(shutil.which(words[0]), f"{words[0]} is nowhere")
+                continue
+            said = self.help_of(script)
+            for option in (word for word in words if word.startswith("--")):
+                self.assertIn(option, said.split(), f"{words[0]} does not know {option}")
+
+    def test_options_in_the_prose_exist(self):
+        for script, options in (("demo", ["--no-install"]), ("test", ["--no-install", "--all"])):
+            for option in options:
+                self.assertIn(f"`{option}`", self.page)
+                said = self.help_of(ROOT / "scripts" / script)
+                self.assertIn(option, re.findall(r"--[a-z-]+", said))
+
+    def help_of(self, script):
+        run = subprocess.run([script, "--help"], capture_output=True, text=True, check=False)
+        self.assertEqual(run.returncode, 0, script)
+        return run.stdout
+
+    def test_presets_exist(self):
         presets = (ROOT / "CMakePresets.json").read_text(encoding="utf-8")
         for preset in re.findall(r"--preset (\w+)", self.page):
             self.assertIn(f'"name": "{preset}"', presets)
-        for contender in re.findall(r"contenders/(\w+)", self.page):
-            self.assertTrue((ROOT / f"perf/contenders/{contender}.cpp").exists(), contender)
 
 
 if __name__ == "__main__":

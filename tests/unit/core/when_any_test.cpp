@@ -243,7 +243,9 @@ TEST_F(when_any_test, an_error_of_a_branch_that_nobody_reads_is_told_to_the_repo
         EXPECT_TRUE(told.lines.empty());
     }(log));
     ASSERT_EQ(log.lines.size(), 1u);
-    EXPECT_EQ(log.lines[0], "when_any: unread [main]");
+    EXPECT_EQ(log.lines[0],
+              "when_any: a branch ended with this error, and nobody asked for its result: unread "
+              "[main]");
 }
 
 TEST_F(when_any_test, an_error_that_was_read_is_not_told) {
@@ -275,7 +277,9 @@ TEST_F(when_any_test, errors_are_told_when_it_throws_cancelled_instead) {
         EXPECT_FALSE(moved_on.has_value());
     }());
     ASSERT_EQ(log.lines.size(), 1u);
-    EXPECT_EQ(log.lines[0], "when_any: hidden [main]");
+    EXPECT_EQ(log.lines[0],
+              "when_any: a branch ended with this error, and nobody asked for its result: hidden "
+              "[main]");
 }
 
 using when_any_death_test = when_any_test;

@@ -118,7 +118,8 @@ TEST_F(with_cleanup_test, the_bodys_error_wins_and_that_of_the_cleanup_is_report
         }
     }());
     ASSERT_EQ(log.lines.size(), 1u);
-    EXPECT_EQ(log.lines[0], "cleanup: cleanup [main]");
+    EXPECT_EQ(log.lines[0],
+              "cleanup: a clean-up failed after its body had failed: cleanup [main]");
 }
 
 TEST_F(with_cleanup_test, it_has_a_limit_five_seconds_unless_said_otherwise) {
