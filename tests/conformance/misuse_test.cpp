@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <new>
 #include <optional>
 #include <thread>
@@ -122,9 +123,10 @@ TEST_P(misuse_death_test, questions_to_a_stream_on_another_loop) {
 }
 
 void destroy_outside_of_its_loop(poller_choice world) {
-    std::optional<net::tcp_listener> kept;
+    std::unique_ptr<net::tcp_listener> kept;
     run_bare(world, [&]() -> task<> {
-        kept = net::tcp_listener::bind(net::endpoint::loopback(0));
+        kept = std::make_unique<net::tcp_listener>(
+            net::tcp_listener::bind(net::endpoint::loopback(0)));
         co_return;
     });
     kept.reset();
