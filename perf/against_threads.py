@@ -352,6 +352,12 @@ def parse_arguments():
     return options
 
 
+def command_of(build, command):
+    """The words that start a contender: a list, for a path may hold blanks."""
+    program, *arguments = command.split()
+    return [str(build / "perf/contenders" / program), *arguments]
+
+
 def main():
     options = parse_arguments()
     start = time.monotonic()
@@ -359,7 +365,7 @@ def main():
     plan["rounds"] = options.rounds or plan["rounds"]
     plan["seconds"] = options.seconds or plan["seconds"]
     load = harness.find_program(str(options.build / "perf/load/coro_load"), "")
-    contenders = [(name, family, str(options.build / "perf/contenders" / command), what)
+    contenders = [(name, family, command_of(options.build, command), what)
                   for name, family, command, what in CONTENDERS]
     machine = describe_everything(options.build)
 
