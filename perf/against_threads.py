@@ -8,7 +8,7 @@ and with idle ones, in the rounds of compare.py. Prints the tables, and writes r
 needs no other file, and report.json, which holds every sample, to build/perf (or --output).
 
 Exit status: 0 measured; 1 a contender failed (the report says which, and holds the others);
-2 misuse.
+2 misuse; 70 an error in this script.
 """
 
 import argparse
@@ -347,7 +347,8 @@ def parse_arguments():
     add("--build", type=pathlib.Path, default=ROOT / "build/release", help="(build/release)")
     add("--output", type=pathlib.Path, default=ROOT / "build/perf", help="(build/perf)")
     options = parser.parse_args()
-    if (options.rounds or 1) < 1 or not (options.seconds or 1) > 0:
+    if options.rounds is not None and options.rounds < 1 \
+            or options.seconds is not None and not options.seconds > 0:
         raise Misuse("measure for no time: --rounds and --seconds must be above 0; raise them")
     return options
 
