@@ -201,7 +201,9 @@ def digest(raw):
               if found and name not in raw["memory"]["failures"]}
     return {**raw, "baseline": BASELINE, "results": cases, "idle": memory,
             "sentences": [*map(sentence_of_case, cases), sentence_of_memory(memory, raw),
-                          sentence_of_coro(raw, cases)]}
+                          sentence_of_coro(raw, cases)],
+            "short": [*map(short_of_case, cases), short_of_memory(memory),
+                      short_of_coro(raw, cases)]}
 
 
 # Why, for each outcome that there is a reason for; another outcome gets its figures only.
@@ -220,16 +222,18 @@ REASONS = {
                       "some hundred bytes",
 }
 OUTCOMES = {"lose": "Threads lose", "win": "Threads win",
-            "level": "Threads and coroutines are about level", "open": "Not settled"}
+            "level": "Threads and coroutines are about level", "open": "Not settled",
+            "mixed": "Mixed verdicts"}
 
 
 def outcome_of(verdicts):
-    """Of threads against all coroutine contenders: lose, win, level, or open: too few rounds."""
+    """Of threads against all coroutine contenders: lose, win, level, mixed when these differ, or
+    open: too few rounds."""
     if "unsettled" in verdicts:
         return "open"
-    if set(verdicts) == {"more"}:
-        return "lose"
-    return "win" if set(verdicts) == {"less"} else "level"
+    if len(set(verdicts)) > 1:
+        return "mixed"
+    return {"more": "lose", "less": "win", "same": "level"}[verdicts[0]]
 
 
 def sentence(key, where, outcome, figures):
@@ -267,13 +271,18 @@ def sentence_of_case(found):
                     f"{mine:.1f} µs of CPU per message beside {beside}")
 
 
-def sentence_of_coro(raw, cases):
-    """Which of coro's rows cost more than the measure, and how the others stand."""
+def rows_of_coro(raw, cases):
+    """[(case, name, row)], and how many of them have each verdict."""
     own = [name for name, family, *_ in raw["contenders"] if family in ("coroutine", "fiber")]
     rows = [(found, name, found["rows"][name]) for found in cases for name in own
             if name in found["rows"]]
-    count = {kind: sum(row["verdict"] == kind for _, _, row in rows)
-             for kind in ("more", "less", "same", "unsettled", "alone")}
+    return rows, {kind: sum(row["verdict"] == kind for _, _, row in rows)
+                  for kind in ("more", "less", "same", "unsettled", "alone")}
+
+
+def sentence_of_coro(raw, cases):
+    """Which of coro's rows cost more than the measure, and how the others stand."""
+    rows, count = rows_of_coro(raw, cases)
     more = "; ".join(f"{name} with {found['title'][0].lower() + found['title'][1:]} "
                      f"({shown_interval(row)})"
                      for found, name, row in rows if row["verdict"] == "more")
@@ -299,6 +308,40 @@ def sentence_of_memory(memory, raw):
                           for name in others)
     return sentence("idle", where, outcome_of(verdicts),
                     f"{mine['median']:.0f} bytes for one more beside {beside}")
+
+
+# A line for each, without intervals, for whoever has seen nothing else yet.
+
+
+def short_of_case(found):
+    against = found["against_coroutines"]
+    name = next(iter(against), None)  # on epoll, which is everywhere
+    if name is None:
+        return f"{found['title']}: nothing can be said, for servers failed"
+    row = against[name]
+    if row["verdict"] in ("more", "less"):
+        times = f"{row['ratio']:.{1 if row['ratio'] > 1.1 else 2}f}"
+        return (f"{found['title']}: a thread for each costs {times} times the CPU of a task for "
+                "each")
+    if row["verdict"] == "same":
+        return (f"{found['title']}: no difference in CPU was seen between a thread and a task for "
+                "each")
+    return f"{found['title']}: too few rounds to say"
+
+
+def short_of_memory(memory):
+    name = next((each for each in COROUTINES if each in memory), None)
+    if name is None or THREADS not in memory:
+        return "Idle connections: nothing can be said, for servers failed"
+    mine, theirs = memory[THREADS]["median"], memory[name]["median"]
+    return (f"Idle connections: one more takes {mine:.0f} bytes with a thread, {theirs:.0f} with a "
+            "task")
+
+
+def short_of_coro(raw, cases):
+    rows, count = rows_of_coro(raw, cases)
+    return (f"coro beside raw epoll: of {len(rows)} rows {count['more']} cost more CPU, "
+            f"{count['less']} less, in {count['same']} no difference was seen")
 
 
 # ---- what was measured on ------------------------------------------------------------------------

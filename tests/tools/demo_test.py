@@ -157,6 +157,8 @@ class steps_of_the_demo(unittest.TestCase):
         self.assertEqual(found.returncode, 0, found.stdout + found.stderr)
         self.assertIn("given ['0', '--speed', '3']", found.stdout)
         self.assertIn("did so in order, and answered 0", found.stdout)
+        self.assertRegex(found.stdout, r"What was seen \(it took 0 min \d+ s after the packages\):")
+        self.assertIn("64 connections: a thread for each costs 2.0 times the CPU", found.stdout)
         self.assertIn("Read on:", found.stdout)
 
     def test_a_crash_presents_nothing_of_the_run_before(self):
