@@ -340,8 +340,10 @@ def short_of_memory(memory):
 
 def short_of_coro(raw, cases):
     rows, count = rows_of_coro(raw, cases)
+    left = count["unsettled"] + count["alone"]
     return (f"coro beside raw epoll: of {len(rows)} rows {count['more']} cost more CPU, "
-            f"{count['less']} less, in {count['same']} no difference was seen")
+            f"{count['less']} less, in {count['same']} no difference was seen"
+            + (f"; {left} are not settled" if left else ""))
 
 
 # ---- what was measured on ------------------------------------------------------------------------

@@ -222,6 +222,9 @@ class summary(unittest.TestCase):
         self.assertIn("costs 0.95 times", first({"threads": 3.8}))
         self.assertIn("no difference in CPU was seen", first({"threads": 4.001}))
         self.assertIn("too few rounds to say", first(rounds=3))
+        few = self.status(results(rounds=3), "--short").stdout
+        self.assertIn("of 16 rows 0 cost more CPU, 0 less, in 0 no difference was seen; 16 are not "
+                      "settled.", few)
         run = self.status(results(failures=dict.fromkeys(NAMES, "no")), "--short")
         self.assertEqual(run.returncode, 1)
         self.assertIn("64 connections: nothing can be said", run.stdout)
