@@ -7,7 +7,8 @@
 //        127.0.0.1:40000 - hello
 //        127.0.0.1:40000 was disconnected
 //        Connections are side by side, and each is sequential. Ctrl-C closes all and ends with 0.
-//        A connection that fails is one line on stderr, which names the peer.
+//        A connection that fails is one line on stderr, which names the peer. The 1001st client
+//        waits for a place, and one that says nothing for ten minutes is put out.
 #include <coro/coro.hpp>
 
 #include <array>

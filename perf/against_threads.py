@@ -8,7 +8,7 @@ and with idle ones, in the rounds of compare.py. Prints the tables, and writes r
 needs no other file, and report.json, which holds every sample, to build/perf (or --output).
 
 Exit status: 0 measured; 1 a contender failed (the report says which, and holds the others);
-2 misuse.
+2 misuse; 70 an error in this script.
 """
 
 import argparse
@@ -201,7 +201,9 @@ def digest(raw):
               if found and name not in raw["memory"]["failures"]}
     return {**raw, "baseline": BASELINE, "results": cases, "idle": memory,
             "sentences": [*map(sentence_of_case, cases), sentence_of_memory(memory, raw),
-                          sentence_of_coro(raw, cases)]}
+                          sentence_of_coro(raw, cases)],
+            "short": [*map(short_of_case, cases), short_of_memory(memory),
+                      short_of_coro(raw, cases)]}
 
 
 # Why, for each outcome that there is a reason for; another outcome gets its figures only.
@@ -220,16 +222,18 @@ REASONS = {
                       "some hundred bytes",
 }
 OUTCOMES = {"lose": "Threads lose", "win": "Threads win",
-            "level": "Threads and coroutines are about level", "open": "Not settled"}
+            "level": "Threads and coroutines are about level", "open": "Not settled",
+            "mixed": "Mixed verdicts"}
 
 
 def outcome_of(verdicts):
-    """Of threads against all coroutine contenders: lose, win, level, or open: too few rounds."""
+    """Of threads against all coroutine contenders: lose, win, level, mixed when these differ, or
+    open: too few rounds."""
     if "unsettled" in verdicts:
         return "open"
-    if set(verdicts) == {"more"}:
-        return "lose"
-    return "win" if set(verdicts) == {"less"} else "level"
+    if len(set(verdicts)) > 1:
+        return "mixed"
+    return {"more": "lose", "less": "win", "same": "level"}[verdicts[0]]
 
 
 def sentence(key, where, outcome, figures):
@@ -267,13 +271,18 @@ def sentence_of_case(found):
                     f"{mine:.1f} µs of CPU per message beside {beside}")
 
 
-def sentence_of_coro(raw, cases):
-    """Which of coro's rows cost more than the measure, and how the others stand."""
+def rows_of_coro(raw, cases):
+    """[(case, name, row)], and how many of them have each verdict."""
     own = [name for name, family, *_ in raw["contenders"] if family in ("coroutine", "fiber")]
     rows = [(found, name, found["rows"][name]) for found in cases for name in own
             if name in found["rows"]]
-    count = {kind: sum(row["verdict"] == kind for _, _, row in rows)
-             for kind in ("more", "less", "same", "unsettled", "alone")}
+    return rows, {kind: sum(row["verdict"] == kind for _, _, row in rows)
+                  for kind in ("more", "less", "same", "unsettled", "alone")}
+
+
+def sentence_of_coro(raw, cases):
+    """Which of coro's rows cost more than the measure, and how the others stand."""
+    rows, count = rows_of_coro(raw, cases)
     more = "; ".join(f"{name} with {found['title'][0].lower() + found['title'][1:]} "
                      f"({shown_interval(row)})"
                      for found, name, row in rows if row["verdict"] == "more")
@@ -299,6 +308,42 @@ def sentence_of_memory(memory, raw):
                           for name in others)
     return sentence("idle", where, outcome_of(verdicts),
                     f"{mine['median']:.0f} bytes for one more beside {beside}")
+
+
+# A line for each, without intervals, for whoever has seen nothing else yet.
+
+
+def short_of_case(found):
+    against = found["against_coroutines"]
+    name = next(iter(against), None)  # on epoll, which is everywhere
+    if name is None:
+        return f"{found['title']}: nothing can be said, for servers failed"
+    row = against[name]
+    if row["verdict"] in ("more", "less"):
+        times = f"{row['ratio']:.{1 if row['ratio'] > 1.1 else 2}f}"
+        return (f"{found['title']}: a thread for each costs {times} times the CPU of a task for "
+                "each")
+    if row["verdict"] == "same":
+        return (f"{found['title']}: no difference in CPU was seen between a thread and a task for "
+                "each")
+    return f"{found['title']}: too few rounds to say"
+
+
+def short_of_memory(memory):
+    name = next((each for each in COROUTINES if each in memory), None)
+    if name is None or THREADS not in memory:
+        return "Idle connections: nothing can be said, for servers failed"
+    mine, theirs = memory[THREADS]["median"], memory[name]["median"]
+    return (f"Idle connections: one more takes {mine:.0f} bytes with a thread, {theirs:.0f} with a "
+            "task")
+
+
+def short_of_coro(raw, cases):
+    rows, count = rows_of_coro(raw, cases)
+    left = count["unsettled"] + count["alone"]
+    return (f"coro beside raw epoll: of {len(rows)} rows {count['more']} cost more CPU, "
+            f"{count['less']} less, in {count['same']} no difference was seen"
+            + (f"; {left} are not settled" if left else ""))
 
 
 # ---- what was measured on ------------------------------------------------------------------------
@@ -347,9 +392,16 @@ def parse_arguments():
     add("--build", type=pathlib.Path, default=ROOT / "build/release", help="(build/release)")
     add("--output", type=pathlib.Path, default=ROOT / "build/perf", help="(build/perf)")
     options = parser.parse_args()
-    if (options.rounds or 1) < 1 or not (options.seconds or 1) > 0:
+    if options.rounds is not None and options.rounds < 1 \
+            or options.seconds is not None and not options.seconds > 0:
         raise Misuse("measure for no time: --rounds and --seconds must be above 0; raise them")
     return options
+
+
+def command_of(build, command):
+    """The words that start a contender: a list, for a path may hold blanks."""
+    program, *arguments = command.split()
+    return [str(build / "perf/contenders" / program), *arguments]
 
 
 def main():
@@ -359,7 +411,7 @@ def main():
     plan["rounds"] = options.rounds or plan["rounds"]
     plan["seconds"] = options.seconds or plan["seconds"]
     load = harness.find_program(str(options.build / "perf/load/coro_load"), "")
-    contenders = [(name, family, str(options.build / "perf/contenders" / command), what)
+    contenders = [(name, family, command_of(options.build, command), what)
                   for name, family, command, what in CONTENDERS]
     machine = describe_everything(options.build)
 

@@ -3,16 +3,22 @@
 Only processes started here are ever signalled, each by its own pid.
 """
 
+import ctypes
 import json
 import os
 import select
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
+CRASHED = 70  # the exit status of an error in the script itself: Python's own, 1, is a Failure here
+PR_SET_PDEATHSIG = 1  # prctl(2)
+LIBC = ctypes.CDLL(None, use_errno=True)
 START_SECONDS = 10
 STOP_SECONDS = 5
 NO_MESSAGE = "no message came back in the window"  # as coro_load says it
@@ -31,8 +37,19 @@ class Misuse(Exception):
     """The command line makes no sense: exit status 2."""
 
 
+def end_in_order(number, _):
+    """A handler of signals: the context managers end what was started."""
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)  # a second one would end the ending
+    sys.exit(128 + number)
+
+
 def run_main(program, main):
-    """Calls `main`; turns Failure and Misuse into one sentence and the status."""
+    """Calls `main`; turns Failure and Misuse into one sentence and the status. A signal that asks
+    to end is obeyed once the servers have ended."""
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) == signal.SIG_DFL:  # nohup ignores the second
+            signal.signal(each, end_in_order)
     try:
         sys.exit(main())
     except Failure as error:
@@ -44,6 +61,9 @@ def run_main(program, main):
     except KeyboardInterrupt:
         print(f"{program}: interrupted; servers were stopped", file=sys.stderr)
         sys.exit(130)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(CRASHED)
 
 
 def find_program(word, default_name):
@@ -58,11 +78,19 @@ def find_program(word, default_name):
     return found
 
 
-def pin(processor):
-    """A preexec function that pins the child, or None."""
-    if processor is None or processor < 0:
-        return None
-    return lambda: os.sched_setaffinity(0, {processor})
+def prepare(processor):
+    """A preexec function: the child ends with this process, even by SIGKILL, and is pinned if a
+    processor is named."""
+    parent = os.getpid()
+
+    def prepare_child():
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # which ended before the kernel was asked
+            os._exit(1)
+        if processor is not None and processor >= 0:
+            os.sched_setaffinity(0, {processor})
+
+    return prepare_child
 
 
 class Server:
@@ -84,7 +112,7 @@ class Server:
             command += ["--port", "0"]
         try:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.said,
-                                            text=True, preexec_fn=pin(self.processor))
+                                            text=True, preexec_fn=prepare(self.processor))
         except OSError as error:
             raise Misuse(f"start {command[0]}: {error.strerror}; build it or correct the path")
         try:
@@ -164,7 +192,7 @@ class IdleConnections:
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True,
-                                        preexec_fn=pin(self.processor))
+                                        preexec_fn=prepare(self.processor))
         ready, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
         if not ready or not self.process.stdout.readline().startswith("holding "):
             self.__exit__()
@@ -180,7 +208,7 @@ class IdleConnections:
 def run_load(load, port, words, processor=None):
     """Runs coro_load with --json and returns what it measured."""
     command = [load, "--port", str(port), "--json", *words]
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin(processor),
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=prepare(processor),
                           check=False)
     if done.returncode != 0:
         said = done.stderr.strip() or f"status {done.returncode}, without a word"

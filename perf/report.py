@@ -3,11 +3,17 @@ needs no other file: its styles and charts stand in it, and it runs no script.
 
 Nothing is computed here but positions: medians, intervals and sentences come with the results.
 
+<<<<<<< HEAD
     perf/report.py REPORT.json      says in a few lines what was seen; exits with 1 when a server
                                     failed, unless all that failed are on io_uring
     perf/report.py --chart REPORT.json CHART.svg
                                     draws the chart of the README (chart.py), and leaves its figures
                                     beside it in CHART.json, from which it can be drawn again
+=======
+    perf/report.py [--short] REPORT.json    says in a few lines what was seen, or in one line for
+                                            each case; exits with 1 when a server failed, unless
+                                            all that failed are on io_uring
+>>>>>>> 29b1e5cd6f67b26676a084d8bbc42627fd26a12b
 """
 
 import html as markup
@@ -129,6 +135,15 @@ def summary(results):
                     "measures more.")
     return "\n".join(textwrap.fill(each, 98, initial_indent="  - ", subsequent_indent="    ")
                      for each in said)
+
+
+def short(results):
+    """One line for each thing that was seen."""
+    said = list(results["short"])
+    if failed := failed_contenders(results):
+        said.append(f"FAILED: {'; '.join(failed)}" + (
+            " (often refused in containers)" if only_io_uring(failed) else ""))
+    return "\n".join(f"  - {each}." for each in said)
 
 
 def only_io_uring(names):
@@ -378,8 +393,8 @@ def what_was_measured(results):
                  "</p>")
     busy = max(results["machine"]["load_average_before"], 0)
     if busy > 0.5:
-        quick += (f'<p class="note">Other programs ran on this machine meanwhile: its load average '
-                  f"was {busy:.1f} before the first round. The ratios allow for that, for the "
+        quick += (f'<p class="note">The load average was {busy:.1f} before the first round, from '
+                  "the build or from other programs. The ratios allow for what else runs, for the "
                   "rounds are interleaved; the absolute figures do not.</p>")
     failed = failed_contenders(results)
     if failed:
@@ -419,9 +434,10 @@ def how_it_was_measured(results):
         "an order that rotates; only figures of the same round are divided by each other, because "
         "a shared machine changes its speed from one second to the next. The ratio is the median "
         "over the rounds; its interval, from order statistics, holds the true median with at least "
-        "95 %. A server <i>costs more</i> or <i>costs less</i> than raw epoll when 1 lies outside "
-        "of the interval, and no row is left out because it loses. The load generator checks every "
-        "byte that comes back.</p>"
+        "95 %. Of as many intervals as stand here about one in twenty is expected to err. A server "
+        "<i>costs more</i> or <i>costs less</i> than raw epoll when 1 lies outside of the "
+        "interval, and no row is left out because it loses. The load generator checks every byte "
+        "that comes back.</p>"
         f"<p>Processor time is that of the server's process: all its threads, user and "
         f"system. Pinned: {pinned}. Threads could spread over more processors without being told, "
         "and coro with several loops; neither is compared here, nor is the time that the kernel "
@@ -455,6 +471,7 @@ def html(results):
         + "</body></html>\n")
 
 
+<<<<<<< HEAD
 def read(name):
     try:
         return json.loads(pathlib.Path(name).read_text(encoding="utf-8"))
@@ -484,6 +501,18 @@ def main():
                      "SVG to write")
     results = read(given[0])
     print(summary(results))
+=======
+def main():
+    given = [word for word in sys.argv[1:] if word != "--short"]
+    if len(given) != 1:
+        raise Misuse("read the command line: one argument is needed; give a report.json")
+    try:
+        with open(given[0], encoding="utf-8") as file:
+            results = json.load(file)
+    except (OSError, ValueError) as error:
+        raise Misuse(f"read {given[0]}: {error}; run scripts/perf --quick") from None
+    print(short(results) if "--short" in sys.argv else summary(results))
+>>>>>>> 29b1e5cd6f67b26676a084d8bbc42627fd26a12b
     return 0 if only_io_uring(failed_contenders(results)) else 1
 
 

@@ -20,6 +20,8 @@ packages=(
 sanitizers='/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.asan-*'
 test_packages=(
     "strace        | strace               | counts system calls in the tests"
+    "nc            | netcat-openbsd       | is a foreign client in the tests"
+    "socat         | socat                | is another foreign client in the tests"
     "clang++-19    | clang-19             | is the second compiler, and compiles with sanitizers"
     "$sanitizers   | libclang-rt-19-dev   | holds what programs with sanitizers link"
 )
@@ -49,7 +51,7 @@ missing_of() {  # ROW...: the rows whose check fails
 }
 
 install_missing() {  # ROW...: all of them are there afterwards, or the script ends with 3
-    local -a rows names
+    local -a rows extra=()
     local row name
     mapfile -t rows < <(missing_of "$@")
     if ((may_install == 0)); then
@@ -60,21 +62,22 @@ install_missing() {  # ROW...: all of them are there afterwards, or the script e
         ((${#rows[@]} == 0)) || exit 3
         return
     fi
-    if ((EUID == 0 || ${#rows[@]} > 0)); then
-        mapfile -t -O "${#rows[@]}" rows < <(missing_of "${comforts[@]}")
-    fi
-    ((${#rows[@]})) || return 0
-    for row in "${rows[@]}"; do names+=("$(field 2 "$row")"); done
-    apt_install "${names[@]}"
+    if ((EUID == 0 || ${#rows[@]} > 0)); then mapfile -t extra < <(missing_of "${comforts[@]}"); fi
+    ((${#rows[@]} == 0)) || apt_install "${rows[@]}"
     mapfile -t rows < <(missing_of "$@")
     for row in "${rows[@]}"; do
         echo "$(field 2 "$row") is needed, and $(field 1 "$row") is still not there"
     done
     ((${#rows[@]} == 0)) || exit 3
+    # By themselves, for one package that apt does not know keeps it from all that were asked for.
+    ((${#extra[@]} == 0)) || (apt_install "${extra[@]}") || echo "it goes on without them"
 }
 
-apt_install() {  # PACKAGE...
-    local -a as_root=()
+apt_install() {  # ROW...: false when it failed
+    local -a as_root=() names=()
+    local row status=0
+    for row in "$@"; do names+=("$(field 2 "$row")"); done
+    set -- "${names[@]}"
     if ((EUID != 0)); then
         if ! command -v sudo >/dev/null; then
             echo "neither root nor sudo is at hand, so ask for: apt-get install $*"
@@ -94,8 +97,10 @@ apt_install() {  # PACKAGE...
         >"$logs/packages.log" 2>&1 </dev/null; then
         tail -n 20 "$logs/packages.log"
         echo "installing failed: the log is $logs/packages.log"
+        status=1
     fi
     hash -r
+    return $status
 }
 
 prefer_ccache() {  # where there is one

@@ -18,7 +18,7 @@ step() {  # NAME TITLE COMMAND...
     "$@" >"$log" 2>&1 </dev/null &
     process=$!
     set +m
-    trap 'kill -TERM -- "-$process"; fail "$name was interrupted; its log is $log"' INT TERM
+    trap 'kill -TERM -- "-$process"; fail "$name was interrupted; its log is $log"' INT TERM HUP
     while kill -0 "$process" 2>/dev/null; do
         sleep 1
         now=$(progress_of "$log")
@@ -29,7 +29,7 @@ step() {  # NAME TITLE COMMAND...
     done
     wait "$process"
     status=$?
-    trap - INT TERM
+    trap - INT TERM HUP
     [[ -t 1 && -n $shown ]] && printf '\r'
     if ((status != 0)); then
         tail -n 20 "$log"

@@ -2,8 +2,9 @@
 # ctest: timeout=120
 """scripts/coro_new writes a program of 12 lines that builds against the installed package and
 echoes; it leaves alone what is there, and says what is wrong with a name."""
+import contextlib
+import os
 import pathlib
-import re
 import signal
 import socket
 import subprocess
@@ -27,17 +28,27 @@ def coro_new(folder, *arguments):
     return run.returncode, run.stdout + run.stderr
 
 
-def converse(process, port):
-    """What the program answers to `hello`."""
+def port_of(process):
+    """The port on which the program listens, from the kernel: it prints none."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
-                client.sendall(b"hello")
-                return client.recv(5, socket.MSG_WAITALL)
-        except ConnectionRefusedError:
-            time.sleep(0.01)
-    return None
+        own = set()
+        for entry in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                own.add(os.readlink(entry))
+        for line in pathlib.Path(f"/proc/{process.pid}/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in own:  # TCP_LISTEN
+                return int(fields[1].split(":")[1], 16)
+        time.sleep(0.01)
+    raise AssertionError(f"it does not listen; its status is {process.poll()}")
+
+
+def converse(port):
+    """What the program answers to `hello`."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+        client.sendall(b"hello")
+        return client.recv(5, socket.MSG_WAITALL)
 
 
 class new(unittest.TestCase):
@@ -52,10 +63,13 @@ class new(unittest.TestCase):
         main = self.folder / "hello/main.cpp"
         text = main.read_text(encoding="utf-8")
         self.assertEqual(len(text.splitlines()), 12)
-        # A port that is free now instead of the printed one, which somebody may have.
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        main.write_text(re.sub(r"loopback\(\d+\)", f"loopback({port})", text), encoding="utf-8")
+        for line in ("cmake -S hello -B hello/build -DCMAKE_PREFIX_PATH=",
+                     "cmake --build hello/build\n",
+                     "hello/build/hello    # listens on 127.0.0.1:7000"):
+            self.assertIn(line, said)
+        # Any free port instead of that one, which somebody may have.
+        self.assertEqual(text.count("loopback(7000)"), 1)
+        main.write_text(text.replace("loopback(7000)", "loopback(0)"), encoding="utf-8")
 
         prefix = install(BUILD, self.folder)
         tree = self.folder / "build"
@@ -67,7 +81,7 @@ class new(unittest.TestCase):
             subprocess.run(command, check=True)
         with subprocess.Popen([tree / "hello"]) as process:
             try:
-                self.assertEqual(converse(process, port), b"hello")
+                self.assertEqual(converse(port_of(process)), b"hello")
                 process.send_signal(signal.SIGINT)
                 self.assertEqual(process.wait(PATIENCE), 0)
             finally:
@@ -81,7 +95,9 @@ class new(unittest.TestCase):
         self.assertEqual(list((self.folder / "mine").iterdir()), [])
 
     def test_names_that_cannot_be(self):
-        for name in ("two words", "../up", "1st", "-x", "a/b", "a;b", "test", "coro"):
+        reserved = ("test", "coro", "package_source", "list_install_components", "edit_cache",
+                    "rebuild_cache", "install/local", "ALL_BUILD", "preinstall", "CMakeFiles")
+        for name in ("two words", "../up", "1st", "-x", "a/b", "a;b", *reserved):
             with self.subTest(name=name):
                 status, said = coro_new(self.folder, name)
                 self.assertEqual(status, 2)

@@ -68,7 +68,11 @@ def of_static(work, tree):
     readable = ['requested version "9.9"', f"version: {VERSION}"]
     refuse(work, readable, prefix, "-DCONSUMER_VERSION=9.9")
     refuse(work, ['requested version "0.2"'], prefix, "-DCONSUMER_VERSION=0.2")
-    refuse(work, ["liburing"], prefix, "-DCMAKE_DISABLE_FIND_PACKAGE_liburing=ON")
+    for name in ("liburing", "Boost", "Threads"):
+        absent = f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON"
+        refuse(work, [name], prefix, absent)
+        say(configure(work / "consumer", work / f"without-{name}", prefix, absent,
+                      "-DCONSUMER_KIND=absent"))
 
 
 def of_shared(work, _tree):

@@ -5,8 +5,11 @@ missing, and name the log of a step that failed. That they work is seen by runni
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
+import time
 import unittest
 
 ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
@@ -71,6 +74,111 @@ class failures(unittest.TestCase):
                 self.assertEqual(found.stderr, f"{log} failed with status 7; the whole log is "
                                  f"{where.resolve()}\n")
                 self.assertIn("no compiler works", where.read_text(encoding="utf-8"))
+
+    def test_an_interruption_ends_what_was_started(self):
+        with tempfile.TemporaryDirectory() as folder:
+            tree = pathlib.Path(folder)
+            shutil.copytree(ROOT / "scripts", tree / "scripts")
+            (tree / "bin").mkdir()
+            cmake = tree / "bin/cmake"
+            cmake.write_text(f"#!/bin/sh\necho $$ >{folder}/new; mv {folder}/new {folder}/pid\n"
+                             "exec sleep 60\n")
+            cmake.chmod(0o755)
+            path = f"{tree / 'bin'}:{os.environ['PATH']}"
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                with subprocess.Popen(
+                        [shutil.which("bash"), tree / "scripts/perf", "--no-install"],
+                        env=os.environ | {"PATH": path}, stdout=subprocess.DEVNULL,
+                        stderr=subprocess.PIPE, text=True) as script:
+                    while not (tree / "pid").exists():
+                        self.assertIsNone(script.poll())
+                        time.sleep(0.01)
+                    started = int((tree / "pid").read_text())
+                    (tree / "pid").unlink()
+                    script.send_signal(number)
+                    self.assertEqual(script.wait(20), 1)
+                    self.assertIn("perf_build was interrupted", script.stderr.read())
+                end = time.monotonic() + 20
+                while pathlib.Path(f"/proc/{started}/exe").exists() and time.monotonic() < end:
+                    time.sleep(0.01)
+                self.assertFalse(pathlib.Path(f"/proc/{started}/exe").exists(), number)
+
+
+SERVER = """import signal, sys, time
+print("listening 127.0.0.1:9", flush=True)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if deaf else lambda *_: sys.exit(0))
+time.sleep(60)
+"""
+MEASURING = """import pathlib, sys
+sys.path.insert(0, "tests/tools")
+if status == 0:
+    import report_test
+    pathlib.Path("build/perf/report.json").write_text(report_test.json.dumps(report_test.results()))
+sys.exit(status)
+"""
+
+
+class steps_of_the_demo(unittest.TestCase):
+    """In a copy of the scripts, where programs of a few lines stand for what is built."""
+
+    def setUp(self):
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.tree = pathlib.Path(holder.name)
+        for folder in ("scripts", "perf"):
+            shutil.copytree(ROOT / folder, self.tree / folder,
+                            ignore=shutil.ignore_patterns("__pycache__"))
+        (self.tree / "tests/tools").mkdir(parents=True)
+        shutil.copy(ROOT / "tests/tools/report_test.py", self.tree / "tests/tools")
+        self.program("bin/cmake", "")
+        self.program("build/release/examples/echo_client", "")
+        self.program("build/release/examples/shared_connection_demo",
+                     "import sys; print('given', sys.argv[1:])")
+        (self.tree / "build/perf").mkdir()
+        (self.tree / "build/perf/report.json").write_text("of the run before")
+
+    def program(self, name, text):
+        path = self.tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!{sys.executable}\n{text}")
+        path.chmod(0o755)
+
+    def demo(self, status=0, deaf=False):
+        self.program("build/release/examples/01_echo_server", f"deaf = {deaf}\n{SERVER}")
+        self.program("perf/against_threads_stub.py", f"status = {status}\n{MEASURING}")
+        script = self.tree / "scripts/demo"  # report_test needs the real one beside it
+        script.write_text(script.read_text().replace("against_threads.", "against_threads_stub."))
+        path = f"{self.tree / 'bin'}:{os.environ['PATH']}"
+        return run("scripts/demo", "--no-install", root=self.tree,
+                   env=os.environ | {"PATH": path, "CORO_SOURCE_DIR": str(self.tree)}, timeout=50)
+
+    def test_it_ends_with_what_was_seen(self):
+        found = self.demo()
+        self.assertEqual(found.returncode, 0, found.stdout + found.stderr)
+        self.assertIn("given ['0', '--speed', '3']", found.stdout)
+        self.assertIn("did so in order, and answered 0", found.stdout)
+        self.assertRegex(found.stdout, r"What was seen \(it took 0 min \d+ s after the packages\):")
+        self.assertIn("64 connections: a thread for each costs 2.0 times the CPU", found.stdout)
+        self.assertIn("Read on:", found.stdout)
+
+    def test_a_crash_presents_nothing_of_the_run_before(self):
+        found = self.demo(status=70)
+        self.assertEqual(found.returncode, 1, found.stdout)
+        self.assertIn("the comparison ended with status 70", found.stderr)
+        self.assertNotIn("What was seen", found.stdout)
+        self.assertFalse((self.tree / "build/perf/report.json").exists())
+
+    def test_a_comparison_without_a_report_has_failed(self):
+        found = self.demo(status=1)
+        self.assertEqual(found.returncode, 1, found.stdout)
+        self.assertIn("left no build/perf/report.json", found.stderr)
+        self.assertNotIn("What was seen", found.stdout)
+
+    def test_a_server_that_does_not_end_is_killed_with_a_sentence(self):
+        found = self.demo(deaf=True)
+        self.assertEqual(found.returncode, 1, found.stdout)
+        self.assertIn("was still there 5 s after SIGTERM, and was killed", found.stderr)
+        self.assertIn("the echo server did not end with 0", found.stderr)
 
 
 if __name__ == "__main__":

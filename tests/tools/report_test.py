@@ -139,10 +139,12 @@ class page(unittest.TestCase):
             self.assertIn(fact, text)
         self.assertIn("A quick look", text)
         self.assertNotIn("A quick look", report.html(results(quick=False)))
-        self.assertNotIn("Other programs ran", text)
+        self.assertNotIn("before the first round", text)
+        self.assertIn("about one in twenty is expected to err", text)
         busy = raw()
         busy["machine"] = MACHINE | {"load_average_before": 3.0}
-        self.assertIn("Other programs ran", report.html(against_threads.digest(busy)))
+        self.assertIn("The load average was 3.0 before the first round, from the build or from "
+                      "other programs.", report.html(against_threads.digest(busy)))
 
 
 class failures(unittest.TestCase):
@@ -185,11 +187,11 @@ class failures(unittest.TestCase):
 
 
 class summary(unittest.TestCase):
-    def status(self, found):
+    def status(self, found, *options):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "report.json"
             file.write_text(json.dumps(found), encoding="utf-8")
-            return subprocess.run([sys.executable, ROOT / "perf/report.py", file],
+            return subprocess.run([sys.executable, ROOT / "perf/report.py", *options, file],
                                   capture_output=True, text=True, check=False)
 
     def test_it_says_what_the_page_says(self):
@@ -200,6 +202,33 @@ class summary(unittest.TestCase):
         for each in found["sentences"]:
             self.assertIn(f"{each['head']}: {each['rest']}", said)
         self.assertIn("quick look", said)
+
+    def test_the_short_form_has_a_line_for_each_case_and_no_intervals(self):
+        run = self.status(results({"threads": 14.0}), "--short")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertEqual(run.stdout.splitlines(), [
+            "  - 1 connection: a thread for each costs 3.5 times the CPU of a task for each.",
+            "  - 64 connections: a thread for each costs 3.5 times the CPU of a task for each.",
+            "  - 1000 connections: a thread for each costs 3.5 times the CPU of a task for each.",
+            "  - Short connections: a thread for each costs 3.5 times the CPU of a task for each.",
+            "  - Idle connections: one more takes 1400 bytes with a thread, 400 with a task.",
+            "  - coro beside raw epoll: of 16 rows 8 cost more CPU, 4 less, in 4 no difference was "
+            "seen.",
+        ])
+
+    def test_the_short_form_claims_nothing_that_was_not_seen(self):
+        def first(*arguments, **more):
+            return self.status(results(*arguments, **more), "--short").stdout.splitlines()[0]
+        self.assertIn("costs 0.95 times", first({"threads": 3.8}))
+        self.assertIn("no difference in CPU was seen", first({"threads": 4.001}))
+        self.assertIn("too few rounds to say", first(rounds=3))
+        few = self.status(results(rounds=3), "--short").stdout
+        self.assertIn("of 16 rows 0 cost more CPU, 0 less, in 0 no difference was seen; 16 are not "
+                      "settled.", few)
+        run = self.status(results(failures=dict.fromkeys(NAMES, "no")), "--short")
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("64 connections: nothing can be said", run.stdout)
+        self.assertIn("FAILED: threads; raw epoll", run.stdout)
 
     def test_only_io_uring_may_be_missing(self):
         refused = self.status(results(failures={"fiber, io_uring": "refused"}))
@@ -220,8 +249,8 @@ class summary(unittest.TestCase):
 class sentences(unittest.TestCase):
     def test_they_follow_the_samples(self):
         for cost, outcome in ((8.0, "Threads lose"), (2.0, "Threads win"),
-                              (3.8, "Threads and coroutines are about level")):
-            found = heads(results({"threads": cost}))
+                              (4.001, "Threads and coroutines are about level")):
+            found = heads(results({"threads": cost, "coroutine, io_uring": 4.0}))
             self.assertEqual(found[0], f"{outcome} with 1 connection")
             self.assertEqual(found[3], f"{outcome} with short connections")
 
@@ -230,6 +259,12 @@ class sentences(unittest.TestCase):
         won = results({"threads": 2.0})["sentences"][1]["rest"]
         self.assertIn("wakes a thread of its own", lost)
         self.assertNotIn("wakes", won)
+
+    def test_verdicts_that_differ_are_not_level_and_have_no_reason(self):
+        for cost in (4.001, 3.8):  # same and more; less and more
+            found = results({"threads": cost})
+            self.assertEqual(heads(found)[0], "Mixed verdicts with 1 connection")
+            self.assertNotIn(";", found["sentences"][0]["rest"])
 
     def test_too_few_rounds_settle_nothing(self):
         found = results(rounds=3)
