@@ -3,17 +3,13 @@ needs no other file: its styles and charts stand in it, and it runs no script.
 
 Nothing is computed here but positions: medians, intervals and sentences come with the results.
 
-<<<<<<< HEAD
-    perf/report.py REPORT.json      says in a few lines what was seen; exits with 1 when a server
-                                    failed, unless all that failed are on io_uring
+    perf/report.py [--short] REPORT.json
+                                    says in a few lines what was seen, or in one line for each
+                                    case; exits with 1 when a server failed, unless all that failed
+                                    are on io_uring
     perf/report.py --chart REPORT.json CHART.svg
                                     draws the chart of the README (chart.py), and leaves its figures
                                     beside it in CHART.json, from which it can be drawn again
-=======
-    perf/report.py [--short] REPORT.json    says in a few lines what was seen, or in one line for
-                                            each case; exits with 1 when a server failed, unless
-                                            all that failed are on io_uring
->>>>>>> 29b1e5cd6f67b26676a084d8bbc42627fd26a12b
 """
 
 import html as markup
@@ -471,7 +467,6 @@ def html(results):
         + "</body></html>\n")
 
 
-<<<<<<< HEAD
 def read(name):
     try:
         return json.loads(pathlib.Path(name).read_text(encoding="utf-8"))
@@ -496,23 +491,13 @@ def main():
     given = sys.argv[1:]
     if len(given) == 3 and given[0] == "--chart":
         return draw_chart(*given[1:])
+    brief = "--short" in given
+    given = [word for word in given if word != "--short"]
     if len(given) != 1 or given[0].startswith("-"):
         raise Misuse("read the command line: give a report.json, or --chart, a report.json and the "
                      "SVG to write")
     results = read(given[0])
-    print(summary(results))
-=======
-def main():
-    given = [word for word in sys.argv[1:] if word != "--short"]
-    if len(given) != 1:
-        raise Misuse("read the command line: one argument is needed; give a report.json")
-    try:
-        with open(given[0], encoding="utf-8") as file:
-            results = json.load(file)
-    except (OSError, ValueError) as error:
-        raise Misuse(f"read {given[0]}: {error}; run scripts/perf --quick") from None
-    print(short(results) if "--short" in sys.argv else summary(results))
->>>>>>> 29b1e5cd6f67b26676a084d8bbc42627fd26a12b
+    print(short(results) if brief else summary(results))
     return 0 if only_io_uring(failed_contenders(results)) else 1
 
 
