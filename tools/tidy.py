@@ -310,6 +310,14 @@ def rule_no_promises(_root, files):
 OPERATIONS = "tests/conformance/operations.def"
 
 
+def rule_no_halves(_root, files):
+    """What a merge leaves where it could not decide."""
+    for file in files:
+        for number, line in enumerate(file.lines, 1):
+            if line.startswith(("<" * 7 + " ", ">" * 7 + " ")):
+                yield file, number, "both halves of a merge; make one of them"
+
+
 def rule_operations(root, files):
     declared = {}
     for file in files:
@@ -388,6 +396,7 @@ RULES = [
     rule_macros,
     rule_exported_tables,
     rule_no_promises,
+    rule_no_halves,
     rule_operations,
     rule_links,
     rule_version,

@@ -346,6 +346,12 @@ class rules(unittest.TestCase):
             )
             self.refuses("docs/more.md", f"{word}\n", "do it, or write it into an issue")
 
+    def test_halves_of_a_merge(self):
+        for mark in ("<" * 7 + " HEAD", ">" * 7 + " other"):
+            for name in ("docs/more.md", "perf/report.py"):
+                self.refuses(name, f"{mark}\n", "both halves of a merge")
+        self.accepts("docs/more.md", "=======\n")
+
     def test_long_functions_when_asked(self):
         planted = {"src/net/udp.cpp": code("void f(int a) {", *["    a = 1;"] * 70, "}")}
         self.assertEqual(self.look(planted), [])
@@ -410,6 +416,7 @@ class rules(unittest.TestCase):
             "rule_macros",
             "rule_exported_tables",
             "rule_no_promises",
+            "rule_no_halves",
             "rule_operations",
             "rule_links",
             "rule_version",
