@@ -143,6 +143,8 @@ bool scheduler::spin(time_point until) noexcept {
     return false;
 }
 
+// Not virtual: the table's pointer stands among words that a turning loop writes all the time, and
+// each post from another processor would fetch them.
 void loop_core::post(posted& work) noexcept { scheduler_of(*this).post_here(work); }
 void loop_core::post_foreign(posted& work) noexcept {
     scheduler_of(*this).post_here_foreign(work);

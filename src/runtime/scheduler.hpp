@@ -86,11 +86,13 @@ public:
     /// Cancels them and refuses more; the team is told when none is left. After the root task.
     void refuse_foreign_tasks() noexcept;
 
-    // loop_core
+    /// What loop_core::post() and post_foreign() do.
     void post_here(posted& work) noexcept {
         if (mailbox_.push(work)) world_->wake();
     }
     void post_here_foreign(posted& work) noexcept;
+
+    // loop_core
     [[nodiscard]] time_point read_clock() noexcept override { return world_->now(); }
     void arm_timer(timer_node& timer, time_point deadline) noexcept override {
         timers_.arm(timer, deadline);
