@@ -129,3 +129,19 @@ def text_of(name):
 def must_be_built(name):
     if not program(name).exists():
         sys.exit(f"{program(name)} is not built")
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+FOREIGN = ["nc", "socat"]
+
+
+def foreign_client(name, port):
+    """It, connected to the port."""
+    arguments = {"nc": ["127.0.0.1", str(port)], "socat": ["-", f"TCP:127.0.0.1:{port}"]}[name]
+    return subprocess.Popen(
+        [name, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
