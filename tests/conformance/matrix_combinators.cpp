@@ -150,7 +150,7 @@ struct call_shield : plain_call {
 /// On a stack of its own, which is what waits.
 struct call_fiber : plain_call {
     template <typename Awaitable>
-    CORO_WRAPPER static auto over(Awaitable&& awaitable, duration) {
+    static auto over(Awaitable&& awaitable, duration) {
         return fiber([&awaitable] { return await(std::forward<Awaitable>(awaitable)); });
     }
 };

@@ -110,12 +110,12 @@ public:
         return which;
     }
 
-    CORO_WRAPPER task<> prepare(ending how) override { return inner_->prepare(how); }
+    task<> prepare(ending how) override { return inner_->prepare(how); }
     task<> operate() override {
         co_await fiber([this] { await(inner_->operate()); });
     }
-    CORO_WRAPPER task<> complete() override { return inner_->complete(); }
-    CORO_WRAPPER task<> reset() override { return inner_->reset(); }
+    task<> complete() override { return inner_->complete(); }
+    task<> reset() override { return inner_->reset(); }
     task<> verify(const outcome& ended) override {
         co_await inner_->verify(ended);
         for (const std::string& wrong : inner_->complaints()) check(false, wrong);

@@ -292,7 +292,7 @@ TEST_P(serve_test, an_error_of_another_connection_is_reported_as_that_and_says_f
 /// Throws for its first three clients before it has made a task.
 class late_task {
 public:
-    CORO_WRAPPER task<> operator()(net::tcp_stream peer) {
+    task<> operator()(net::tcp_stream peer) {
         if (++calls_ <= 3) throw std::runtime_error("no room for you");
         return echo(std::move(peer));
     }

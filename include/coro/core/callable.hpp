@@ -17,7 +17,7 @@ using body_value = typename task_value<body_task<Callable, Args...>>::type;
 
 /// Calls a kept body. A task made ahead stands for a body that was called already.
 template <typename Body, typename... Args>
-CORO_WRAPPER auto call_body(Body& body, Args&... args) {
+auto call_body(Body& body, Args&... args) {
     if constexpr (task_type<Body>) return std::move(body);
     else return static_cast<std::unwrap_reference_t<Body>&>(body)(args...);
 }

@@ -232,7 +232,7 @@ task<typename Call::result> fiber_coroutine(Call call, std::size_t stack_bytes) 
 
 /// The task of a fiber; its function and arguments are copied or moved into it.
 template <typename Function, typename... Args>
-CORO_WRAPPER auto make_fiber(std::size_t stack_bytes, Function&& function, Args&&... args) {
+auto make_fiber(std::size_t stack_bytes, Function&& function, Args&&... args) {
     using call = fiber_call<std::decay_t<Function>, std::decay_t<Args>...>;
     static_assert(!task_type<typename call::result>,
                   "coro: this function is a coroutine already: spawn it, or await it, as a task");
@@ -274,9 +274,8 @@ concept fiber_callable = std::invocable<std::decay_t<Function>, std::decay_t<Arg
 /// Cancel safety: that of `function`, whose awaits throw `cancelled`.
 template <typename Function, typename... Args>
     requires detail::fiber_callable<Function, Args...>
-[[nodiscard("co_await it or spawn it")]] CORO_WRAPPER auto fiber(fiber_options options,
-                                                                 Function&& function,
-                                                                 Args&&... args) {
+[[nodiscard("co_await it or spawn it")]] auto fiber(fiber_options options,
+                                                    Function&& function, Args&&... args) {
     detail::check_body_callable<Function>();
     static_assert(((std::is_lvalue_reference_v<Args> || !detail::unsafe_aggregate<Args>) && ...),
                   "coro: g++ 12 may destroy a temporary aggregate twice in a co_await expression: "
@@ -286,8 +285,7 @@ template <typename Function, typename... Args>
 }
 template <typename Function, typename... Args>
     requires detail::fiber_callable<Function, Args...>
-[[nodiscard("co_await it or spawn it")]] CORO_WRAPPER auto fiber(Function&& function,
-                                                                 Args&&... args) {
+[[nodiscard("co_await it or spawn it")]] auto fiber(Function&& function, Args&&... args) {
     return fiber(fiber_options{}, std::forward<Function>(function), std::forward<Args>(args)...);
 }
 

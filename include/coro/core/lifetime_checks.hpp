@@ -16,14 +16,6 @@
 #define CORO_DOUBLE_DESTROY 0
 #endif
 
-#if defined(__clang__) && __has_cpp_attribute(clang::coro_wrapper)
-/// Marks a plain function that returns a task and keeps (a copy of) what the task refers to: clang
-/// otherwise insists that whoever returns a task is a coroutine.
-#define CORO_WRAPPER [[clang::coro_wrapper, clang::coro_disable_lifetimebound]]
-#else
-#define CORO_WRAPPER
-#endif
-
 namespace coro::inline v0 {
 
 /// Specialise as true for an aggregate with a non-trivial destructor that you pass by value to

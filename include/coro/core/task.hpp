@@ -18,14 +18,6 @@
 #include <coro/core/lifetime_checks.hpp>
 #include <coro/core/wait.hpp>
 
-#if defined(__clang__) && __has_cpp_attribute(clang::coro_return_type) && \
-    __has_cpp_attribute(clang::coro_lifetimebound)
-#define CORO_TASK_ATTRIBUTES \
-    [[nodiscard("co_await it or spawn it"), clang::coro_return_type, clang::coro_lifetimebound]]
-#else
-#define CORO_TASK_ATTRIBUTES [[nodiscard("co_await it or spawn it")]]
-#endif
-
 namespace coro::inline v0 {
 
 template <typename T = void>
@@ -202,7 +194,7 @@ public:
 /// Coroutine parameters: by value, or references to what the awaiter keeps alive. A capturing
 /// lambda as a coroutine is fine when awaited at once, and refused by spawn.
 template <typename T>
-class CORO_TASK_ATTRIBUTES task {
+class [[nodiscard("co_await it or spawn it")]] task {
 public:
     using value_type = T;
 

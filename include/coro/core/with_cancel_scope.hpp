@@ -69,7 +69,7 @@ task<value_unless_cancelled<body_value<Body, cancel_scope&>>> cancel_scope_corou
 /// scope was cancelled. Cancel safety: that of the body.
 template <typename Body>
     requires std::invocable<std::unwrap_reference_t<std::decay_t<Body>>&, cancel_scope&>
-[[nodiscard("co_await it or spawn it")]] CORO_WRAPPER auto with_cancel_scope(Body&& body) {
+[[nodiscard("co_await it or spawn it")]] auto with_cancel_scope(Body&& body) {
     detail::check_body_callable<Body>();
     return detail::cancel_scope_coroutine<std::decay_t<Body>>(std::forward<Body>(body));
 }

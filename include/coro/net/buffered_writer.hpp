@@ -43,7 +43,7 @@ public:
 
     bool try_now();
     void hold() const noexcept {}  // it is written already
-    CORO_WRAPPER task<> wait();
+    task<> wait();
     void finish() const noexcept {}
 
 private:

@@ -287,7 +287,7 @@ inline void task_group::leave() noexcept {
 /// Cancel safety: whatever the children keep.
 template <typename Body>
     requires std::invocable<std::unwrap_reference_t<std::decay_t<Body>>&, task_group&>
-[[nodiscard("co_await it or spawn it")]] CORO_WRAPPER auto with_task_group(
+[[nodiscard("co_await it or spawn it")]] auto with_task_group(
     Body&& body, group_options options = {}) {
     detail::check_body_callable<Body>();
     return detail::group_coroutine<std::decay_t<Body>>(std::forward<Body>(body), options);

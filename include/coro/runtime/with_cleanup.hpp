@@ -63,7 +63,7 @@ task<source_value<Body>> cleanup_coroutine(Body body, Cleanup cleanup, duration 
 /// Cancel safety: that of the body; the value is lost when the clean-up throws.
 template <typename Body, typename Cleanup>
     requires(detail::task_source<std::decay_t<Body>> && detail::task_source<std::decay_t<Cleanup>>)
-[[nodiscard("co_await it or spawn it")]] CORO_WRAPPER auto with_cleanup(
+[[nodiscard("co_await it or spawn it")]] auto with_cleanup(
     Body&& body, Cleanup&& cleanup, duration limit = default_shield_limit) {
     detail::check_body_callable<Body>();
     detail::check_body_callable<Cleanup>();

@@ -40,7 +40,7 @@ using handler_call = task<> (*)(void* handler, net::tcp_stream&& stream);
                                                                   void* handler);
 
 template <typename Handler>
-CORO_WRAPPER task<> call_handler(void* handler, net::tcp_stream&& stream) {
+task<> call_handler(void* handler, net::tcp_stream&& stream) {
     return (*static_cast<Handler*>(handler))(std::move(stream));
 }
 
@@ -70,9 +70,9 @@ task<> serve_coroutine(net::tcp_listener& listener, Handler handler, serve_limit
 template <typename Handler>
     requires std::is_invocable_r_v<task<>, std::unwrap_reference_t<std::decay_t<Handler>>&,
                                    net::tcp_stream>
-[[nodiscard("co_await it or spawn it")]] CORO_WRAPPER task<> serve(net::tcp_listener& listener,
-                                                                   Handler&& handler,
-                                                                   serve_limits limits = {}) {
+[[nodiscard("co_await it or spawn it")]] task<> serve(net::tcp_listener& listener,
+                                                      Handler&& handler,
+                                                      serve_limits limits = {}) {
     detail::check_body_callable<Handler>();
     return detail::serve_coroutine<std::decay_t<Handler>>(listener, std::forward<Handler>(handler),
                                                           limits);
