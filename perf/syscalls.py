@@ -1,14 +1,20 @@
 #!/usr/bin/env python3
 """Counts the system calls that an echo server makes per message, and can hold it to bounds.
 
-    perf/syscalls.py --max epoll_ctl=0.01 --max epoll_wait=0.15 \
-                     PATH/epoll_echo --buffer 4096 -- --connections 64 --size 64
+    perf/syscalls.py --rounds 40 --max epoll_ctl=0 --max epoll_wait=0.04 \
+                     PATH/epoll_echo --buffer 4096
+    perf/syscalls.py PATH/epoll_echo -- --connections 64 --size 64
 
-The words after `--` go to coro_load. strace is attached to all threads of the server once it
-listens, so start-up is not counted; opening the connections is, and disappears in the messages.
-Counts hardly depend on the noise of the machine, which makes them a sharper bar than time. Tracing
-slows the server down, so that more messages wait per turn: epoll_wait and io_uring_enter come out
-somewhat lower than untraced; calls that belong to a message (recv, send, epoll_ctl) do not change.
+strace is attached to all threads of the server once it listens, so start-up is not counted.
+
+With --rounds this script is the client. In each round it waits until the server sleeps, stops it
+(SIGSTOP), sends one message on each of its connections, waits until all have arrived, and lets the
+server go on. So all messages of a round wait before the server's turn begins, and how often it
+calls does not depend on who else runs on this machine: that is what a bound needs.
+
+Without --rounds the words after `--` go to coro_load. How many messages one turn finds then depends
+on the machine, and on strace, which slows the server down: epoll_wait and io_uring_enter come out
+lower than untraced. Calls that belong to a message (recv, send, epoll_ctl) do not change.
 
 A server that prints its own counters at its end (coro_echo --stats yes) is held to them: what it
 counted and what strace saw must be the same, but for the calls before strace and after it.
@@ -21,10 +27,14 @@ import argparse
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
+from fcntl import ioctl
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402
@@ -44,8 +54,8 @@ FAILED = {"recv_failed": "recv", "send_failed": "send"}
 
 # What the beginning and the end of a connection need, once each, is no message's: a first attempt
 # that finds nothing and the receive of the end of the stream; one registration.
-ATTEMPTS = 3
 OF_A_CONNECTION = {"recv": 2, "recv_failed": 1, "epoll_ctl": 1}
+OF_A_CONNECTION_IN_ROUNDS = {"epoll_ctl": 1}  # its first message waits, and its end is not counted
 
 # What a server counts itself, by poller, and the group that strace must have seen as often.
 COUNTERS = {
@@ -58,6 +68,9 @@ UNTRACED = 20
 UNTRACED_OF_A_CONNECTION = 2
 
 ATTACH_SECONDS = 10
+PATIENCE = 60  # a limit against hanging
+MESSAGE_BYTES = 64
+SIOCOUTQ = 0x5411  # <linux/sockios.h>: bytes that the peer's kernel has not acknowledged
 # name: calls (and errors, when there were any); the totals line has no time columns to match.
 ROW = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:(\d+)\s+)?(\w+)\s*$")
 
@@ -172,6 +185,62 @@ class Tracer:
             self.process.wait()
 
 
+def wait_until(condition, what):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Failure(f"play a round: {what} did not happen in {PATIENCE} s; run the server by "
+                          "hand to see why")
+        time.sleep(0.001)
+
+
+def states(pid):
+    """The state letter of each thread: S sleeps, T and t are stopped (proc_pid_stat(5))."""
+    found = set()
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/stat", encoding="utf-8") as stat:
+            found.add(stat.read().rpartition(")")[2].split()[0])
+    return found
+
+
+def unacknowledged(peer):
+    return struct.unpack("i", ioctl(peer, SIOCOUTQ, b"\0\0\0\0"))[0]
+
+
+def echo(peer, message):
+    """Reads what the server sends back for `message`."""
+    back = b""
+    while len(back) < len(message):
+        piece = peer.recv(len(message) - len(back))
+        if not piece:
+            raise Failure("play a round: the server closed a connection")
+        back += piece
+    if back != message:
+        raise Failure("play a round: the server sent back other bytes than it was sent")
+
+
+def play_rounds(pid, port, rounds, connections, peers):
+    """`rounds` times one message on each connection, all of them waiting before the turn begins.
+    The first round connects too. The caller closes `peers`, when nothing is counted any more."""
+    for number in range(rounds):
+        message = struct.pack("<I", number) * (MESSAGE_BYTES // 4)
+        wait_until(lambda: states(pid) == {"S"}, "the server's sleep")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            wait_until(lambda: states(pid) <= {"T", "t"}, "its stop")
+            while len(peers) < connections:
+                peers.append(socket.create_connection(("127.0.0.1", port), PATIENCE))
+                peers[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for peer in peers:
+                peer.sendall(message)
+            wait_until(lambda: not any(map(unacknowledged, peers)), "the messages' arrival")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        for peer in peers:
+            echo(peer, message)
+    return {"messages_total": rounds * connections, "connections": connections}
+
+
 def print_table(grouped, messages):
     print(f"{messages} messages")
     print(f"{'system call':<18}{'calls':>10}  per message")
@@ -187,6 +256,9 @@ def main():
     parser.add_argument("--max", action="append", default=[], metavar="NAME=N",
                         help=f"exit 1 above N calls per message; names: {', '.join(GROUPS)}, "
                              f"{', '.join(FAILED)}, total")
+    parser.add_argument("--rounds", type=int, metavar="N",
+                        help="play N rounds of messages that wait before the server's turn")
+    parser.add_argument("--connections", type=int, default=64, help="of --rounds (64)")
     parser.add_argument("--load", metavar="PATH", help="coro_load")
     parser.add_argument("--server-cpu", type=int, default=0, help="(0; -1 does not pin)")
     parser.add_argument("--load-cpu", type=int, default=1, help="(1; -1 does not pin)")
@@ -197,24 +269,27 @@ def main():
     bounds = parse_bounds(options.max)
     if not options.server:
         raise Misuse("trace nothing: no server was given; name its program")
-    load = harness.find_program(options.load, "load/coro_load")
-
-    # How many messages one call carries depends on who else runs on this machine. A bound is on
-    # what the server needs: a disturbed count exceeds it, and no count can fall below.
-    for attempt in range(1, ATTEMPTS + 1):
-        broken = judge_once(options, bounds, load, load_words)
-        if not broken:
-            return 0
-        if attempt < ATTEMPTS:
-            print(f"count {attempt} of {ATTEMPTS}: " + "; ".join(broken))
-    raise Failure("judge: " + "; ".join(broken))
+    if options.rounds is not None and (options.rounds < 1 or options.connections < 1 or load_words):
+        raise Misuse("play rounds: --rounds and --connections are at least 1, and what stands "
+                     "behind -- is for coro_load, which has no part in it; leave it out")
+    broken = judge(options, bounds, load_words)
+    if broken:
+        raise Failure("judge: " + "; ".join(broken))
+    return 0
 
 
-def judge_once(options, bounds, load, load_words):
-    """Counts one window of load; what is wrong with it."""
-    with harness.Server(options.server, options.server_cpu) as server:
+def judge(options, bounds, load_words):
+    """Counts the rounds, or one window of load; what is wrong with it."""
+    load = None if options.rounds else harness.find_program(options.load, "load/coro_load")
+    with harness.Server(options.server, options.server_cpu) as server, ExitStack() as until_end:
+        peers = []
+        until_end.callback(lambda: [peer.close() for peer in peers])
         with Tracer(server.pid) as tracer:
-            found = harness.run_load(load, server.port, load_words, options.load_cpu)
+            if options.rounds:
+                found = play_rounds(server.pid, server.port, options.rounds, options.connections,
+                                    peers)
+            else:
+                found = harness.run_load(load, server.port, load_words, options.load_cpu)
     counted = parse_counters(server.last_words)
     messages = found["messages_total"]
     connections = found["connections"]
@@ -225,8 +300,9 @@ def judge_once(options, bounds, load, load_words):
                       "so nothing was measured; check the server and strace")
     grouped["total"] = total
     print_table(grouped, messages)
-    per_message = {name: max(0, grouped[name] - OF_A_CONNECTION.get(name, 0) * connections)
-                         / messages for name in bounds}
+    once = OF_A_CONNECTION_IN_ROUNDS if options.rounds else OF_A_CONNECTION
+    per_message = {name: max(0, grouped[name] - once.get(name, 0) * connections) / messages
+                   for name in bounds}
     broken = [f"{name} is {per_message[name]:.4f} per message, above {bound:g}"
               for name, bound in bounds.items() if per_message[name] > bound]
     if counted is not None:

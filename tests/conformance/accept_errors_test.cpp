@@ -95,6 +95,9 @@ TEST_P(accept_errors_test, accept_passes_over_waits_or_throws_as_the_table_says)
         ASSERT_EQ(reports.entries.size(), row.means == meaning::ran_out ? 1u : 0u);
         if (row.means != meaning::ran_out) continue;
         EXPECT_GE(plan.longest_pause, 50ms);
+        // Service comes back within 100 ms; a real clock also shows what others did meanwhile.
+        const bool exact = std::get<0>(GetParam()) == poller_choice::simulation;
+        if (exact) { EXPECT_LE(plan.longest_pause, 100ms); }
         EXPECT_EQ(reports.entries[0].level, severity::warning);
         EXPECT_EQ(reports.entries[0].verb, "accept");
         EXPECT_EQ(reports.entries[0].error.value(), row.error);

@@ -13,18 +13,45 @@ sys.path.insert(0, str(ROOT / "perf"))
 import syscalls  # noqa: E402
 
 
-def count(bound, *arguments):
-    return subprocess.run(
-        [sys.executable, ROOT / "perf/syscalls.py", "--load", PERF / "load/coro_load", "--max",
-         bound, *arguments, "--", "--connections", "4", "--seconds", "0.3", "--warmup", "0"],
-        capture_output=True, text=True, check=False)
+def run(*words):
+    return subprocess.run([sys.executable, ROOT / "perf/syscalls.py", *words],
+                          capture_output=True, text=True, check=False)
+
+
+def count(bound, *server):
+    return run("--load", PERF / "load/coro_load", "--max", bound, *server, "--",
+               "--connections", "4", "--seconds", "0.3", "--warmup", "0")
+
+
+def play(rounds, bound, *server):
+    return run("--rounds", str(rounds), "--connections", "8", "--max", bound, *server)
 
 
 class calls(unittest.TestCase):
     def test_canary_a_broken_bound_is_seen(self):
-        run = count("recv=0.5", PERF / "contenders/epoll_echo")
-        self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
-        self.assertRegex(run.stderr, r"recv is \d\.\d+ per message, above 0\.5")
+        seen = count("recv=0.5", PERF / "contenders/epoll_echo")
+        self.assertEqual(seen.returncode, 1, seen.stdout + seen.stderr)
+        self.assertRegex(seen.stderr, r"recv is \d\.\d+ per message, above 0\.5")
+
+    def test_canary_a_broken_bound_of_rounds_is_seen_and_exact(self):
+        seen = play(5, "recv=0.9", PERF / "contenders/epoll_echo")
+        self.assertEqual(seen.returncode, 1, seen.stdout + seen.stderr)
+        self.assertIn("40 messages\n", seen.stdout)
+        self.assertRegex(seen.stdout, r"\nrecv +40  1\.0000\nsend +40  1\.0000\n"
+                                      r"|\nsend +40  1\.0000\nrecv +40  1\.0000\n")
+        self.assertIn("above 0.9", seen.stderr)
+
+    def test_canary_a_server_that_alters_bytes_ends_the_rounds(self):
+        seen = play(400, "recv=9", PERF / "load/coro_load", "--serve-corrupt")
+        self.assertEqual(seen.returncode, 1, seen.stdout + seen.stderr)
+        self.assertIn("sent back other bytes", seen.stderr)
+
+    def test_rounds_refuse_what_they_would_ignore(self):
+        for words in (["--rounds", "0"], ["--rounds", "2", "--connections", "0"]):
+            self.assertEqual(run(*words, PERF / "contenders/epoll_echo").returncode, 2)
+        seen = run("--rounds", "2", PERF / "contenders/epoll_echo", "--", "--size", "64")
+        self.assertEqual(seen.returncode, 2)
+        self.assertIn("coro_load", seen.stderr)
 
     def test_canary_counters_that_disagree_are_seen(self):
         line = "poller epoll receives 5000 sends 3001 waits 12 controls 9"
