@@ -93,7 +93,9 @@ std::string move_clock_of_children(std::chrono::seconds span) {
 /// In the grandchild, whose clock has moved.
 int use_moved_clock(poller_choice world, duration before, std::chrono::seconds span) {
     const duration moved = since_boot() - before;
-    EXPECT_GE(moved, span - 1min);
+    // What this test itself has taken meanwhile is nothing beside half of the span.
+    EXPECT_GT(std::chrono::abs(moved), std::chrono::abs(span) / 2);
+    EXPECT_EQ(moved < duration::zero(), span < 0s);
     try {
         run(use_all_timers(), options_for(world));
     } catch (const std::exception& problem) {
