@@ -39,6 +39,8 @@ protected:
         if (loop->hooks != nullptr && loop->hooks->ended != nullptr) [[unlikely]]
             loop->hooks->ended(*this, loop->hooks->user);
     }
+    /// Destroys the task. For those who keep what it refers to, and destroy that afterwards.
+    void end_task() noexcept { static_cast<void>(task<>(std::move(task_))); }
     /// To be called when the child is destroyed.
     static void leave_group(task_group& group) noexcept {
         group.leave();

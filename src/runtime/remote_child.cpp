@@ -8,9 +8,10 @@
 namespace coro::inline v0::detail {
 
 void remote_child::start(task_group& group, loop_core& away, const spawn_options& options,
-                         task<>&& child) {
+                         task<>&& child, std::unique_ptr<child_needs>&& needs) {
     void* memory = allocate_block(sizeof(remote_child));
-    auto* self = ::new (memory) remote_child(group, away, options, std::move(child));
+    auto* self =
+        ::new (memory) remote_child(group, away, options, std::move(child), std::move(needs));
     ++group.alive_;
     scope_access::attach(group.scope_, *self);
     // A group that is cancelled already: its children start, and meet that at their first await.
@@ -22,7 +23,7 @@ void remote_child::start(task_group& group, loop_core& away, const spawn_options
 }
 
 remote_child::remote_child(task_group& group, loop_core& away, const spawn_options& options,
-                           task<>&& child) noexcept
+                           task<>&& child, std::unique_ptr<child_needs>&& needs) noexcept
     : stop_listener([](stop_listener& self) noexcept {
           static_cast<remote_child&>(self).group_has_changed();
       }),
@@ -31,6 +32,7 @@ remote_child::remote_child(task_group& group, loop_core& away, const spawn_optio
       group_(group),
       name_(options.name),
       deadline_(group.scope_.deadline()),
+      needs_(std::move(needs)),
       task_(std::move(child)) {
     also_on_cancel = true;
 }
@@ -91,6 +93,7 @@ void remote_child::ended() noexcept {
     error_ = std::move(task_access::promise(*task_).error);
     strand_ended(*strand_);
     task_.reset();
+    needs_.reset();
     strand_.reset();
     scope_access::close(scope_);
     send(done_, home_, [](posted& what) noexcept { static_cast<message&>(what).of->finish(); });

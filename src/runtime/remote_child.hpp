@@ -14,6 +14,7 @@
 #pragma once
 
 #include <exception>
+#include <memory>
 #include <optional>
 
 #include <coro/runtime/task_group.hpp>
@@ -24,7 +25,7 @@ class remote_child final : private stop_listener {
 public:
     /// Requires: this is the loop of `group`; `away` is another one of its run.
     static void start(task_group& group, loop_core& away, const spawn_options& options,
-                      task<>&& child);
+                      task<>&& child, std::unique_ptr<child_needs>&& needs);
 
 private:
     struct message : posted {
@@ -38,7 +39,7 @@ private:
     };
 
     remote_child(task_group& group, loop_core& away, const spawn_options& options,
-                 task<>&& child) noexcept;
+                 task<>&& child, std::unique_ptr<child_needs>&& needs) noexcept;
     ~remote_child() = default;
 
     void send(message& what, loop_core& to, void (*run)(posted& self) noexcept) noexcept;
@@ -63,6 +64,7 @@ private:
     // away
     scope_access::owned scope_{true};
     std::optional<strand> strand_;
+    std::unique_ptr<child_needs> needs_;  ///< of the task, which goes first
     std::optional<task<>> task_;
     std::exception_ptr error_;
 };

@@ -16,14 +16,16 @@ namespace detail {
 /// A spawned task, in one recycled block.
 class child_strand final : public group_child {
 public:
-    static void start(task_group& group, const spawn_options& options, task<>&& child) {
+    static void start(task_group& group, const spawn_options& options, task<>&& child,
+                      std::unique_ptr<child_needs>&& needs) {
         void* memory = allocate_block(sizeof(child_strand));
-        (::new (memory) child_strand(group, options, std::move(child)))->begin();
+        (::new (memory) child_strand(group, options, std::move(child), std::move(needs)))->begin();
     }
 
 private:
-    child_strand(task_group& of, const spawn_options& options, task<>&& child) noexcept
-        : group_child(of, options.name, std::move(child)) {
+    child_strand(task_group& of, const spawn_options& options, task<>&& child,
+                 std::unique_ptr<child_needs>&& needs) noexcept
+        : group_child(of, options.name, std::move(child)), needs_(std::move(needs)) {
         static constexpr strand_kind as_child{
             .resume = &resume_coroutine, .finished = &ended, .granted = nullptr};
         kind = &as_child;
@@ -39,7 +41,9 @@ private:
         leave_group(of);
     }
 
-    ~child_strand() = default;
+    ~child_strand() { end_task(); }
+
+    std::unique_ptr<child_needs> needs_;
 };
 
 bool is_cancelled_exception(const std::exception_ptr& error) noexcept {
@@ -100,7 +104,8 @@ task_group::~task_group() {
     CORO_ASSERT(alive_ == 0, "a task group was destroyed before its children had ended");
 }
 
-void task_group::spawn(spawn_options options, task<> child) {
+void task_group::start(spawn_options options, task<> child,
+                       std::unique_ptr<detail::child_needs> needs) {
     CORO_ASSERT(!joined_, "spawn into a task group that has ended: its children must be spawned "
                           "before with_task_group returns");
     detail::check_startable(child, "spawn of a task that was moved from",
@@ -115,11 +120,12 @@ void task_group::spawn(spawn_options options, task<> child) {
     CORO_ASSERT(&home == detail::scope_access::owner(scope_)->loop,
                 "spawn into a task group of another loop: only tasks of its own loop may spawn");
     if (options.loop == same_loop || options.loop == home.index)
-        return detail::child_strand::start(*this, options, std::move(child));
+        return detail::child_strand::start(*this, options, std::move(child), std::move(needs));
     CORO_ASSERT(options.loop < home.team->size(),
                 "spawn onto a loop that this run does not have: spawn_options.loop must be below "
                 "loop_count()");
-    detail::remote_child::start(*this, home.team->at(options.loop), options, std::move(child));
+    detail::remote_child::start(*this, home.team->at(options.loop), options, std::move(child),
+                                std::move(needs));
 }
 
 void task_group::keep_error(std::exception_ptr error) noexcept {

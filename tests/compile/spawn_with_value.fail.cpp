@@ -1,4 +1,4 @@
-// expect: no matching (member )?function for call to .*spawn
+// expect: nobody would see the value of this task: await it
 // Nobody would read the value: await it in a task<>.
 #include <coro/coro.hpp>
 

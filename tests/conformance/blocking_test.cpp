@@ -3,8 +3,12 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <numeric>
+#include <span>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 #include <coro/base/report.hpp>
 #include <coro/runtime/blocking.hpp>
@@ -77,6 +81,67 @@ TEST_P(blocking_test, answers_values_and_exceptions) {
         EXPECT_TRUE(thrown);
     };
     run(body(), options());
+}
+
+constexpr std::string_view long_text = "text that is too long for a small string";
+
+std::string from_view(std::string_view text) { return std::string(text); }
+std::string from_reference(const std::string& text) noexcept { return text; }
+std::string from_rvalue(std::string&& text) { return std::move(text); }
+int sum_of(std::span<const int> numbers) {
+    return std::accumulate(numbers.begin(), numbers.end(), 0);
+}
+struct reader {
+    template <typename Text>
+    std::string operator()(const Text& text) const {
+        return prefix + std::string(text);
+    }
+    std::string member(std::string_view text) const { return prefix + std::string(text); }
+    std::string prefix = "a prefix that is too long for a small string ";
+};
+
+TEST_P(blocking_test, arguments_live_as_long_as_the_call) {
+    const auto body = []() -> task<> {
+        const std::string text(long_text);
+        EXPECT_EQ(co_await blocking(from_view, std::string(long_text)), text);
+        EXPECT_EQ(co_await blocking(from_reference, std::string(long_text)), text);
+        EXPECT_EQ(co_await blocking(from_reference, long_text.data()), text);
+        EXPECT_EQ(co_await blocking(from_rvalue, text), text);
+        const std::vector<int> numbers(3, 2);
+        EXPECT_EQ(co_await blocking(sum_of, numbers), 6);
+        const auto generic = [](const auto& read) { return std::string(read); };
+        EXPECT_EQ(co_await blocking(generic, std::string(long_text)), text);
+        const auto forwarding = [](auto&& read) { return std::string(read); };
+        EXPECT_EQ(co_await blocking(forwarding, std::string(long_text)), text);
+        const reader named;
+        EXPECT_EQ(co_await blocking(named, std::string(long_text)), named.prefix + text);
+        EXPECT_EQ(co_await blocking(&reader::member, &named, std::string(long_text)),
+                  named.prefix + text);
+        std::string changed;
+        const auto change = [](std::string& out) { out = long_text; };
+        co_await blocking(change, std::ref(changed));
+        EXPECT_EQ(changed, text);
+    };
+    run(body(), options());
+}
+
+TEST_P(blocking_thread_test, arguments_live_as_long_as_a_call_that_is_left_behind) {
+    const auto held = std::make_shared<gate>();
+    const auto read = std::make_shared<std::string>();
+    const auto late = [](std::shared_ptr<gate> at, std::string_view text, const std::string& more,
+                         std::shared_ptr<std::string> out) {
+        at->pass();
+        *out = std::string(text) + more;
+        at->pass();
+    };
+    const auto body = [&]() -> task<> {
+        EXPECT_FALSE(co_await move_on_after(
+            5ms, blocking(late, held, std::string(long_text), std::string(long_text), read)));
+        held->open();
+    };
+    run(body(), options());
+    held->wait_for(2);
+    EXPECT_EQ(*read, std::string(long_text) + std::string(long_text));
 }
 
 TEST_P(blocking_thread_test, the_loop_goes_on_meanwhile) {

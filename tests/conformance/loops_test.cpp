@@ -1,9 +1,14 @@
 // Several loops: tasks on other loops, posts, foreign threads.
 #include <algorithm>
 #include <atomic>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -74,6 +79,57 @@ TEST_P(loops_test, a_group_ends_after_its_children_everywhere) {
         }
     };
     in_loops(3, body());
+}
+
+constexpr std::string_view long_text = "text that is too long for a small string";
+
+task<> read_late(std::string_view view, const std::string& reference, std::span<const int> numbers,
+                 std::atomic<int>& right) {
+    co_await sleep_for(1ms);
+    if (view == long_text && reference == long_text && numbers.size() == 3 && numbers[2] == 3)
+        right.fetch_add(1, std::memory_order_relaxed);
+}
+
+TEST_P(loops_test, arguments_live_until_a_child_on_another_loop_has_ended) {
+    std::atomic<int> right{0};
+    const auto body = [&]() -> task<> {
+        const auto in_group = [&](task_group& group) -> task<> {
+            for (const unsigned loop : {0u, 1u})
+                group.spawn({.loop = loop}, read_late, std::string(long_text), long_text.data(),
+                            std::vector<int>{1, 2, 3}, std::ref(right));
+            co_return;
+        };
+        co_await with_task_group(in_group);
+    };
+    in_loops(2, body());
+    EXPECT_EQ(right.load(), 2);
+}
+
+/// Says what it was called with; called late, when whoever posted it has gone on.
+void tell(std::string_view text, std::atomic<int>& right) {
+    if (text == long_text) right.fetch_add(1, std::memory_order_relaxed);
+}
+struct telling {
+    void operator()() const { tell(text, *right); }
+    void operator()(int) const {}
+    std::string text;
+    std::atomic<int>* right;
+};
+
+TEST_P(loops_test, a_post_keeps_what_it_calls) {
+    std::atomic<int> right{0};
+    const auto body = [&]() -> task<> {
+        const loop_handle here = loop_handle::of_this_loop();
+        here.post(std::bind_front(tell, std::string(long_text), std::ref(right)));
+        here.post([text = std::string(long_text), &right]() mutable { tell(text, right); });
+        here.post([text = std::make_unique<std::string>(long_text), &right] {
+            tell(*text, right);
+        });
+        here.post(telling{std::string(long_text), &right});
+        co_await sleep_for(1ms);
+        while (right.load() != 4) co_await yield();
+    };
+    in_loops(2, body());
 }
 
 task<> throw_later(duration after) {

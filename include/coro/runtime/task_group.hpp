@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -17,6 +18,7 @@
 #include <coro/core/task.hpp>
 #include <coro/core/wait.hpp>
 #include <coro/runtime/sleep.hpp>
+#include <coro/runtime/spawn_call.hpp>
 
 namespace coro::inline v0 {
 
@@ -27,33 +29,6 @@ class group_join;
 class child_strand;
 class group_child;
 class remote_child;
-
-/// Refuses reference parameters that would refer to the decayed copy of an argument, which dies
-/// when spawn returns. Looks into function pointers; a generic lambda cannot be looked into.
-template <typename Function>
-struct spawn_checks {
-    template <typename... Args>
-    static constexpr void check() {}
-};
-template <typename Parameter, typename Argument>
-inline constexpr bool refers_to_copy =
-    std::is_reference_v<Parameter> &&
-    std::is_same_v<std::unwrap_ref_decay_t<Argument>, std::decay_t<Argument>>;
-template <typename... Parameters>
-struct checked_function {
-    template <typename... Args>
-    static constexpr void check() {
-        static_assert((!refers_to_copy<Parameters, Args> && ...),
-                      "coro: this task takes a reference to an argument that dies when spawn "
-                      "returns: take it by value, or hand in std::ref of something that outlives "
-                      "the group");
-    }
-};
-template <typename... Parameters>
-struct spawn_checks<task<> (*)(Parameters...)> : checked_function<Parameters...> {};
-template <typename Closure>
-    requires requires { &Closure::operator(); }
-struct spawn_checks<Closure> : spawn_checks<decltype(+std::declval<Closure>())> {};
 
 }  // namespace detail
 
@@ -108,25 +83,22 @@ public:
     /// anything else aborts with a sentence. On another loop the task is told of the group's
     /// cancellation and stop by messages, and so is the group of its end; what it shares with tasks
     /// of other loops must be made for that.
-    CORO_EXPORT void spawn(spawn_options options, task<> child);
+    void spawn(spawn_options options, task<> child) { start(options, std::move(child), nullptr); }
     void spawn(task<> child) { spawn(spawn_options{}, std::move(child)); }
 
-    /// Calls `make(args…)`, with the arguments copied or moved into the task, and spawns the task
-    /// it returns. `make` is a function or a lambda without captures. To hand in a reference to
-    /// something that outlives the group, say std::ref.
+    /// Calls `make(args…)` and spawns the task it returns. `make` is a function, a lambda without
+    /// captures, an object with operator() or a pointer to member. It and the arguments are copied
+    /// or moved, handed over as std::thread does, and live until the child has ended: parameters
+    /// may be views of them and references to them. To hand in a reference to something of one's
+    /// own, which must outlive the child, say std::ref.
     template <typename Function, typename... Args>
-        requires std::is_invocable_r_v<task<>, Function, std::decay_t<Args>...>
     void spawn(spawn_options options, Function make, Args&&... args) {
-        static_assert(std::is_empty_v<Function> || std::is_pointer_v<Function>,
-                      "coro: spawn takes a function or a lambda that captures nothing, because "
-                      "captures die before the task does: pass what it needs as arguments");
-        detail::spawn_checks<Function>::template check<Args...>();
-        spawn(options, make(std::decay_t<Args>(std::forward<Args>(args))...));
+        spawn_call(options, make, std::forward<Args>(args)...);
     }
     template <typename Function, typename... Args>
-        requires std::is_invocable_r_v<task<>, Function, std::decay_t<Args>...>
+        requires(!std::same_as<Function, spawn_options>)
     void spawn(Function make, Args&&... args) {
-        spawn(spawn_options{}, std::move(make), std::forward<Args>(args)...);
+        spawn_call(spawn_options{}, make, std::forward<Args>(args)...);
     }
 
     /// Starts a fiber that calls `function(args…)`, as coro::fiber does; a child like any other. A
@@ -167,6 +139,28 @@ private:
 
     CORO_EXPORT explicit task_group(group_options options) noexcept;
     CORO_EXPORT ~task_group();
+    CORO_EXPORT void start(spawn_options options, task<> child,
+                           std::unique_ptr<detail::child_needs> needs);
+    template <typename Function, typename... Args>
+    void spawn_call(const spawn_options& options, Function& make, Args&&... args) {
+        using call = detail::spawned_call<Function, std::decay_t<Args>...>;
+        if constexpr (!detail::check_spawn<Function, std::decay_t<Args>...>()) {
+            return;  // a sentence has been said
+        } else if constexpr (call::at_once) {
+            start(options, make(std::decay_t<Args>(std::forward<Args>(args))...), nullptr);
+        } else if constexpr (call::known) {
+            auto kept = std::make_unique<detail::kept_call<Function, typename call::arguments>>(
+                std::in_place, std::move(make), std::forward<Args>(args)...);
+            task<> child = kept->make();
+            start(options, std::move(child), std::move(kept));
+        } else {
+            using unknown = detail::unknown_call<Function, std::decay_t<Args>...>;
+            start(options,
+                  unknown::run(unknown(std::in_place, std::move(make),
+                                       std::forward<Args>(args)...)),
+                  nullptr);
+        }
+    }
     CORO_EXPORT void keep_error(std::exception_ptr error) noexcept;
     void child_ended(const char* name, std::exception_ptr error) noexcept;
     void leave() noexcept;  ///< a child has gone

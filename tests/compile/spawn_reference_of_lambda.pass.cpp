@@ -1,5 +1,4 @@
-// expect: this task takes a reference to an argument that dies when spawn returns
-// A lambda is looked into as well.
+// A lambda may take references to the arguments: spawn keeps them until the child has ended.
 #include <coro/coro.hpp>
 
 #include <string>

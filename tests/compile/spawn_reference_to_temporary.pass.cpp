@@ -1,5 +1,4 @@
-// expect: this task takes a reference to an argument that dies when spawn returns
-// `text` would refer to spawn's copy.
+// The task may take references and views of the arguments: spawn keeps them until it has ended.
 #include <coro/coro.hpp>
 
 #include <string>
