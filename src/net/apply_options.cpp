@@ -1,6 +1,7 @@
 // Which option becomes which call of poller::set_option, with which verb for its error.
 #include "net/apply_options.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <limits>
@@ -10,6 +11,11 @@
 namespace coro::inline v0::detail {
 
 namespace {
+
+using namespace std::chrono_literals;
+
+/// Seconds; the kernel refuses more (tcp(7) TCP_KEEPIDLE, TCP_KEEPINTVL).
+constexpr int longest_keepalive = 32767;
 
 /// Sets one option after the other until one is refused.
 class setter {
@@ -27,10 +33,12 @@ public:
     void set(const char* verb, socket_option which, bool value) noexcept {
         set(verb, which, value ? 1 : 0);
     }
-    template <typename Rep, typename Period>
-    void set(const char* verb, socket_option which,
-             std::chrono::duration<Rep, Period> value) noexcept {
-        set(verb, which, value.count());
+    /// A span that the kernel counts in `unit`: rounded up, so that it is never shorter than what
+    /// was asked for (a linger of half a second must not become "reset"), and held in its range.
+    void set(const char* verb, socket_option which, duration value, duration unit, int least,
+             int most = std::numeric_limits<int>::max()) noexcept {
+        const duration::rep whole = value / unit + (value % unit > duration::zero() ? 1 : 0);
+        set(verb, which, std::clamp<duration::rep>(whole, least, most));
     }
     template <typename T>
     void set(const char* verb, socket_option which, const std::optional<T>& value) noexcept {
@@ -49,16 +57,21 @@ void set_stream_options(setter& to, const net::stream_options& options) noexcept
     to.set("set no_delay", socket_option::no_delay, options.no_delay);
     to.set("set receive_buffer_bytes", socket_option::receive_buffer, options.receive_buffer_bytes);
     to.set("set send_buffer_bytes", socket_option::send_buffer, options.send_buffer_bytes);
-    to.set("set linger", socket_option::linger, options.linger);
+    // A negative number would mean "off" to the kernel.
+    if (options.linger) to.set("set linger", socket_option::linger, *options.linger, 1s, 0);
     if (options.keepalive) {
         // The times first: probes must not begin with the system's.
         const net::keepalive_options& probes = *options.keepalive;
-        to.set("set keepalive.idle", socket_option::keepalive_idle, probes.idle);
-        to.set("set keepalive.interval", socket_option::keepalive_interval, probes.interval);
+        to.set("set keepalive.idle", socket_option::keepalive_idle, probes.idle, 1s, 1,
+               longest_keepalive);
+        to.set("set keepalive.interval", socket_option::keepalive_interval, probes.interval, 1s, 1,
+               longest_keepalive);
         to.set("set keepalive.count", socket_option::keepalive_count, probes.count);
         to.set("set keepalive", socket_option::keepalive, true);
     }
-    to.set("set user_timeout", socket_option::user_timeout, options.user_timeout);
+    // Zero would mean "the system's" to the kernel.
+    if (options.user_timeout)
+        to.set("set user_timeout", socket_option::user_timeout, *options.user_timeout, 1ms, 1);
 }
 
 }  // namespace

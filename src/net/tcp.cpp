@@ -189,7 +189,7 @@ void tcp_stream::shutdown_send() {
     if (result < 0) detail::throw_io(result, "shutdown tcp", socket);
 }
 
-task<> tcp_stream::close_gracefully(duration limit) {
+task<> tcp_stream::close_gracefully(time_span limit) {
     // Moved here, so that it is closed in every case, also when the await below throws.
     tcp_stream closing = std::move(*this);
     const detail::socket_ref socket = closing.ref();

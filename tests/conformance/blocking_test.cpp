@@ -309,6 +309,46 @@ TEST_P(blocking_thread_test, one_that_never_returns_is_named_and_left_at_the_end
     while (held.use_count() > 1) std::this_thread::yield();
 }
 
+/// The end of the run waits for it, however long its limit is said to be.
+TEST_P(blocking_thread_test, a_limit_that_no_clock_can_hold_is_none) {
+    for (const time_span limit : {time_span(std::chrono::hours::max()),
+                                  time_span(std::chrono::years(300)),
+                                  time_span(std::chrono::duration<double>(INFINITY))}) {
+        std::string told;
+        set_report_hook(
+            [](const report_event& event, void* user) noexcept {
+                *static_cast<std::string*>(user) += event.text;
+            },
+            &told);
+        std::atomic<bool> ended{false};
+        const auto held = std::make_shared<gate>();
+        const auto body = [&]() -> task<> {
+            const auto call = [](std::shared_ptr<gate> at, std::atomic<bool>& over) -> task<> {
+                const auto pass = [at, &over] {
+                    at->pass();
+                    std::this_thread::sleep_for(30ms);  // the loop has begun to end by then
+                    over = true;
+                };
+                co_await blocking(pass);
+            };
+            const auto in_group = [&](task_group& group) -> task<> {
+                group.spawn(call, held, std::ref(ended));
+                co_await yield();
+                held->wait_for(1);
+                group.cancel();
+            };
+            co_await with_task_group(in_group);
+            held->open();
+        };
+        run_options how = options();
+        how.blocking_limit = limit;
+        run(body(), how);
+        set_report_hook(nullptr, nullptr);
+        EXPECT_TRUE(ended) << "it was left behind";
+        EXPECT_EQ(told, "");
+    }
+}
+
 /// Deadlines that strike before, while and after: each call ends once, and nothing is lost.
 TEST_P(blocking_thread_test, races_with_deadlines_end_each_call_once) {
     std::atomic<int> called{0};

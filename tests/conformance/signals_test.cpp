@@ -2,6 +2,7 @@
 // action. On real loops, each in a child process.
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <optional>
 #include <thread>
 
@@ -15,7 +16,7 @@ namespace {
 
 class signals_test : public world_test {
 protected:
-    [[nodiscard]] run_options handling(duration drain = duration::zero()) const {
+    [[nodiscard]] run_options handling(time_span drain = duration::zero()) const {
         run_options options;
         options.poller = GetParam();
         options.strict = insists(GetParam());
@@ -113,6 +114,33 @@ TEST_P(signals_test, who_finishes_while_it_drains_has_his_value) {
     child.signal(SIGINT);
     EXPECT_EQ(child.all_words(), "ready stop ");
     EXPECT_TRUE(child.exited_with(3)) << child.status();
+}
+
+TEST_P(signals_test, a_drain_that_no_clock_can_hold_has_no_limit) {
+    for (const time_span drain : {time_span(std::chrono::hours::max()),
+                                  time_span(std::chrono::years(300)),
+                                  time_span(std::chrono::duration<double>(INFINITY))}) {
+        child_process child([this, drain](parent_line line) {
+            return run_main(finish_on_stop(line), handling(drain));
+        });
+        ASSERT_TRUE(child.heard("ready"));
+        child.signal(SIGINT);
+        EXPECT_EQ(child.all_words(), "ready stop ");
+        EXPECT_TRUE(child.exited_with(3)) << child.status();
+    }
+}
+
+TEST_P(signals_test, a_drain_of_less_than_nothing_cancels_at_once) {
+    for (const time_span drain : {time_span(std::chrono::hours::min()), time_span(-1s),
+                                  time_span(std::chrono::duration<double>(NAN))}) {
+        child_process child([this, drain](parent_line line) {
+            return run_main(sleep_long(line), handling(drain));
+        });
+        ASSERT_TRUE(child.heard("ready"));
+        child.signal(SIGINT);
+        EXPECT_EQ(child.all_words(), "ready unwound ");
+        EXPECT_TRUE(child.exited_with(0)) << child.status();
+    }
 }
 
 TEST_P(signals_test, the_second_one_cancels_now) {

@@ -6,15 +6,19 @@
 #include <optional>
 #include <type_traits>
 
+#include <coro/base/time.hpp>
 #include <coro/net/address.hpp>
 
 namespace coro::inline v0::net {
 
-/// When an idle connection is probed, and how often before it counts as dead. See: tcp(7).
+// Spans go to the kernel rounded up to its unit, and as the nearest that it can hold.
+
+/// When an idle connection is probed, and how often before it counts as dead. The kernel counts
+/// whole seconds, 1 s to 32767 s. See: tcp(7).
 struct keepalive_options {
-    std::chrono::seconds idle{60};      ///< silence before the first probe, 1 s to 32767 s
-    std::chrono::seconds interval{10};  ///< between probes, 1 s to 32767 s
-    int count = 6;                      ///< unanswered probes that end the connection, 1 to 127
+    time_span idle = std::chrono::seconds(60);      ///< silence before the first probe
+    time_span interval = std::chrono::seconds(10);  ///< between probes
+    int count = 6;  ///< unanswered probes that end the connection, 1 to 127
 };
 
 /// Options of one connection. Whatever is not set stays as the kernel has it.
@@ -27,15 +31,15 @@ struct stream_options {
     std::optional<std::size_t> receive_buffer_bytes = std::nullopt;
     /// See: socket(7) SO_SNDBUF.
     std::optional<std::size_t> send_buffer_bytes = std::nullopt;
-    /// 0 s: closing throws away what is unsent and resets the connection. A longer time is told to
-    /// the kernel but not waited for: closing never blocks (see close_gracefully).
-    /// See: socket(7) SO_LINGER.
-    std::optional<std::chrono::seconds> linger = std::nullopt;
+    /// Zero or less: closing throws away what is unsent and resets the connection. A longer time is
+    /// told to the kernel, in whole seconds, but not waited for: closing never blocks (see
+    /// close_gracefully). See: socket(7) SO_LINGER.
+    std::optional<time_span> linger = std::nullopt;
     /// Set: probes are on. See: socket(7) SO_KEEPALIVE.
     std::optional<keepalive_options> keepalive = std::nullopt;
-    /// How long sent data may stay unacknowledged before the connection ends with timed_out.
-    /// See: tcp(7) TCP_USER_TIMEOUT.
-    std::optional<std::chrono::milliseconds> user_timeout = std::nullopt;
+    /// How long sent data may stay unacknowledged before the connection ends with timed_out. The
+    /// kernel counts milliseconds, 1 ms to 24 days. See: tcp(7) TCP_USER_TIMEOUT.
+    std::optional<time_span> user_timeout = std::nullopt;
 };
 
 /// Options of a listener.

@@ -91,7 +91,7 @@ public:
     /// Suspends for at most `limit`; then, or on any error, closes at once.
     /// Throws: cancelled (closed all the same). See: RFC 9293 §3.6; RFC 2525 §2.17.
     [[nodiscard("co_await it or spawn it")]] CORO_EXPORT task<> close_gracefully(
-        duration limit = std::chrono::seconds(30));
+        time_span limit = std::chrono::seconds(30));
 
     /// Makes this loop the stream's own: to be awaited by a task that was spawned on another loop
     /// than the one on which the stream was made, before anything else is done with it. Does

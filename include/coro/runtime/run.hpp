@@ -29,7 +29,7 @@ struct run_options {
     /// begins on the first; spawn with spawn_options.loop, and serve, use the others.
     unsigned loops = 1;
     /// How long after the first signal tasks may finish before they are cancelled.
-    duration drain = duration::zero();
+    time_span drain = duration::zero();
     signal_policy signals = signal_policy::handle;
     /// Poll for up to 100 us before sleeping while traffic is dense. Off by itself where there are
     /// no more processors than loops.
@@ -40,7 +40,7 @@ struct run_options {
     unsigned blocking_threads = 16;
     unsigned blocking_queue = 1024;
     /// How long the end of run() waits for blocking calls that were cancelled and still run.
-    duration blocking_limit = std::chrono::seconds(5);
+    time_span blocking_limit = std::chrono::seconds(5);
     const detail::task_hooks* hooks = nullptr;
     /// What is random in a simulation.
     std::uint64_t seed = 1;

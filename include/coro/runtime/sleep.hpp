@@ -22,7 +22,7 @@ inline context& this_strand() noexcept {
 class [[nodiscard("co_await it")]] sleep_awaiter : public library_wait<sleep_awaiter> {
 public:
     explicit sleep_awaiter(time_point until) noexcept : until_(until) {}
-    explicit sleep_awaiter(duration span) noexcept : span_(span) {}
+    explicit sleep_awaiter(time_span span) noexcept : span_(span) {}
 
     bool try_now() const noexcept { return false; }
     bool start() noexcept {
@@ -84,9 +84,9 @@ public:
 }
 
 /// Waits for `span`, counted from the await; see sleep_until. A span of zero or less lets the
-/// others run first.
+/// others run first, the greatest waits until it is cancelled (base/time.hpp).
 [[nodiscard("co_await it or spawn it")]] inline detail::sleep_awaiter sleep_for(
-    duration span) noexcept {
+    time_span span) noexcept {
     return detail::sleep_awaiter(span);
 }
 

@@ -147,7 +147,7 @@ public:
 /// was cancelled; what `awaitable` throws. A value that came late is returned all the same.
 /// Cancel safety: that of `awaitable`.
 template <detail::branchable Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto with_timeout(duration timeout,
+[[nodiscard("co_await it or spawn it")]] auto with_timeout(time_span timeout,
                                                            Awaitable&& awaitable) {
     using inner = detail::held<Awaitable>;
     return detail::timeout_awaiter<inner>(detail::hold(std::forward<Awaitable>(awaitable)),
@@ -167,7 +167,7 @@ template <detail::branchable Awaitable>
 /// optional with the value (for void: true), or an empty one (false) if the deadline came first.
 /// Otherwise as with_timeout.
 template <detail::branchable Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto move_on_after(duration timeout,
+[[nodiscard("co_await it or spawn it")]] auto move_on_after(time_span timeout,
                                                             Awaitable&& awaitable) {
     using inner = detail::held<Awaitable>;
     return detail::move_on_awaiter<inner>(detail::hold(std::forward<Awaitable>(awaitable)),
@@ -179,7 +179,7 @@ template <detail::branchable Awaitable>
 /// Throws: io_error (errc::deadline_exceeded) when the limit cancelled it; what `awaitable` throws.
 template <detail::branchable Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto shield(Awaitable&& awaitable,
-                                                     duration limit = default_shield_limit) {
+                                                     time_span limit = default_shield_limit) {
     using inner = detail::held<Awaitable>;
     return detail::timeout_awaiter<inner>(detail::hold(std::forward<Awaitable>(awaitable)),
                                           {.span = limit}, "shield", true);

@@ -64,7 +64,7 @@ task<source_value<Body>> cleanup_coroutine(Body body, Cleanup cleanup, duration 
 template <typename Body, typename Cleanup>
     requires(detail::task_source<std::decay_t<Body>> && detail::task_source<std::decay_t<Cleanup>>)
 [[nodiscard("co_await it or spawn it")]] auto with_cleanup(
-    Body&& body, Cleanup&& cleanup, duration limit = default_shield_limit) {
+    Body&& body, Cleanup&& cleanup, time_span limit = default_shield_limit) {
     detail::check_body_callable<Body>();
     detail::check_body_callable<Cleanup>();
     return detail::cleanup_coroutine<std::decay_t<Body>, std::decay_t<Cleanup>>(

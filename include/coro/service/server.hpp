@@ -13,16 +13,17 @@
 
 namespace coro::inline v0 {
 
-/// Bounds of a server. All are on by default; to have none, say `duration::max()`.
+/// Bounds of a server. All are on by default. A span of zero or less is reached at once,
+/// `duration::max()` or any span as great is no limit (base/time.hpp).
 struct serve_limits {
     /// Connections at once. At the cap serve stops accepting: clients wait in the kernel's queue.
     std::size_t connections = 10'000;
     /// A connection on which no byte has moved for so long is ended: both directions are shut down,
     /// the handler reads the end of the stream. Checked lazily: between one and two times this
     /// span.
-    duration idle = std::chrono::seconds(60);
+    time_span idle = std::chrono::seconds(60);
     /// After a stop was requested handlers may finish for so long; then they are cancelled.
-    duration drain = std::chrono::seconds(10);
+    time_span drain = std::chrono::seconds(10);
     /// In a run of several loops: hand each connection to the loop that has the fewest. false: all
     /// stay on the loop of the listener, as for one listener a loop (listen_options::reuse_port).
     bool spread = true;

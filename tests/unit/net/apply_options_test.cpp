@@ -11,6 +11,8 @@
 
 #include <gtest/gtest.h>
 
+#include "support/extreme_spans.hpp"
+
 namespace coro::detail {
 namespace {
 
@@ -149,10 +151,47 @@ TEST(apply_options, refuses_values_that_the_kernel_would_misread) {
     EXPECT_EQ(verb({.receive_buffer_bytes = std::size_t{1} << 32}), "set receive_buffer_bytes");
     EXPECT_EQ(verb({.send_buffer_bytes = std::numeric_limits<std::size_t>::max()}),
               "set send_buffer_bytes");
-    EXPECT_EQ(verb({.linger = -1s}), "set linger");  // -1 would mean off
-    EXPECT_EQ(verb({.user_timeout = std::chrono::milliseconds(std::int64_t{1} << 40)}),
-              "set user_timeout");
-    EXPECT_EQ(verb({.keepalive = net::keepalive_options{.idle = -5s}}), "set keepalive.idle");
+    EXPECT_EQ(verb({.keepalive = net::keepalive_options{.count = -1}}), "set keepalive.count");
+}
+
+/// The number that `which` is set to, the only one of its kind among the calls.
+int number_of(socket_option which, const net::stream_options& options) {
+    option_recorder world;
+    EXPECT_FALSE(apply_options(world, socket, options));
+    for (const call& made : world.calls)
+        if (made.first == which) return made.second;
+    ADD_FAILURE() << "it was not set";
+    return -2;
+}
+
+TEST(apply_options, holds_every_span_in_the_range_of_the_kernel) {
+    constexpr int greatest = std::numeric_limits<int>::max();
+    coro_test::for_each_extreme_span([](const char* name, auto span,
+                                        coro_test::span_meaning meaning) {
+        SCOPED_TRACE(name);
+        const bool no_limit = meaning == coro_test::span_meaning::no_limit;
+        const int seconds = no_limit ? 32767 : 1;
+        const net::stream_options probing{
+            .keepalive = net::keepalive_options{.idle = span, .interval = span}};
+        EXPECT_EQ(number_of(socket_option::keepalive_idle, probing), seconds);
+        EXPECT_EQ(number_of(socket_option::keepalive_interval, probing), seconds);
+        EXPECT_EQ(number_of(socket_option::linger, {.linger = span}), no_limit ? greatest : 0)
+            << "-1 would mean off";
+        EXPECT_EQ(number_of(socket_option::user_timeout, {.user_timeout = span}),
+                  no_limit ? greatest : 1)
+            << "0 would mean the system's";
+    });
+}
+
+TEST(apply_options, rounds_spans_up_to_the_unit_of_the_kernel) {
+    EXPECT_EQ(number_of(socket_option::linger, {.linger = 1ns}), 1) << "0 would mean reset";
+    EXPECT_EQ(number_of(socket_option::linger, {.linger = 1500ms}), 2);
+    EXPECT_EQ(number_of(socket_option::user_timeout, {.user_timeout = 1001us}), 2);
+    EXPECT_EQ(number_of(socket_option::user_timeout, {.user_timeout = 2min}), 120'000);
+    const net::stream_options probing{
+        .keepalive = net::keepalive_options{.idle = 10h, .interval = 900ms}};
+    EXPECT_EQ(number_of(socket_option::keepalive_idle, probing), 32767);
+    EXPECT_EQ(number_of(socket_option::keepalive_interval, probing), 1);
 }
 
 }  // namespace
