@@ -1,4 +1,4 @@
-// expect: (use of|call to|selected) deleted (member )?function.*await_transform
+// expect: error: static.*coro: an await uses a task up; a named one must be std::move'd
 // A task is used up by its await: say std::move.
 #include <coro/coro.hpp>
 

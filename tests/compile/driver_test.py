@@ -100,6 +100,13 @@ class driver(unittest.TestCase):
         self.assertEqual(drive(files, "g++")[0], 0)
         self.assertEqual(drive(files, "clang++-19")[0], 1)
 
+    def test_a_mistake_that_is_let_through_among_others(self):
+        wrong = 'static_assert(sizeof(int) == 1, "the sentence");\n'
+        files = {"tests/compile/a.fail.cpp": "// expect: error: .*sentence [3 times]\n" + 3 * wrong}
+        self.both(files, 0)
+        files["tests/compile/a.fail.cpp"] = "// expect: error: .*sentence [3 times]\n" + 2 * wrong
+        self.both(files, 1, "contain it 2 times")
+
     def test_an_empty_run(self):
         status, output = drive({}, "g++", "no-such-case")
         self.assertEqual(status, 1)

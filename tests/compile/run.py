@@ -6,6 +6,7 @@ contain the regular expression of its first line:
 
     // expect: REGEX
     // expect: REGEX [g++ only]         or [clang only]: the other compiler leaves the file out
+    // expect: REGEX [9 times]          exactly so often: a file of nine mistakes, none let through
 
 Each header below include/ and src/ must compile as the only include of a file, twice in a row.
 
@@ -25,7 +26,10 @@ import subprocess
 import sys
 import tempfile
 
-EXPECT = re.compile(r"^// expect: (?P<regex>.+?)(?: +\[(?P<only>g\+\+|clang) only\])?$")
+EXPECT = re.compile(
+    r"^// expect: (?P<regex>.+?)(?: +\[(?P<times>\d+) times\])?"
+    r"(?: +\[(?P<only>g\+\+|clang) only\])?$"
+)
 FLAGS = ["-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-pthread"]
 UMBRELLA = "coro/coro.hpp"
 
@@ -41,7 +45,8 @@ class harness:
 
     def compile(self, text, extra=()):
         """(whether it compiled, the diagnostics) of this text."""
-        command = [self.compiler, *FLAGS, *extra, f"-I{self.include}", "-x", "c++", "-"]
+        limit = ["-ferror-limit=0"] if self.family == "clang" else []
+        command = [self.compiler, *FLAGS, *limit, *extra, f"-I{self.include}", "-x", "c++", "-"]
         run = subprocess.run(
             command, input=text, capture_output=True, text=True, errors="replace", check=False
         )
@@ -101,6 +106,9 @@ class harness:
         if not re.search(expect["regex"], diagnostics):
             wanted = expect["regex"]
             return f"the diagnostics do not contain /{wanted}/:\n{diagnostics}"
+        found = sum(1 for _ in re.finditer(expect["regex"], diagnostics))
+        if expect["times"] and found != int(expect["times"]):
+            return f"the diagnostics contain it {found} times:\n{diagnostics}"
         return None
 
     def alone(self, path):

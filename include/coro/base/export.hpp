@@ -4,3 +4,11 @@
 /// Gives a function or class default visibility, also in the static build, so that exceptions
 /// thrown on one side of a shared-object boundary are caught on the other.
 #define CORO_EXPORT [[gnu::visibility("default")]]
+
+/// Behind a parameter to which the returned object refers: clang then warns of an object that
+/// outlives the argument. g++ has no such attribute.
+#if defined(__clang__)
+#define CORO_LIFETIMEBOUND [[clang::lifetimebound]]
+#else
+#define CORO_LIFETIMEBOUND
+#endif

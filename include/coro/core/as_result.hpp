@@ -12,7 +12,8 @@ namespace coro::inline v0 {
 namespace detail {
 
 template <typename Inner>
-class [[nodiscard("co_await it")]] result_awaiter : public awaiter_face<result_awaiter<Inner>> {
+class [[nodiscard("co_await it")]] result_awaiter : public awaiter_face<result_awaiter<Inner>>,
+                                                    public bound_awaiter_tag {
     using value = decltype(std::declval<Inner&>().await_resume());
 
 public:
@@ -45,9 +46,15 @@ private:
 /// Awaits `awaitable` (an operation or a task) and turns an io_error into a value.
 /// Throws: everything but io_error that the awaitable throws; `cancelled` passes through.
 /// Cancel safety: that of `awaitable`.
-template <detail::branchable Awaitable>
-[[nodiscard("co_await it or spawn it")]] detail::result_awaiter<detail::held<Awaitable>> as_result(
-    Awaitable&& awaitable) {
+/// Requires: it is awaited in the expression that makes it, unless `awaitable` is a task, which it
+/// owns.
+template <detail::referred_operand Awaitable>
+[[nodiscard("co_await it or spawn it")]] auto as_result(Awaitable&& awaitable CORO_LIFETIMEBOUND) {
+    return detail::result_awaiter<detail::held<Awaitable>>(
+        detail::hold(std::forward<Awaitable>(awaitable)));
+}
+template <detail::owned_operand Awaitable>
+[[nodiscard("co_await it or spawn it")]] auto as_result(Awaitable&& awaitable) {
     return detail::result_awaiter<detail::held<Awaitable>>(
         detail::hold(std::forward<Awaitable>(awaitable)));
 }

@@ -19,6 +19,27 @@ concept own_promise = std::derived_from<Promise, task_promise_base>;
 /// Tag of our own awaiters.
 struct own_awaiter_tag {};
 
+/// Tag of those that refer to other temporaries of the expression that makes them.
+struct bound_awaiter_tag {};
+
+/// Whether `Awaitable` is such an awaiter and has a name: what it refers to may be gone.
+template <typename Awaitable>
+inline constexpr bool named_bound_awaiter =
+    std::is_lvalue_reference_v<Awaitable> &&
+    std::derived_from<std::remove_cvref_t<Awaitable>, bound_awaiter_tag>;
+
+/// The compiler's sentence for it.
+template <typename Awaitable>
+constexpr void refuse_named_bound_awaiter() {
+    static_assert(!named_bound_awaiter<Awaitable>,
+                  "coro: this refers to temporaries of the expression that made it, which are gone "
+                  "when it has a name: await it there, as in co_await with_timeout(1s, "
+                  "peer.read_some(b))");
+}
+
+inline constexpr const char* awaited_twice =
+    "an operation was awaited a second time: it runs once; call its function again for another";
+
 /// Our own awaiters follow one protocol, whoever awaits (a task, a fiber, a combinator around
 /// them):
 ///   void bind(context&)            who awaits; once, first

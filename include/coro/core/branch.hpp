@@ -11,6 +11,7 @@
 #include <utility>
 #include <variant>
 
+#include <coro/base/assert.hpp>
 #include <coro/core/cancel_scope.hpp>
 #include <coro/core/context.hpp>
 #include <coro/core/hold.hpp>
@@ -69,13 +70,16 @@ enum class branch_policy : std::uint8_t {
 /// A scope with branches in it, and the strand that waits until all have ended: what when_all and
 /// when_any have in common. Branches go through the run queue in order and never start in place, so
 /// that each has the loop's next-slot for itself.
-class CORO_EXPORT branch_set : public wait_point {
+class CORO_EXPORT branch_set : public wait_point, public bound_awaiter_tag {
 public:
     /// The scope hands cancellation to the branches; the wait for their end cannot be withdrawn.
     void cancel_wait() noexcept override {}
     void describe(text_sink& out) const noexcept override;
 
-    void bind(context& strand) noexcept { owner_ = &strand; }
+    void bind(context& strand) noexcept {
+        CORO_ASSERT(owner_ == nullptr, awaited_twice);
+        owner_ = &strand;
+    }
 
 protected:
     branch_set(const char* verb, branch_policy policy) noexcept : verb_(verb), policy_(policy) {}

@@ -19,9 +19,16 @@ owning_task_awaiter<T> hold(task<T>&& child) noexcept {
     return owning_task_awaiter<T>(std::move(child));
 }
 
+template <typename T>
+owning_task_awaiter<T> hold(task<T>& named) noexcept {
+    refuse_named_task<task<T>>();
+    return owning_task_awaiter<T>(std::move(named));
+}
+
 /// An operation lives until the end of the awaiting expression.
 template <own_awaiter Op>
 awaiter_reference<std::remove_reference_t<Op>> hold(Op&& op) noexcept {
+    refuse_named_bound_awaiter<Op>();
     return awaiter_reference<std::remove_reference_t<Op>>(op);
 }
 
@@ -45,6 +52,12 @@ auto hold(Awaitable&& awaitable) {
 /// What a combinator can await: a task, an operation, or somebody else's awaitable.
 template <typename Awaitable>
 concept branchable = requires { hold(std::declval<Awaitable>()); };
+/// One that a combinator moves in, so that the combinator may be stored and returned; and one to
+/// which it refers.
+template <typename Awaitable>
+concept owned_operand = branchable<Awaitable> && task_type<Awaitable>;
+template <typename Awaitable>
+concept referred_operand = branchable<Awaitable> && !task_type<Awaitable>;
 
 template <typename Awaitable>
 using held = decltype(hold(std::declval<Awaitable>()));

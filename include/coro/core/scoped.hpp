@@ -4,6 +4,7 @@
 #include <coroutine>
 #include <utility>
 
+#include <coro/base/assert.hpp>
 #include <coro/core/cancel_scope.hpp>
 #include <coro/core/hold.hpp>
 #include <coro/core/task.hpp>
@@ -13,12 +14,14 @@ namespace coro::inline v0::detail {
 /// Opens a scope around `Inner` for the length of the await. `Derived` may override opened() (arm a
 /// timer) and closing() (disarm it). It cannot be moved: the scope is linked into the tree.
 template <typename Derived, typename Inner>
-class scoped_awaiter : public awaiter_face<scoped_awaiter<Derived, Inner>> {
+class scoped_awaiter : public awaiter_face<scoped_awaiter<Derived, Inner>>,
+                       public bound_awaiter_tag {
 public:
     scoped_awaiter(const scoped_awaiter&) = delete;
     scoped_awaiter& operator=(const scoped_awaiter&) = delete;
 
     void bind(context& strand) noexcept {
+        CORO_ASSERT(strand_ == nullptr, awaited_twice);
         strand_ = &strand;
         scope_access::open(scope_, strand);
         scope_access::enter(strand, scope_);

@@ -36,6 +36,14 @@ enum class frame_state : std::uint8_t {
     ended,
 };
 
+/// The compiler's sentence for a task that has a name.
+template <typename Task>
+constexpr void refuse_named_task() {
+    static_assert(sizeof(Task) == 0,
+                  "coro: an await uses a task up; a named one must be std::move'd, as in co_await "
+                  "std::move(work)");
+}
+
 /// The part of a task's promise that does not depend on its value.
 class task_promise_base : public frame_link {
 public:
@@ -80,6 +88,7 @@ public:
     template <own_awaiter Awaiter>
     auto await_transform(
         Awaiter&& op, std::source_location where = std::source_location::current()) noexcept {
+        refuse_named_bound_awaiter<Awaiter>();
         awaiting = where;
         op.bind(*strand);
         // Not `return op`: g++ 12 copies what await_transform returns by reference.
@@ -94,7 +103,10 @@ public:
         return awaiter;
     }
     template <typename U>
-    task_awaiter<U> await_transform(task<U>&, std::source_location = {}) = delete;
+    task_awaiter<U> await_transform(task<U>& child, std::source_location = {}) noexcept {
+        refuse_named_task<task<U>>();
+        return task_awaiter<U>(child);
+    }
     template <typename Foreign>
         requires(!own_awaiter<Foreign>)
     auto await_transform(Foreign&& awaitable,
@@ -330,7 +342,10 @@ public:
         check_awaitable(owned_);
     }
 
-    void bind(context& strand) noexcept { task_access::promise(owned_).strand = &strand; }
+    void bind(context& strand) noexcept {
+        check_awaitable(owned_);
+        task_access::promise(owned_).strand = &strand;
+    }
     bool await_ready() const noexcept { return false; }
     bool suspend(frame_link* parent, std::coroutine_handle<> continuation) noexcept {
         task_promise_base& child = task_access::promise(owned_);

@@ -37,8 +37,8 @@ class library_wait : public wait_point, public awaiter_face<Derived>, public Hol
 public:
     /// The strand that is about to wait; called by await_transform and by the fiber's await.
     void bind(context& strand) noexcept {
+        CORO_ASSERT(this->owner == nullptr, awaited_twice);
         this->owner = &strand;
-        set_outcome(wait_outcome::none);
     }
 
     /// Cancellation wins at entry, even over a ready result.
@@ -114,7 +114,7 @@ private:
         return {&of,
                 [](wait_point& wait, context& agent) noexcept {
                     auto& self = static_cast<library_wait&>(wait);
-                    self.bind(agent);
+                    self.owner = &agent;
                     if (agent.scope->is_cancelled()) {
                         self.set_outcome(wait_outcome::cancelled);
                         return false;

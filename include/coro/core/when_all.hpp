@@ -83,7 +83,16 @@ private:
 /// Throws: the first error; cancelled, when a value is missing because an enclosing scope was
 /// cancelled.
 /// Cancel safety: values obtained by others are lost when one throws.
+/// Requires: it is awaited in the expression that makes it, unless all of `awaitables` are tasks,
+/// which it owns.
 template <detail::branchable... Awaitables>
+    requires(!(detail::owned_operand<Awaitables> && ...))
+[[nodiscard("co_await it or spawn it")]] auto when_all(
+    Awaitables&&... awaitables CORO_LIFETIMEBOUND) {
+    return detail::when_all_awaiter<detail::held<Awaitables>...>(
+        detail::hold(std::forward<Awaitables>(awaitables))...);
+}
+template <detail::owned_operand... Awaitables>
 [[nodiscard("co_await it or spawn it")]] auto when_all(Awaitables&&... awaitables) {
     return detail::when_all_awaiter<detail::held<Awaitables>...>(
         detail::hold(std::forward<Awaitables>(awaitables))...);

@@ -145,7 +145,16 @@ private:
 /// branches come out of get(); one that nobody has read when the result ends is told to the report
 /// hook.
 /// Cancel safety: when it throws, no branch had a value.
+/// Requires: it is awaited in the expression that makes it, unless all of `awaitables` are tasks,
+/// which it owns.
 template <detail::branchable... Awaitables>
+    requires(!(detail::owned_operand<Awaitables> && ...))
+[[nodiscard("co_await it or spawn it")]] auto when_any(
+    Awaitables&&... awaitables CORO_LIFETIMEBOUND) {
+    return detail::when_any_awaiter<detail::held<Awaitables>...>(
+        detail::hold(std::forward<Awaitables>(awaitables))...);
+}
+template <detail::owned_operand... Awaitables>
     requires(sizeof...(Awaitables) > 0)
 [[nodiscard("co_await it or spawn it")]] auto when_any(Awaitables&&... awaitables) {
     return detail::when_any_awaiter<detail::held<Awaitables>...>(

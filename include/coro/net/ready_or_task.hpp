@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include <coro/base/assert.hpp>
 #include <coro/core/cancel_scope.hpp>
 #include <coro/core/task.hpp>
 
@@ -22,7 +23,10 @@ namespace coro::inline v0::detail {
 template <typename Derived>
 class ready_or_task : public awaiter_face<Derived> {
 public:
-    void bind(context& strand) noexcept { strand_ = &strand; }
+    void bind(context& strand) noexcept {
+        CORO_ASSERT(strand_ == nullptr, awaited_twice);
+        strand_ = &strand;
+    }
 
     /// Cancellation wins at entry, even over a ready answer.
     bool await_ready() noexcept {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include <coro/base/assert.hpp>
 #include <coro/core/awaitable.hpp>
 #include <coro/net/socket.hpp>
 
@@ -15,7 +16,10 @@ class [[nodiscard("co_await it")]] rebind_awaiter final : public wait_point,
 public:
     explicit rebind_awaiter(owned_socket& socket) noexcept : socket_(socket) {}
 
-    void bind(context& strand) noexcept { strand_ = &strand; }
+    void bind(context& strand) noexcept {
+        CORO_ASSERT(strand_ == nullptr, awaited_twice);
+        strand_ = &strand;
+    }
     bool await_ready() noexcept {
         if (!socket_) result_ = result_closed;
         return !socket_ || socket_.ref().loop == strand_->loop;

@@ -84,6 +84,7 @@ class channel {
                   "type a noexcept move constructor, or send a std::unique_ptr to it");
 
     class send_awaiter;
+    class moving_send_awaiter;
     class copying_send_awaiter;
     class receive_awaiter;
 
@@ -100,18 +101,19 @@ public:
     }
 
     /// Sends `item`: hands it to the receiver that has waited longest, or queues it.
-    /// Requires: `item` outlives the wait (in one co_await expression it does).
+    /// Requires: it is awaited in the expression that makes it, so that `item` outlives the wait.
     /// Suspends while the channel is full, or through the run queue for fairness; resumes on this
     /// loop.
     /// Throws: io_error (closed: before, or while it waited); cancelled.
     /// Cancel safety: `item` is moved from only when it has been taken; when this throws, it is
     /// whole.
-    [[nodiscard("co_await it or spawn it")]] send_awaiter send(T&& item) noexcept {
+    [[nodiscard("co_await it or spawn it")]] moving_send_awaiter send(
+        T&& item CORO_LIFETIMEBOUND) noexcept {
         static_assert(!detail::unsafe_aggregate<T>,
                       "coro: g++ 12 may destroy a temporary aggregate with a non-trivial "
                       "destructor twice in a co_await expression: give the type a constructor, or "
                       "specialise coro::trusted_aggregate<T> if you never send a braced temporary");
-        return send_awaiter(*this, item);
+        return moving_send_awaiter(*this, item);
     }
     /// The same with a copy, made at once.
     [[nodiscard("co_await it or spawn it")]] copying_send_awaiter send(const T& item)
@@ -258,6 +260,14 @@ private:
     channel& channel_;
     T& item_;  ///< the sender's own until it is surrendered
     bool rejected_ = false;
+};
+
+template <typename T>
+    requires std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>>
+class [[nodiscard("co_await it")]] channel<T>::moving_send_awaiter final
+    : public send_awaiter, public detail::bound_awaiter_tag {
+public:
+    using send_awaiter::send_awaiter;
 };
 
 namespace detail {

@@ -177,12 +177,18 @@ private:
 /// answered.
 /// Suspends and resumes as `awaitable` does. Throws: what `awaitable` throws.
 /// Cancel safety: that of `awaitable`.
-template <detail::branchable Awaitable>
+/// Requires: as with_timeout.
+template <detail::referred_operand Awaitable>
+[[nodiscard("co_await it or spawn it")]] auto with_stop_token(
+    std::stop_token token, Awaitable&& awaitable CORO_LIFETIMEBOUND) {
+    return detail::stop_token_awaiter<detail::held<Awaitable>>(
+        std::move(token), detail::hold(std::forward<Awaitable>(awaitable)));
+}
+template <detail::owned_operand Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto with_stop_token(std::stop_token token,
                                                               Awaitable&& awaitable) {
-    using inner = detail::held<Awaitable>;
-    return detail::stop_token_awaiter<inner>(std::move(token),
-                                             detail::hold(std::forward<Awaitable>(awaitable)));
+    return detail::stop_token_awaiter<detail::held<Awaitable>>(
+        std::move(token), detail::hold(std::forward<Awaitable>(awaitable)));
 }
 
 /// Awaits `awaitable` and requests a stop of `source` when a stop is requested in the scope of the
@@ -190,12 +196,18 @@ template <detail::branchable Awaitable>
 /// this loop, between two tasks; they must not block. Answers the value of `awaitable`.
 /// Suspends and resumes as `awaitable` does. Throws: what `awaitable` throws; cancelled.
 /// Cancel safety: that of `awaitable`.
-template <detail::branchable Awaitable>
+/// Requires: as with_timeout.
+template <detail::referred_operand Awaitable>
+[[nodiscard("co_await it or spawn it")]] auto with_stop_source(
+    std::stop_source source, Awaitable&& awaitable CORO_LIFETIMEBOUND) {
+    return detail::stop_source_awaiter<detail::held<Awaitable>>(
+        std::move(source), detail::hold(std::forward<Awaitable>(awaitable)));
+}
+template <detail::owned_operand Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto with_stop_source(std::stop_source source,
                                                                Awaitable&& awaitable) {
-    using inner = detail::held<Awaitable>;
-    return detail::stop_source_awaiter<inner>(std::move(source),
-                                              detail::hold(std::forward<Awaitable>(awaitable)));
+    return detail::stop_source_awaiter<detail::held<Awaitable>>(
+        std::move(source), detail::hold(std::forward<Awaitable>(awaitable)));
 }
 
 }  // namespace coro::inline v0

@@ -138,6 +138,17 @@ public:
     }
 };
 
+template <branchable Awaitable>
+timeout_awaiter<held<Awaitable>> limited(Awaitable&& awaitable, time_limit limit, const char* verb,
+                                         bool shielded = false) {
+    return timeout_awaiter<held<Awaitable>>(hold(std::forward<Awaitable>(awaitable)), limit, verb,
+                                            shielded);
+}
+template <branchable Awaitable>
+move_on_awaiter<held<Awaitable>> left_behind(Awaitable&& awaitable, time_limit limit) {
+    return move_on_awaiter<held<Awaitable>>(hold(std::forward<Awaitable>(awaitable)), limit);
+}
+
 }  // namespace detail
 
 /// Awaits `awaitable` (an operation or a task) for at most `timeout`, counted from the await, and
@@ -146,43 +157,60 @@ public:
 /// Throws: io_error (errc::deadline_exceeded) if the deadline cancelled it and no enclosing scope
 /// was cancelled; what `awaitable` throws. A value that came late is returned all the same.
 /// Cancel safety: that of `awaitable`.
-template <detail::branchable Awaitable>
+/// Requires: it is awaited in the expression that makes it, unless `awaitable` is a task, which it
+/// owns.
+template <detail::referred_operand Awaitable>
+[[nodiscard("co_await it or spawn it")]] auto with_timeout(
+    time_span timeout, Awaitable&& awaitable CORO_LIFETIMEBOUND) {
+    return detail::limited(std::forward<Awaitable>(awaitable), {.span = timeout}, "with_timeout");
+}
+template <detail::owned_operand Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto with_timeout(time_span timeout,
                                                            Awaitable&& awaitable) {
-    using inner = detail::held<Awaitable>;
-    return detail::timeout_awaiter<inner>(detail::hold(std::forward<Awaitable>(awaitable)),
-                                          {.span = timeout}, "with_timeout");
+    return detail::limited(std::forward<Awaitable>(awaitable), {.span = timeout}, "with_timeout");
 }
 
 /// with_timeout with a point in time; `never` sets no deadline.
-template <detail::branchable Awaitable>
+template <detail::referred_operand Awaitable>
+[[nodiscard("co_await it or spawn it")]] auto with_deadline(
+    time_point deadline, Awaitable&& awaitable CORO_LIFETIMEBOUND) {
+    return detail::limited(std::forward<Awaitable>(awaitable), {.point = deadline},
+                           "with_deadline");
+}
+template <detail::owned_operand Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto with_deadline(time_point deadline,
                                                             Awaitable&& awaitable) {
-    using inner = detail::held<Awaitable>;
-    return detail::timeout_awaiter<inner>(detail::hold(std::forward<Awaitable>(awaitable)),
-                                          {.point = deadline}, "with_deadline");
+    return detail::limited(std::forward<Awaitable>(awaitable), {.point = deadline},
+                           "with_deadline");
 }
 
 /// Awaits `awaitable` for at most `timeout`; when the time is up, goes on without it. Answers an
 /// optional with the value (for void: true), or an empty one (false) if the deadline came first.
 /// Otherwise as with_timeout.
-template <detail::branchable Awaitable>
+template <detail::referred_operand Awaitable>
+[[nodiscard("co_await it or spawn it")]] auto move_on_after(
+    time_span timeout, Awaitable&& awaitable CORO_LIFETIMEBOUND) {
+    return detail::left_behind(std::forward<Awaitable>(awaitable), {.span = timeout});
+}
+template <detail::owned_operand Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto move_on_after(time_span timeout,
                                                             Awaitable&& awaitable) {
-    using inner = detail::held<Awaitable>;
-    return detail::move_on_awaiter<inner>(detail::hold(std::forward<Awaitable>(awaitable)),
-                                          {.span = timeout});
+    return detail::left_behind(std::forward<Awaitable>(awaitable), {.span = timeout});
 }
 
 /// Awaits `awaitable` protected from the cancellation and the deadlines of all enclosing scopes,
 /// for at most `limit`. After it, cancellation is met at the next await as ever.
 /// Throws: io_error (errc::deadline_exceeded) when the limit cancelled it; what `awaitable` throws.
-template <detail::branchable Awaitable>
+/// Requires: as with_timeout.
+template <detail::referred_operand Awaitable>
+[[nodiscard("co_await it or spawn it")]] auto shield(Awaitable&& awaitable CORO_LIFETIMEBOUND,
+                                                     time_span limit = default_shield_limit) {
+    return detail::limited(std::forward<Awaitable>(awaitable), {.span = limit}, "shield", true);
+}
+template <detail::owned_operand Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto shield(Awaitable&& awaitable,
                                                      time_span limit = default_shield_limit) {
-    using inner = detail::held<Awaitable>;
-    return detail::timeout_awaiter<inner>(detail::hold(std::forward<Awaitable>(awaitable)),
-                                          {.span = limit}, "shield", true);
+    return detail::limited(std::forward<Awaitable>(awaitable), {.span = limit}, "shield", true);
 }
 
 }  // namespace coro::inline v0

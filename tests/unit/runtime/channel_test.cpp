@@ -174,15 +174,13 @@ TEST(channel, copies_what_is_not_moved) {
     });
 }
 
-TEST(channel, a_named_operation_may_be_awaited_again) {
+TEST(channel, an_operation_may_have_a_name_and_is_awaited_by_it) {
     simulate([]() -> task<> {
         channel<box> pipe(3);
-        for (int i = 0; i < 3; ++i) co_await pipe.send(boxed(i));
-        pipe.close();
-        std::vector<int> received;
         auto next = pipe.receive();
-        while (const auto item = co_await next) received.push_back(**item);
-        EXPECT_EQ(received, numbers(3));
+        co_await pipe.send(boxed(1));
+        const auto item = co_await next;
+        EXPECT_EQ(**item, 1);
     });
 }
 

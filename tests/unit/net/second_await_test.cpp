@@ -1,0 +1,269 @@
+// Each awaitable of the library runs once: the second await of the same object ends the program
+// with a sentence, in tasks and in fibers.
+#include <array>
+#include <functional>
+#include <map>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <coro/core/as_result.hpp>
+#include <coro/core/fiber.hpp>
+#include <coro/core/when_all.hpp>
+#include <coro/core/when_any.hpp>
+#include <coro/core/with_cancel_scope.hpp>
+#include <coro/net/buffered_stream.hpp>
+#include <coro/net/buffered_writer.hpp>
+#include <coro/net/frames.hpp>
+#include <coro/runtime/await.hpp>
+#include <coro/runtime/blocking.hpp>
+#include <coro/runtime/channel.hpp>
+#include <coro/runtime/event.hpp>
+#include <coro/runtime/mutex.hpp>
+#include <coro/runtime/semaphore.hpp>
+#include <coro/runtime/signal_set.hpp>
+#include <coro/runtime/stop_token.hpp>
+#include <coro/runtime/task_group.hpp>
+#include <coro/runtime/with_cleanup.hpp>
+#include <coro/service/server.hpp>
+
+#include "unit/net/stream_pair.hpp"
+
+namespace coro::net::stream_tests {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Whatever an operation may refer to.
+struct place {
+    explicit place(stream_pair& of)
+        : pair(of), in(of.server), out(of.server), messages(in, out) {}
+
+    stream_pair& pair;
+    tcp_listener listener = tcp_listener::bind(endpoint::loopback(0));
+    buffered_stream<tcp_stream> in;
+    buffered_writer out;
+    frames<tcp_stream> messages;
+    event flag;
+    mutex lock;
+    semaphore places{1};
+    channel<int> numbers{1};
+    std::optional<signal_set> signals;
+    std::array<std::byte, 4> buffer{};
+    std::vector<mutable_bytes> parts{mutable_bytes(buffer)};
+    std::vector<const_bytes> const_parts{const_bytes(buffer)};
+};
+
+task<> nothing() { co_return; }
+task<> nothing_of(task_group&) { co_return; }
+task<> nothing_in(cancel_scope&) { co_return; }
+task<> nothing_for(tcp_stream) { co_return; }
+
+/// Whether a named `Op` is awaited as it is; others by std::move.
+template <typename Op>
+inline constexpr bool awaited_by_name =
+    !detail::task_type<Op> && !std::is_base_of_v<detail::bound_awaiter_tag, Op>;
+template <typename Op>
+using given = std::conditional_t<awaited_by_name<Op>, Op&, Op&&>;
+
+/// The scope is cancelled, so that each first await ends at once.
+template <typename Make>
+task<> twice_in_a_task(place& here, Make make) {
+    auto op = make(here);
+    using operand = given<decltype(op)>;
+    try {
+        static_cast<void>(co_await static_cast<operand>(op));
+    } catch (const cancelled&) {
+    }
+    static_cast<void>(co_await static_cast<operand>(op));
+}
+template <typename Make>
+task<> twice_in_a_fiber(place& here, Make make) {
+    co_await fiber([&here, make] {
+        auto op = make(here);
+        using operand = given<decltype(op)>;
+        try {
+            static_cast<void>(await(static_cast<operand>(op)));
+        } catch (const cancelled&) {
+        }
+        static_cast<void>(await(static_cast<operand>(op)));
+    });
+}
+
+using second_await = std::function<task<>(place&, bool in_a_fiber)>;
+using table = std::map<std::string, std::vector<second_await>>;
+
+template <typename Make>
+void add(table& to, const std::string& name, Make make) {
+    to[name].push_back([make](place& here, bool in_a_fiber) {
+        return in_a_fiber ? twice_in_a_fiber(here, make) : twice_in_a_task(here, make);
+    });
+}
+
+/// Of operations, and of tasks.
+template <typename Around>
+void add_around(table& to, const std::string& name, Around around) {
+    add(to, name, [around](place& here) {
+        here.flag.set();
+        return around(nothing());
+    });
+    to[name].push_back([around](place& here, bool in_a_fiber) -> task<> {
+        here.flag.set();
+        auto named = here.flag.wait();
+        const auto make = [&named, around](place&) { return around(named); };
+        if (in_a_fiber) co_await twice_in_a_fiber(here, make);
+        else co_await twice_in_a_task(here, make);
+    });
+}
+
+void add_combinators(table& to) {
+    add_around(to, "as_result", [](auto&& x) { return as_result(std::forward<decltype(x)>(x)); });
+    add_around(to, "when_all", [](auto&& x) { return when_all(std::forward<decltype(x)>(x)); });
+    add_around(to, "when_any", [](auto&& x) { return when_any(std::forward<decltype(x)>(x)); });
+    add_around(to, "with_deadline",
+               [](auto&& x) { return with_deadline(never, std::forward<decltype(x)>(x)); });
+    add_around(to, "with_stop_source", [](auto&& x) {
+        return with_stop_source(std::stop_source(), std::forward<decltype(x)>(x));
+    });
+    add_around(to, "with_stop_token", [](auto&& x) {
+        return with_stop_token(std::stop_token(), std::forward<decltype(x)>(x));
+    });
+    add_around(to, "with_timeout",
+               [](auto&& x) { return with_timeout(1s, std::forward<decltype(x)>(x)); });
+    add_around(to, "move_on_after",
+               [](auto&& x) { return move_on_after(1s, std::forward<decltype(x)>(x)); });
+    add_around(to, "shield", [](auto&& x) { return shield(std::forward<decltype(x)>(x), 1s); });
+    add(to, "when_all", [](place&) {
+        std::vector<task<>> tasks;
+        tasks.push_back(nothing());
+        return when_all(std::move(tasks));
+    });
+    add(to, "when_any", [](place&) {
+        std::vector<task<>> tasks;
+        tasks.push_back(nothing());
+        return when_any(std::move(tasks));
+    });
+    add(to, "fiber", [](place&) { return fiber([] {}); });
+    add(to, "with_cancel_scope", [](place&) { return with_cancel_scope(nothing_in); });
+    add(to, "with_cleanup", [](place&) { return with_cleanup(nothing, nothing); });
+    add(to, "with_task_group", [](place&) { return with_task_group(nothing_of); });
+}
+
+void add_waits(table& to) {
+    add(to, "blocking", [](place&) { return blocking([] { return 1; }); });
+    add(to, "channel::receive", [](place& here) { return here.numbers.receive(); });
+    add(to, "channel::send", [](place& here) {
+        const int number = 1;
+        return here.numbers.send(number);
+    });
+    add(to, "channel::send", [](place& here) {
+        static int number = 1;
+        return here.numbers.send(std::move(number));
+    });
+    add(to, "event::wait", [](place& here) { return here.flag.wait(); });
+    add(to, "mutex::lock", [](place& here) { return here.lock.lock(); });
+    add(to, "semaphore::acquire", [](place& here) { return here.places.acquire(); });
+    add(to, "signal_set::next", [](place& here) {
+        here.signals.emplace({SIGUSR2});
+        return here.signals->next();
+    });
+    add(to, "sleep_for", [](place&) { return sleep_for(1s); });
+    add(to, "sleep_until", [](place&) { return sleep_until(now() + 1s); });
+    add(to, "yield", [](place&) { return yield(); });
+}
+
+void add_streams(table& to) {
+    add(to, "net::read_exact", [](place& p) { return read_exact(p.pair.server, p.buffer); });
+    add(to, "net::write_all", [](place& p) { return write_all(p.pair.server, p.buffer); });
+    add(to, "net::buffered_stream::peek", [](place& p) { return p.in.peek(1); });
+    add(to, "net::buffered_stream::read_exact", [](place& p) { return p.in.read_exact(1); });
+    add(to, "net::buffered_stream::read_exact", [](place& p) { return p.in.read_exact(p.buffer); });
+    add(to, "net::buffered_stream::read_line", [](place& p) { return p.in.read_line(); });
+    add(to, "net::buffered_stream::read_some", [](place& p) { return p.in.read_some(p.buffer); });
+    add(to, "net::buffered_stream::read_until", [](place& p) { return p.in.read_until("x"); });
+    add(to, "net::buffered_writer::flush", [](place& p) { return p.out.flush(); });
+    add(to, "net::buffered_writer::write", [](place& p) { return p.out.write(p.buffer); });
+    add(to, "net::frames::flush", [](place& p) { return p.messages.flush(); });
+    add(to, "net::frames::read", [](place& p) { return p.messages.read(); });
+    add(to, "net::frames::write", [](place& p) { return p.messages.write(p.buffer); });
+    add(to, "net::tcp_stream::close_gracefully",
+        [](place& p) { return p.pair.server.close_gracefully(); });
+    add(to, "net::tcp_stream::connect",
+        [](place& p) { return tcp_stream::connect(p.listener.local_endpoint()); });
+    add(to, "net::tcp_stream::rebind", [](place& p) { return p.pair.server.rebind(); });
+    add(to, "net::tcp_stream::read_leased", [](place& p) { return p.pair.server.read_leased(); });
+    add(to, "net::tcp_stream::read_some",
+        [](place& p) { return p.pair.server.read_some(mutable_bytes(p.buffer)); });
+    add(to, "net::tcp_stream::read_some", [](place& p) {
+        return p.pair.server.read_some(std::span<const mutable_bytes>(p.parts));
+    });
+    add(to, "net::tcp_stream::write_some",
+        [](place& p) { return p.pair.server.write_some(const_bytes(p.buffer)); });
+    add(to, "net::tcp_stream::write_some", [](place& p) {
+        return p.pair.server.write_some(std::span<const const_bytes>(p.const_parts));
+    });
+    add(to, "net::tcp_listener::accept", [](place& p) { return p.listener.accept(); });
+    add(to, "net::tcp_listener::accept_waiting",
+        [](place& p) { return p.listener.accept_waiting(); });
+    add(to, "serve", [](place& p) { return serve(p.listener, nothing_for); });
+}
+
+const table& all_cases() {
+    static const table cases = [] {
+        table made;
+        add_combinators(made);
+        add_waits(made);
+        add_streams(made);
+        return made;
+    }();
+    return cases;
+}
+
+std::vector<std::string> listed() {
+    return {
+#define CORO_OPERATION(name, category) std::string(#name).substr(6),
+#include "conformance/operations.def"
+#undef CORO_OPERATION
+    };
+}
+
+class second_await_death_test : public testing::TestWithParam<std::string> {};
+
+void await_twice(const second_await& which, bool in_a_fiber) {
+    with_pair([&](stream_pair& pair) -> task<> {
+        place here(pair);
+        const auto cancelled_at_once = [&](cancel_scope& scope) -> task<> {
+            scope.cancel();
+            co_await which(here, in_a_fiber);
+        };
+        static_cast<void>(co_await with_cancel_scope(cancelled_at_once));
+    });
+}
+
+TEST_P(second_await_death_test, ends_the_program_with_a_sentence) {
+    const auto found = all_cases().find(GetParam());
+    ASSERT_NE(found, all_cases().end()) << "this operation has no case";
+    const char* const sentence = "awaited a second time: it runs once|"
+                                 "had been started before: it runs once|"
+                                 "that was moved from was awaited";
+    for (const second_await& each : found->second) {
+        EXPECT_DEATH(await_twice(each, false), sentence);
+        EXPECT_DEATH(await_twice(each, true), sentence);
+    }
+}
+
+std::string readable(const testing::TestParamInfo<std::string>& of) {
+    std::string name = of.param;
+    for (char& each : name)
+        if (each == ':') each = '_';
+    return name;
+}
+INSTANTIATE_TEST_SUITE_P(all_operations, second_await_death_test, testing::ValuesIn(listed()),
+                         readable);
+
+}  // namespace
+}  // namespace coro::net::stream_tests
