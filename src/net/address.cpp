@@ -31,16 +31,56 @@ namespace {
 
 using access = endpoint_access;
 
-/// Which part of a text is wrong, and why; no reason means that nothing is.
+/// Which part of a text is wrong, why, and what to write; no reason means that nothing is.
 struct fault {
     std::string_view part;
     const char* reason = nullptr;
+    const char* cure = nullptr;
     explicit operator bool() const noexcept { return reason != nullptr; }
 };
 
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 bool all_digits(std::string_view text) noexcept {
     return std::all_of(text.begin(), text.end(), is_digit);
+}
+
+bool is_letter(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_name_character(char c) noexcept {
+    return is_digit(c) || is_letter(c) || c == '-' || c == '_' || c == '.';
+}
+
+/// RFC 1123 §2.1: the last label of a host name is not numeric; here it must begin with a letter,
+/// so that a mistyped address (`127.0.0.0x1`) is told as such.
+bool looks_like_host_name(std::string_view text) noexcept {
+    const std::string_view last = text.substr(text.rfind('.') + 1);  // npos + 1 is 0
+    return !last.empty() && is_letter(last.front()) &&
+           std::all_of(text.begin(), text.end(), is_name_character);
+}
+
+/// Texts that mean an address elsewhere, and not here.
+fault recognise(std::string_view text) noexcept {
+    if (text.find("://") != std::string_view::npos) {
+        return {text, "looks like a URL", "write address and port alone, as in 127.0.0.1:80"};
+    }
+    if (text.starts_with("unix:") || text.starts_with("/") || text.starts_with("./")) {
+        return {text, "looks like the path of a Unix socket, which coro does not have",
+                "write an IP address and a port, as in 127.0.0.1:80"};
+    }
+    if (!text.empty() && all_digits(text)) {
+        return {text, "looks like a port alone",
+                "write the address before it: 127.0.0.1:80 for this machine, 0.0.0.0:80 for all "
+                "its interfaces"};
+    }
+    if (text.starts_with(":") && all_digits(text.substr(1))) {
+        return {text, "has no address before the port",
+                "write 127.0.0.1:80 for this machine, 0.0.0.0:80 for all its interfaces"};
+    }
+    const std::string_view host = text.substr(0, text.find(':'));
+    if (text.find(':') == text.rfind(':') && looks_like_host_name(host)) {
+        return {host, "looks like a host name, and names are not looked up",
+                host == "localhost" ? "write 127.0.0.1 or [::1]" : "write its IP address"};
+    }
+    return {};
 }
 
 /// A decimal number without sign or leading zero, 0 to `limit`.
@@ -58,7 +98,12 @@ fault parse_decimal(std::string_view text, std::uint32_t limit, const char* abov
 fault parse_port(std::string_view text, std::uint16_t& into) noexcept {
     std::uint32_t port = 0;
     if (text.empty()) return {text, "is empty where the port must be"};
-    if (const fault bad = parse_decimal(text, 65535, "is above 65535", port)) return bad;
+    if (is_letter(text.front()) && std::all_of(text.begin(), text.end(), is_name_character)) {
+        return {text, "looks like the name of a service", "write the number of its port, 80 for http"};
+    }
+    if (const fault bad = parse_decimal(text, 65535, "is above 65535, the last port", port)) {
+        return bad;
+    }
     into = static_cast<std::uint16_t>(port);
     return {};
 }
@@ -167,19 +212,24 @@ fault parse_bracketed(std::string_view text, endpoint& into) noexcept {
         address.remove_prefix(percent + 1);
         if (const fault bad = parse_scope(address, access::scope(into))) return bad;
     }
-    if (tail.empty()) return {text, "has no port"};
+    if (tail.empty()) {
+        return {text, "has no port", "write it after the bracket, as in [::1]:80"};
+    }
     if (tail.front() != ':') return {tail, "stands where \":port\" must"};
     return parse_port(tail.substr(1), access::port(into));
 }
 
 fault parse_endpoint(std::string_view text, endpoint& into) noexcept {
-    if (text.empty()) return {text, "is empty"};
+    if (text.empty()) return {text, "is empty", "write 127.0.0.1:80 or [::1]:80"};
     if (text.front() == '[') return parse_bracketed(text, into);
+    if (const fault known = recognise(text)) return known;
     const std::size_t colon = text.rfind(':');
-    if (colon == std::string_view::npos) return {text, "has no port"};
+    if (colon == std::string_view::npos) {
+        return {text, "has no port", "write it after a colon, as in 127.0.0.1:80"};
+    }
     const std::string_view address = text.substr(0, colon);
     if (address.find(':') != std::string_view::npos) {
-        return {text, "is IPv6 without brackets: write [address]:port"};
+        return {text, "is IPv6 without brackets", "write them, as in [::1]:80"};
     }
     if (const fault bad = parse_v4(address, access::address(into).data())) return bad;
     return parse_port(text.substr(colon + 1), access::port(into));
@@ -202,7 +252,10 @@ io_error bad_address(std::string_view text, const fault& bad) {
     std::string shown = quoted(text, 48);
     if (!whole) shown.append(": ").append(quoted(bad.part, 20));
     shown.append(" ").append(bad.reason);
-    return io_error(make_error_code(errc::bad_address), "parse address", shown);
+    if (bad.cure != nullptr) shown.append(" (").append(bad.cure).append(")");
+    // Longer than an endpoint may be: it is the text that tells it.
+    return io_error(make_error_code(errc::bad_address), "parse address",
+                    detail::error_text{shown});
 }
 
 /// Appends to a buffer known to be long enough.

@@ -157,9 +157,24 @@ TEST(endpoint, shows_the_offending_part) {
         std::string_view told;  ///< between the text and "not an address"
     };
     const std::vector<example> examples = {
-        {"", "is empty"},
-        {"127.0.0.1", "has no port"},
-        {"localhost:80", "\"localhost\" does not have four numbers"},
+        {"", "is empty (write 127.0.0.1:80 or [::1]:80)"},
+        {"127.0.0.1", "has no port (write it after a colon, as in 127.0.0.1:80)"},
+        {"localhost:80", "\"localhost\" looks like a host name, and names are not looked up "
+                         "(write 127.0.0.1 or [::1])"},
+        {"db-1.example.com:80", "\"db-1.example.com\" looks like a host name, and names are not "
+                                "looked up (write its IP address)"},
+        {"localhost", "looks like a host name, and names are not looked up (write 127.0.0.1 or "
+                      "[::1])"},
+        {":80", "has no address before the port (write 127.0.0.1:80 for this machine, 0.0.0.0:80 "
+                "for all its interfaces)"},
+        {"80", "looks like a port alone (write the address before it: 127.0.0.1:80 for this "
+               "machine, 0.0.0.0:80 for all its interfaces)"},
+        {"unix:/x", "looks like the path of a Unix socket, which coro does not have (write an IP "
+                    "address and a port, as in 127.0.0.1:80)"},
+        {"/run/x.sock", "looks like the path of a Unix socket, which coro does not have (write an "
+                        "IP address and a port, as in 127.0.0.1:80)"},
+        {"http://1.2.3.4:80/", "looks like a URL (write address and port alone, as in "
+                               "127.0.0.1:80)"},
         {"127.0.0.256:80", "\"256\" is above 255"},
         {"127.0.0.99999999999:80", "\"99999999999\" is above 255"},
         {"127.0.0.01:80", "\"01\" has a leading zero"},
@@ -169,14 +184,17 @@ TEST(endpoint, shows_the_offending_part) {
         {"1.2.3:80", "\"1.2.3\" does not have four numbers"},
         {"1.2.3.4.5:80", "\"1.2.3.4.5\" does not have four numbers"},
         {"1.2.3.4:", "\"\" is empty where the port must be"},
-        {"1.2.3.4:65536", "\"65536\" is above 65535"},
+        {"1.2.3.4:65536", "\"65536\" is above 65535, the last port"},
+        {"1.2.3.4:70000", "\"70000\" is above 65535, the last port"},
         {"1.2.3.4:080", "\"080\" has a leading zero"},
         {"1.2.3.4:+80", "\"+80\" is not a decimal number"},
         {"1.2.3.4:80 ", "\"80 \" is not a decimal number"},
-        {"1.2.3.4:http", "\"http\" is not a decimal number"},
-        {"::1:80", "is IPv6 without brackets: write [address]:port"},
+        {"1.2.3.4:http", "\"http\" looks like the name of a service (write the number of its "
+                         "port, 80 for http)"},
+        {"::1:80", "is IPv6 without brackets (write them, as in [::1]:80)"},
+        {"fe80::1", "is IPv6 without brackets (write them, as in [::1]:80)"},
         {"[::1:80", "has no closing bracket"},
-        {"[::1]", "has no port"},
+        {"[::1]", "has no port (write it after the bracket, as in [::1]:80)"},
         {"[::1]80", "\"80\" stands where \":port\" must"},
         {"[::1]:", "\"\" is empty where the port must be"},
         {"[]:80", "\"\" is empty where an address must be"},
@@ -215,8 +233,8 @@ TEST(endpoint, shows_foreign_bytes_harmlessly_and_cuts_long_text) {
     const std::string nul("[fe80::1%lo\0]:80", 16);
     EXPECT_NE(why_not(nul).find("lo\\x00\" is no interface"), std::string::npos);
     const std::string message = why_not(std::string(10'000, 'x'));
-    EXPECT_LT(message.size(), 200u);
-    EXPECT_NE(message.find("xxx...\" has no port"), std::string::npos);
+    EXPECT_LT(message.size(), 250u);
+    EXPECT_NE(message.find("xxx...\" looks like a host name"), std::string::npos);
 }
 
 TEST(endpoint, knows_scopes_by_number_and_by_name) {
