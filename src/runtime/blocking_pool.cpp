@@ -46,7 +46,10 @@ bool blocking_pool::submit(blocking_job& job) noexcept {
             // Those who are there, if there are any, come for it.
         }
     }
-    if (all_->workers.empty()) return false;
+    if (all_->workers.empty()) {
+        job.threadless_ = true;
+        return false;
+    }
     if (all_->waiting >= all_->idle && all_->waiting - all_->idle >= most_waiting_) return false;
     job.next_ = nullptr;
     (all_->last != nullptr ? all_->last->next_ : all_->first) = &job;
@@ -173,6 +176,21 @@ bool blocking_job::abandon() noexcept {
     return state_.is_abandoned();
 }
 
-void throw_blocking_refused() { throw io_error(errc::limit_exceeded, "blocking"); }
+void blocking_job::throw_refused() const {
+    const std::string threads =
+        "run_options::blocking_threads = " + std::to_string(pool_->most_threads_);
+    std::string text;
+    if (!threadless_) {
+        const std::string most = std::to_string(pool_->most_waiting_);
+        text = "(" + most + " calls wait already: raise run_options::blocking_queue = " + most +
+               ", or " + threads + ")";
+    } else if (pool_->most_threads_ == 0) {
+        text = "(there is no thread to call it: raise " + threads + ")";
+    } else {
+        text = "(the system starts no thread for it, and none is there yet, " + threads +
+               ": raise the limits of the process, ulimit -u and -v)";
+    }
+    throw io_error(errc::limit_exceeded, "blocking", error_text{text});
+}
 
 }  // namespace coro::inline v0::detail

@@ -1,4 +1,6 @@
 // blocking(): calls on threads of their own, and every way in which one ends.
+#include <pthread.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <memory>
@@ -209,7 +211,10 @@ TEST_P(blocking_thread_test, a_full_queue_is_an_error_at_once) {
             const auto one_more = [&]() -> task<> { co_await blocking([] {}); };
             const auto refused = co_await as_result(one_more());
             EXPECT_FALSE(refused.has_value());
-            EXPECT_EQ(refused.error().code(), errc::limit_exceeded);
+            EXPECT_EQ(refused.error(), errc::limit_exceeded);
+            EXPECT_STREQ(refused.error().what(),
+                         "blocking (2 calls wait already: raise run_options::blocking_queue = 2, "
+                         "or run_options::blocking_threads = 1): limit exceeded");
             held->open();
         };
         co_await with_task_group(in_group);
@@ -218,6 +223,47 @@ TEST_P(blocking_thread_test, a_full_queue_is_an_error_at_once) {
     how.blocking_threads = 1;
     how.blocking_queue = 2;
     run(body(), how);
+}
+
+/// Makes every thread that is started ask for more memory than there are addresses.
+class no_more_threads {
+public:
+    no_more_threads() {
+        ::pthread_getattr_default_np(&before_);
+        pthread_attr_t beyond = before_;
+        EXPECT_EQ(::pthread_attr_setstacksize(&beyond, std::size_t{1} << 56), 0);
+        EXPECT_EQ(::pthread_setattr_default_np(&beyond), 0);
+    }
+    no_more_threads(const no_more_threads&) = delete;
+    no_more_threads& operator=(const no_more_threads&) = delete;
+    ~no_more_threads() { ::pthread_setattr_default_np(&before_); }
+
+private:
+    pthread_attr_t before_;
+};
+
+TEST_P(blocking_thread_test, without_a_thread_the_error_names_what_to_raise) {
+    const auto text_of = [](const run_options& how) {
+        std::string text;
+        const auto body = [&]() -> task<> {
+            const auto call = []() -> task<> { co_await blocking([] {}); };
+            const auto refused = co_await as_result(call());
+            EXPECT_FALSE(refused.has_value());
+            EXPECT_EQ(refused.error(), errc::limit_exceeded);
+            text = refused.error().what();
+        };
+        run(body(), how);
+        return text;
+    };
+    run_options how = options();
+    how.blocking_threads = 0;
+    EXPECT_EQ(text_of(how), "blocking (there is no thread to call it: raise "
+                            "run_options::blocking_threads = 0): limit exceeded");
+    const no_more_threads shortage;
+    how.blocking_threads = 7;
+    EXPECT_EQ(text_of(how), "blocking (the system starts no thread for it, and none is there yet, "
+                            "run_options::blocking_threads = 7: raise the limits of the process, "
+                            "ulimit -u and -v): limit exceeded");
 }
 
 TEST_P(blocking_thread_test, cancelled_before_it_began_it_is_not_called) {

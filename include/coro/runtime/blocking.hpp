@@ -37,6 +37,8 @@ public:
     /// and on_end is about to be called.
     bool abandon() noexcept;
     bool refused = false;
+    /// Throws io_error (errc::limit_exceeded), which names the option that was reached.
+    [[noreturn]] void throw_refused() const;
 
 private:
     friend class blocking_pool;
@@ -45,6 +47,7 @@ private:
     };
 
     job_state<> state_;
+    bool threadless_ = false;  ///< refused because there is no thread at all
     blocking_job* next_ = nullptr;  ///< in the pool's queue
     arrival arrival_;
     wait_point* waiter_ = nullptr;
@@ -91,8 +94,6 @@ private:
     std::tuple<Args...> args_;
 };
 
-[[noreturn]] CORO_EXPORT void throw_blocking_refused();
-
 template <typename T>
 class [[nodiscard("co_await it")]] blocking_awaiter final
     : public library_wait<blocking_awaiter<T>> {
@@ -107,7 +108,7 @@ public:
         });
     }
     T finish() {
-        if (job_->refused) throw_blocking_refused();
+        if (job_->refused) job_->throw_refused();
         return job_->take();
     }
     void cancel_wait() noexcept override {
