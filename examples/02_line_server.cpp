@@ -55,7 +55,7 @@ coro::task<> talk(coro::net::tcp_stream& peer, table& store) {
         const auto line = co_await coro::as_result(in.read_line());
         if (!line.has_value()) {
             const coro::io_error& error = line.error();
-            if (error.code() != coro::errc::limit_exceeded) throw coro::io_error(error);
+            if (error != coro::errc::limit_exceeded) throw coro::io_error(error);
             co_await out.write(coro::as_bytes("line too long\n"));
             break;
         }

@@ -5,7 +5,7 @@
 // See:   connected to 127.0.0.1:7000
 //        reply: hello
 //        nothing more within 200 ms
-//        with_timeout: deadline exceeded
+//        with_timeout of 100 ms at 03_timeouts.cpp:52: deadline exceeded
 //        connect tcp 127.0.0.1:1: Connection refused
 //        Without a server the first step fails: one line on stderr, and the exit code is 1.
 #include <coro/coro.hpp>

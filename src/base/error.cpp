@@ -51,6 +51,13 @@ io_error::io_error(std::error_code code, const char* operation, std::string_view
     std::copy_n(endpoint.begin(), endpoint_size_, endpoint_.begin());
 }
 
+io_error::io_error(std::error_code code, const char* operation, detail::error_text only_in_what)
+    : std::system_error(code, prefix(operation, only_in_what.text)),
+      operation_(operation),
+      bytes_transferred_(0),
+      endpoint_size_(0),
+      endpoint_{} {}
+
 io_error::io_error(const io_error&) noexcept = default;
 io_error::~io_error() = default;
 cancelled::~cancelled() = default;

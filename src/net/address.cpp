@@ -99,7 +99,8 @@ fault parse_port(std::string_view text, std::uint16_t& into) noexcept {
     std::uint32_t port = 0;
     if (text.empty()) return {text, "is empty where the port must be"};
     if (is_letter(text.front()) && std::all_of(text.begin(), text.end(), is_name_character)) {
-        return {text, "looks like the name of a service", "write the number of its port, 80 for http"};
+        return {text, "looks like the name of a service",
+                "write the number of its port, 80 for http"};
     }
     if (const fault bad = parse_decimal(text, 65535, "is above 65535, the last port", port)) {
         return bad;

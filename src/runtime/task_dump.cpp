@@ -11,16 +11,11 @@
 #include <coro/runtime/run.hpp>
 #include <coro/runtime/sleep.hpp>
 
+#include "base/site.hpp"
 #include "runtime/scheduler.hpp"
 
 namespace coro::inline v0::detail {
 namespace {
-
-/// `/a/b/echo.cpp` -> `echo.cpp`.
-std::string_view base_name(const char* path) noexcept {
-    const char* slash = std::strrchr(path, '/');
-    return slash == nullptr ? path : slash + 1;
-}
 
 /// What stands for a parameter list in a flattened signature.
 constexpr char parameters = '\1';

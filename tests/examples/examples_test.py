@@ -179,7 +179,7 @@ class examples(unittest.TestCase):
                     f"connected to 127.0.0.1:{peer.port}\n"
                     "reply: hello\n"
                     "nothing more within 200 ms\n"
-                    "with_timeout: deadline exceeded\n"
+                    "with_timeout of 100 ms at 03_timeouts.cpp:52: deadline exceeded\n"
                     "connect tcp 127.0.0.1:1: Connection refused\n"
                 )
                 self.assertEqual((end.stdout, end.stderr, end.returncode), (wanted, "", 0))

@@ -27,14 +27,23 @@ enum class errc {
 [[nodiscard]] CORO_EXPORT const std::error_category& category() noexcept;
 [[nodiscard]] CORO_EXPORT std::error_code make_error_code(errc code) noexcept;
 
+namespace detail {
+/// What only the text of an io_error says, where others have the endpoint.
+struct error_text {
+    std::string_view text;
+};
+}  // namespace detail
+
 /// What an awaited operation throws: an error code with the verb, the endpoint and how much had
-/// moved. what() reads `connect tcp 127.0.0.1:8080: Connection refused`.
+/// moved. what() reads `connect tcp 127.0.0.1:8080: Connection refused`. It is compared with the
+/// error that it may be: `error == coro::errc::closed`, `error == std::errc::connection_refused`.
 class CORO_EXPORT io_error : public std::system_error {
 public:
     /// `operation` must be a string literal (it is not copied); `endpoint` is copied, cut at 95
     /// characters; `bytes_transferred` counts what had moved before the error.
     io_error(std::error_code code, const char* operation, std::string_view endpoint = {},
              std::size_t bytes_transferred = 0);
+    io_error(std::error_code code, const char* operation, detail::error_text only_in_what);
     io_error(const io_error&) noexcept;
     io_error& operator=(const io_error&) = delete;
     ~io_error() override;
@@ -44,6 +53,22 @@ public:
         return {endpoint_.data(), endpoint_size_};
     }
     [[nodiscard]] std::size_t bytes_transferred() const noexcept { return bytes_transferred_; }
+
+    // What a code is, as for std::error_code; each for its own type, so that none is ambiguous.
+    [[nodiscard]] friend bool operator==(const io_error& error, errc code) noexcept {
+        return error.code() == make_error_code(code);
+    }
+    [[nodiscard]] friend bool operator==(const io_error& error, std::errc condition) noexcept {
+        return error.code() == std::make_error_condition(condition);
+    }
+    [[nodiscard]] friend bool operator==(const io_error& error,
+                                         const std::error_code& code) noexcept {
+        return error.code() == code;
+    }
+    [[nodiscard]] friend bool operator==(const io_error& error,
+                                         const std::error_condition& condition) noexcept {
+        return error.code() == condition;
+    }
 
 private:
     const char* operation_;

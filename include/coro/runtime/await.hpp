@@ -11,7 +11,7 @@
 
 namespace coro::inline v0 {
 
-/// co_await for fibers: awaits a task, an operation or a foreign awaitable, and answers its result.
+/// co_await for fibers: returns what a task, an operation or a foreign awaitable returns.
 /// It may be called in any function that runs on the fiber's stack. In a destructor that runs
 /// because an exception is on its way, it is shielded from cancellation and deadlines, for at most
 /// default_shield_limit.
@@ -30,7 +30,8 @@ template <typename Awaitable>
     using inner = detail::held<Awaitable>;
     if (fiber.unwinding()) [[unlikely]] {
         detail::timeout_awaiter<inner> shielded(detail::hold(std::forward<Awaitable>(awaitable)),
-                                                {.span = default_shield_limit}, "clean-up", true);
+                                                {.span = default_shield_limit}, "clean-up",
+                                                where, true);
         return fiber.await_in_unwinding(shielded, where);
     }
     inner op = detail::hold(std::forward<Awaitable>(awaitable));

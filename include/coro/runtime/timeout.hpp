@@ -4,6 +4,7 @@
 #include <chrono>
 #include <coroutine>
 #include <optional>
+#include <source_location>
 #include <type_traits>
 #include <utility>
 
@@ -52,6 +53,11 @@ struct time_limit {
     }
 };
 
+/// `with_timeout of 5 s at server.cpp:31: deadline exceeded`: among deadlines that enclose each
+/// other, whose it is.
+[[noreturn]] CORO_EXPORT void throw_deadline_exceeded(const char* verb, const time_limit& limit,
+                                                      const std::source_location& where);
+
 template <typename Derived, typename Inner>
 class deadline_awaiter : public scoped_awaiter<Derived, Inner> {
     using base = scoped_awaiter<Derived, Inner>;
@@ -77,7 +83,10 @@ private:
     }
     void closing() noexcept { timer_.disarm(*this->strand().loop); }
 
+protected:
     time_limit limit_;
+
+private:
     scope_timer timer_;
 };
 
@@ -92,23 +101,24 @@ class [[nodiscard("co_await it")]] timeout_awaiter final
 
 public:
     timeout_awaiter(Inner&& inner, time_limit limit, const char* verb,
-                    bool shielded = false) noexcept
-        : base(std::move(inner), limit, shielded), verb_(verb) {}
+                    const std::source_location& where, bool shielded = false) noexcept
+        : base(std::move(inner), limit, shielded), verb_(verb), where_(where) {}
 
     decltype(auto) await_resume() {
         try {
             return this->leave_and_resume();
         } catch (const cancelled&) {
-            if (this->is_ours()) throw io_error(errc::deadline_exceeded, verb_);
+            if (this->is_ours()) throw_deadline_exceeded(verb_, this->limit_, where_);
             throw;
         }
     }
 
 private:
     const char* verb_;
+    std::source_location where_;
 };
 
-/// Answers an empty optional (false, for void) when the deadline came first.
+/// Returns an empty optional (false, for void) when the deadline came first.
 template <typename Inner>
 class [[nodiscard("co_await it")]] move_on_awaiter final
     : public deadline_awaiter<move_on_awaiter<Inner>, Inner> {
@@ -140,9 +150,9 @@ public:
 
 template <branchable Awaitable>
 timeout_awaiter<held<Awaitable>> limited(Awaitable&& awaitable, time_limit limit, const char* verb,
-                                         bool shielded = false) {
+                                         const std::source_location& where, bool shielded = false) {
     return timeout_awaiter<held<Awaitable>>(hold(std::forward<Awaitable>(awaitable)), limit, verb,
-                                            shielded);
+                                            where, shielded);
 }
 template <branchable Awaitable>
 move_on_awaiter<held<Awaitable>> left_behind(Awaitable&& awaitable, time_limit limit) {
@@ -151,66 +161,79 @@ move_on_awaiter<held<Awaitable>> left_behind(Awaitable&& awaitable, time_limit l
 
 }  // namespace detail
 
-/// Awaits `awaitable` (an operation or a task) for at most `timeout`, counted from the await, and
-/// answers its result. Deadlines nest and only shrink: time_remaining() inside sees the nearest.
+/// Returns what `awaitable` (an operation or a task) returns, which is awaited for at most
+/// `timeout`, counted from the await. Deadlines nest and only shrink: time_remaining() inside sees
+/// the nearest. The error names `where`.
 /// Suspends and resumes as `awaitable` does; returns only after it has ended.
 /// Throws: io_error (errc::deadline_exceeded) if the deadline cancelled it and no enclosing scope
-/// was cancelled; what `awaitable` throws. A value that came late is returned all the same.
+/// was cancelled; what `awaitable` throws, which may be the deadline_exceeded of another deadline
+/// inside (move_on_after tells them apart). A value that came late is returned all the same.
 /// Cancel safety: that of `awaitable`.
 /// Requires: it is awaited in the expression that makes it, unless `awaitable` is a task, which it
 /// owns.
 template <detail::referred_operand Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto with_timeout(
-    time_span timeout, Awaitable&& awaitable CORO_LIFETIMEBOUND) {
-    return detail::limited(std::forward<Awaitable>(awaitable), {.span = timeout}, "with_timeout");
+    time_span timeout, Awaitable&& awaitable CORO_LIFETIMEBOUND,
+    std::source_location where = std::source_location::current()) {
+    return detail::limited(std::forward<Awaitable>(awaitable), {.span = timeout}, "with_timeout",
+                           where);
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto with_timeout(time_span timeout,
-                                                           Awaitable&& awaitable) {
-    return detail::limited(std::forward<Awaitable>(awaitable), {.span = timeout}, "with_timeout");
+[[nodiscard("co_await it or spawn it")]] auto with_timeout(
+    time_span timeout, Awaitable&& awaitable,
+    std::source_location where = std::source_location::current()) {
+    return detail::limited(std::forward<Awaitable>(awaitable), {.span = timeout}, "with_timeout",
+                           where);
 }
 
-/// with_timeout with a point in time; `never` sets no deadline.
+/// Returns what `awaitable` returns: with_timeout with a point in time; `never` sets no deadline.
 template <detail::referred_operand Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto with_deadline(
-    time_point deadline, Awaitable&& awaitable CORO_LIFETIMEBOUND) {
-    return detail::limited(std::forward<Awaitable>(awaitable), {.point = deadline},
-                           "with_deadline");
+    time_point deadline, Awaitable&& awaitable CORO_LIFETIMEBOUND,
+    std::source_location where = std::source_location::current()) {
+    return detail::limited(std::forward<Awaitable>(awaitable), {.point = deadline}, "with_deadline",
+                           where);
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto with_deadline(time_point deadline,
-                                                            Awaitable&& awaitable) {
-    return detail::limited(std::forward<Awaitable>(awaitable), {.point = deadline},
-                           "with_deadline");
+[[nodiscard("co_await it or spawn it")]] auto with_deadline(
+    time_point deadline, Awaitable&& awaitable,
+    std::source_location where = std::source_location::current()) {
+    return detail::limited(std::forward<Awaitable>(awaitable), {.point = deadline}, "with_deadline",
+                           where);
 }
 
-/// Awaits `awaitable` for at most `timeout`; when the time is up, goes on without it. Answers an
-/// optional with the value (for void: true), or an empty one (false) if the deadline came first.
-/// Otherwise as with_timeout.
+/// Returns `std::optional` with the value of `awaitable` (for void: true), or an empty one (false)
+/// if `timeout` was over first: then, and only then, this deadline has passed. An exception
+/// deadline_exceeded is that of another one inside. Otherwise as with_timeout.
 template <detail::referred_operand Awaitable>
 [[nodiscard("co_await it or spawn it")]] auto move_on_after(
     time_span timeout, Awaitable&& awaitable CORO_LIFETIMEBOUND) {
     return detail::left_behind(std::forward<Awaitable>(awaitable), {.span = timeout});
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto move_on_after(time_span timeout,
-                                                            Awaitable&& awaitable) {
+[[nodiscard("co_await it or spawn it")]] auto move_on_after(
+    time_span timeout, Awaitable&& awaitable) {
     return detail::left_behind(std::forward<Awaitable>(awaitable), {.span = timeout});
 }
 
-/// Awaits `awaitable` protected from the cancellation and the deadlines of all enclosing scopes,
-/// for at most `limit`. After it, cancellation is met at the next await as ever.
+/// Returns what `awaitable` returns, which is awaited protected from the cancellation and the
+/// deadlines of all enclosing scopes, for at most `limit`. After it, cancellation is met at the
+/// next await as ever. The error names `where`.
 /// Throws: io_error (errc::deadline_exceeded) when the limit cancelled it; what `awaitable` throws.
 /// Requires: as with_timeout.
 template <detail::referred_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto shield(Awaitable&& awaitable CORO_LIFETIMEBOUND,
-                                                     time_span limit = default_shield_limit) {
-    return detail::limited(std::forward<Awaitable>(awaitable), {.span = limit}, "shield", true);
+[[nodiscard("co_await it or spawn it")]] auto shield(
+    Awaitable&& awaitable CORO_LIFETIMEBOUND, time_span limit = default_shield_limit,
+    std::source_location where = std::source_location::current()) {
+    return detail::limited(std::forward<Awaitable>(awaitable), {.span = limit}, "shield", where,
+                           true);
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto shield(Awaitable&& awaitable,
-                                                     time_span limit = default_shield_limit) {
-    return detail::limited(std::forward<Awaitable>(awaitable), {.span = limit}, "shield", true);
+[[nodiscard("co_await it or spawn it")]] auto shield(
+    Awaitable&& awaitable, time_span limit = default_shield_limit,
+    std::source_location where = std::source_location::current()) {
+    return detail::limited(std::forward<Awaitable>(awaitable), {.span = limit}, "shield", where,
+                           true);
 }
 
 }  // namespace coro::inline v0

@@ -4,6 +4,7 @@
 #include <concepts>
 #include <exception>
 #include <optional>
+#include <source_location>
 #include <type_traits>
 #include <utility>
 
@@ -27,7 +28,8 @@ using source_value =
 CORO_EXPORT void report_failed_cleanup(const std::exception_ptr& error) noexcept;
 
 template <typename Body, typename Cleanup>
-task<source_value<Body>> cleanup_coroutine(Body body, Cleanup cleanup, duration limit) {
+task<source_value<Body>> cleanup_coroutine(Body body, Cleanup cleanup, duration limit,
+                                             std::source_location where) {
     using value = source_value<Body>;
     std::optional<std::conditional_t<std::is_void_v<value>, bool, storable<value>>> result;
     std::exception_ptr error;
@@ -39,7 +41,7 @@ task<source_value<Body>> cleanup_coroutine(Body body, Cleanup cleanup, duration 
     }
     std::exception_ptr from_cleanup;
     try {
-        co_await shield(call_body(cleanup), limit);
+        co_await shield(call_body(cleanup), limit, where);
     } catch (...) {
         from_cleanup = std::current_exception();
     }
@@ -53,10 +55,10 @@ task<source_value<Body>> cleanup_coroutine(Body body, Cleanup cleanup, duration 
 
 }  // namespace detail
 
-/// Awaits `body`, then `cleanup`, in every case: value, exception, cancelled. Each is a task, or a
-/// callable that returns one (kept to the end; may capture). The clean-up runs shielded from the
-/// cancellation and deadlines of all enclosing scopes, for at most `limit`. Answers the body's
-/// value. A task that is destroyed before it was awaited runs neither.
+/// Returns what `body` returns, and awaits `cleanup` after it in every case: value, exception,
+/// cancelled. Each is a task, or a callable that returns one (kept to the end; may capture). The
+/// clean-up runs shielded from the cancellation and deadlines of all enclosing scopes, for at most
+/// `limit`; the error names `where`. A task that is destroyed before it was awaited runs neither.
 /// Suspends until both have ended; resumes on this loop.
 /// Throws: what the body threw (then an error of the clean-up goes to the report hook); otherwise
 /// what the clean-up threw, io_error (errc::deadline_exceeded) if it reached the limit.
@@ -64,11 +66,12 @@ task<source_value<Body>> cleanup_coroutine(Body body, Cleanup cleanup, duration 
 template <typename Body, typename Cleanup>
     requires(detail::task_source<std::decay_t<Body>> && detail::task_source<std::decay_t<Cleanup>>)
 [[nodiscard("co_await it or spawn it")]] auto with_cleanup(
-    Body&& body, Cleanup&& cleanup, time_span limit = default_shield_limit) {
+    Body&& body, Cleanup&& cleanup, time_span limit = default_shield_limit,
+    std::source_location where = std::source_location::current()) {
     detail::check_body_callable<Body>();
     detail::check_body_callable<Cleanup>();
     return detail::cleanup_coroutine<std::decay_t<Body>, std::decay_t<Cleanup>>(
-        std::forward<Body>(body), std::forward<Cleanup>(cleanup), limit);
+        std::forward<Body>(body), std::forward<Cleanup>(cleanup), limit, where);
 }
 
 }  // namespace coro::inline v0

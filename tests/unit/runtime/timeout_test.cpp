@@ -2,11 +2,16 @@
 #include <coro/runtime/timeout.hpp>
 
 #include <optional>
+#include <source_location>
 #include <stdexcept>
+#include <string>
 
+#include <coro/core/as_result.hpp>
+#include <coro/core/when_all.hpp>
 #include <coro/core/with_cancel_scope.hpp>
 #include <coro/runtime/stats.hpp>
 #include <coro/runtime/task_group.hpp>
+#include <coro/runtime/with_cleanup.hpp>
 
 #include "unit/core/core_fixture.hpp"
 
@@ -191,6 +196,132 @@ TEST_F(timeout_test, it_returns_when_the_body_has_ended) {
         };
         EXPECT_FALSE(co_await coro::move_on_after(1ms, slow_to_end()));
         EXPECT_EQ(elapsed_ms(start), 8);
+    }());
+}
+
+// --- whose deadline it was
+
+/// Awaits `work`; the text of what it throws.
+template <typename Work>
+coro::task<std::string> error_of(Work work) {
+    std::string text = "nothing was thrown";
+    try {
+        co_await work();
+    } catch (const coro::io_error& error) {
+        EXPECT_TRUE(is_deadline(error));
+        EXPECT_EQ(error.endpoint(), "");
+        text = error.what();
+    }
+    co_return text;
+}
+
+std::string at_line(unsigned line) {
+    return " at timeout_test.cpp:" + std::to_string(line) + ": deadline exceeded";
+}
+
+constexpr unsigned line_of(std::source_location where = std::source_location::current()) {
+    return where.line();
+}
+
+TEST_F(timeout_test, the_error_names_the_line_and_the_span_of_its_deadline) {
+    simulate([]() -> coro::task<> {
+        unsigned line = 0;
+        const auto timeout = [&line]() -> coro::task<> {
+            line = line_of() + 1;
+            co_await coro::with_timeout(1500ms, coro::sleep_for(1h));
+        };
+        std::string text = co_await error_of(timeout);
+        EXPECT_EQ(text, "with_timeout of 1500 ms" + at_line(line));
+        const auto deadline = [&line]() -> coro::task<> {
+            line = line_of() + 1;
+            co_await coro::with_deadline(coro::now() + 1s, coro::sleep_for(1h));
+        };
+        text = co_await error_of(deadline);
+        EXPECT_EQ(text, "with_deadline" + at_line(line));
+        const auto limit = [&line]() -> coro::task<> {
+            line = line_of() + 1;
+            co_await coro::shield(coro::sleep_for(1h));
+        };
+        text = co_await error_of(limit);
+        EXPECT_EQ(text, "shield of 5 s" + at_line(line));
+        const auto cleanup = [&line]() -> coro::task<> {
+            const auto nothing = []() -> coro::task<> { co_return; };
+            const auto too_long = []() -> coro::task<> { co_await coro::sleep_for(1h); };
+            line = line_of() + 1;
+            co_await coro::with_cleanup(nothing, too_long, 20us);
+        };
+        text = co_await error_of(cleanup);
+        EXPECT_EQ(text, "shield of 20 us" + at_line(line));
+        // A branch has no frame of its own, and names the line all the same.
+        const auto branch = [&line]() -> coro::task<> {
+            line = line_of() + 1;
+            co_await coro::when_all(coro::with_timeout(7ns, coro::sleep_for(1h)));
+        };
+        text = co_await error_of(branch);
+        EXPECT_EQ(text, "with_timeout of 7 ns" + at_line(line));
+    }());
+}
+
+/// Throws the deadline_exceeded of its own deadline, after `inner`; ends after `work` otherwise.
+coro::task<int> with_inner(coro::duration inner, coro::duration work) {
+    co_return co_await coro::with_timeout(inner, value_after(work, 3));
+}
+
+TEST_F(timeout_test, an_empty_result_of_move_on_after_is_its_own_deadline_and_an_error_another) {
+    enum class end { value, own_deadline, inner_deadline };
+    struct row {
+        coro::duration own, inner, work;
+        end wanted;
+    };
+    static constexpr row rows[] = {
+        {1h, 1h, 1ms, end::value},
+        {1ms, 1h, 2h, end::own_deadline},
+        {1h, 1ms, 2h, end::inner_deadline},
+        {1ms, 1ms, 2h, end::own_deadline},  // in the same tick: the outer one covers the inner
+        {0ms, 0ms, 2h, end::own_deadline},
+    };
+    for (const row& each : rows) {
+        SCOPED_TRACE(std::to_string(each.own.count()) + " " + std::to_string(each.inner.count()));
+        std::optional<end> seen;
+        const auto body = [&]() -> coro::task<> {
+            const auto result =
+                co_await coro::as_result(coro::move_on_after(each.own, with_inner(each.inner,
+                                                                                 each.work)));
+            if (!result.has_value()) seen = end::inner_deadline;
+            else seen = (*result).has_value() ? end::value : end::own_deadline;
+        };
+        simulate(body());
+        EXPECT_EQ(seen, each.wanted);
+    }
+}
+
+TEST_F(timeout_test, nested_deadlines_are_told_apart_by_their_texts) {
+    const auto text_with = [](coro::duration own, coro::duration inner) {
+        std::string text;
+        const auto body = [&]() -> coro::task<> {
+            const auto work = [&]() -> coro::task<> {
+                (void)co_await coro::with_timeout(own, with_inner(inner, 1h));
+            };
+            text = co_await error_of(work);
+        };
+        simulate(body());
+        return text;
+    };
+    EXPECT_TRUE(text_with(1s, 100ms).starts_with("with_timeout of 100 ms at "));
+    EXPECT_TRUE(text_with(100ms, 1s).starts_with("with_timeout of 100 ms at "));
+    EXPECT_TRUE(text_with(2s, 1s).starts_with("with_timeout of 1 s at "));
+    EXPECT_NE(text_with(2s, 1s), text_with(1s, 2s)) << "the same span, at another line";
+    // In the same tick it is the outer one that speaks: the whole of its work is over time.
+    EXPECT_EQ(text_with(1s, 1s), text_with(1s, 2s));
+}
+
+TEST_F(timeout_test, the_limit_of_a_shield_inside_is_an_inner_deadline_also_in_the_same_tick) {
+    simulate([]() -> coro::task<> {
+        const auto shielded = []() -> coro::task<> {
+            co_await coro::shield(coro::sleep_for(1h), 1ms);
+        };
+        const auto result = co_await coro::as_result(coro::move_on_after(1ms, shielded()));
+        EXPECT_FALSE(result.has_value());
     }());
 }
 
