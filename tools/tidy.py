@@ -65,6 +65,8 @@ OWNERS = [
      "the C++ runtime's exception state is switched with the stack"),
     (["sys/mman.h"], ["src/poller/*", "src/core/stack_pool.cpp", "src/core/stack_overflow.cpp"],
      "memory is mapped for rings and for the stacks of fibers"),
+    (["malloc.h"], ["src/core/loan.cpp"],
+     "the allocator is asked for the size of a frame's block in one file"),
     (["net/if.h"], ["src/poller/*", "src/net/interface_names.cpp"],
      "the scope of an IPv6 address is the name of an interface, looked up in one file"),
     (["signal.h", "sys/signalfd.h", "sys/wait.h", "unistd.h", "pthread.h", "sched.h",

@@ -107,6 +107,11 @@ void fiber_core::give_stack_back() noexcept {
     strand_->loop->stacks.pool->give(*std::exchange(stack_, nullptr));
 }
 
+bool fiber_core::stack_holds(const void* address) const noexcept {
+    const auto* at = static_cast<const std::byte*>(address);
+    return at >= stack_->bottom && at < stack_->bottom + stack_->size;
+}
+
 bool is_stack_overflow(const void* address, stack_overflow& what) noexcept {
     const fiber_core* running = current != nullptr ? current->fiber : nullptr;
     return running != nullptr && fiber_access::overflows(*running, address, what);

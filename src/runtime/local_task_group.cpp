@@ -57,8 +57,10 @@ void local_task_group::wait_for_children(std::source_location where) {
     detail::fiber_core& fiber = fiber_here();
     CORO_ASSERT(&fiber.strand() == &strand_,
                 "a local_task_group was joined or destroyed outside of the fiber that made it");
-    detail::group_join all(*this);
-    fiber.await_here(all, where);
+    while (size() != 0) {
+        detail::group_join all(*this);
+        fiber.await_here(all, where);
+    }
     detail::scope_access::close(scope_);
     joined_ = true;
 }

@@ -8,7 +8,7 @@
 namespace coro::inline v0::detail {
 
 void remote_child::start(task_group& group, loop_core& away, const spawn_options& options,
-                         task<>&& child, std::unique_ptr<child_needs>&& needs) {
+                         task<>&& child, child_needs&& needs) {
     void* memory = allocate_block(sizeof(remote_child));
     auto* self =
         ::new (memory) remote_child(group, away, options, std::move(child), std::move(needs));
@@ -23,7 +23,7 @@ void remote_child::start(task_group& group, loop_core& away, const spawn_options
 }
 
 remote_child::remote_child(task_group& group, loop_core& away, const spawn_options& options,
-                           task<>&& child, std::unique_ptr<child_needs>&& needs) noexcept
+                           task<>&& child, child_needs&& needs) noexcept
     : stop_listener([](stop_listener& self) noexcept {
           static_cast<remote_child&>(self).group_has_changed();
       }),
@@ -93,7 +93,7 @@ void remote_child::ended() noexcept {
     error_ = std::move(task_access::promise(*task_).error);
     strand_ended(*strand_);
     task_.reset();
-    needs_.reset();
+    needs_.call.reset();
     strand_.reset();
     scope_access::close(scope_);
     send(done_, home_, [](posted& what) noexcept { static_cast<message&>(what).of->finish(); });
@@ -101,6 +101,7 @@ void remote_child::ended() noexcept {
 
 void remote_child::finish() noexcept {
     unlink();  // the group tells nothing more
+    needs_.loans.reset();
     task_group& group = group_;
     if (error_) [[unlikely]] group.child_ended(name_, std::move(error_));
     if (messages_sent_) {

@@ -14,7 +14,6 @@
 #pragma once
 
 #include <exception>
-#include <memory>
 #include <optional>
 
 #include <coro/runtime/task_group.hpp>
@@ -25,7 +24,7 @@ class remote_child final : private stop_listener {
 public:
     /// Requires: this is the loop of `group`; `away` is another one of its run.
     static void start(task_group& group, loop_core& away, const spawn_options& options,
-                      task<>&& child, std::unique_ptr<child_needs>&& needs);
+                      task<>&& child, child_needs&& needs);
 
 private:
     struct message : posted {
@@ -39,7 +38,7 @@ private:
     };
 
     remote_child(task_group& group, loop_core& away, const spawn_options& options,
-                 task<>&& child, std::unique_ptr<child_needs>&& needs) noexcept;
+                 task<>&& child, child_needs&& needs) noexcept;
     ~remote_child() = default;
 
     void send(message& what, loop_core& to, void (*run)(posted& self) noexcept) noexcept;
@@ -64,7 +63,7 @@ private:
     // away
     scope_access::owned scope_{true};
     std::optional<strand> strand_;
-    std::unique_ptr<child_needs> needs_;  ///< of the task, which goes first
+    child_needs needs_;
     std::optional<task<>> task_;
     std::exception_ptr error_;
 };

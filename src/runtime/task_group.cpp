@@ -17,14 +17,14 @@ namespace detail {
 class child_strand final : public group_child {
 public:
     static void start(task_group& group, const spawn_options& options, task<>&& child,
-                      std::unique_ptr<child_needs>&& needs) {
+                      child_needs&& needs) {
         void* memory = allocate_block(sizeof(child_strand));
         (::new (memory) child_strand(group, options, std::move(child), std::move(needs)))->begin();
     }
 
 private:
     child_strand(task_group& of, const spawn_options& options, task<>&& child,
-                 std::unique_ptr<child_needs>&& needs) noexcept
+                 child_needs&& needs) noexcept
         : group_child(of, options.name, std::move(child)), needs_(std::move(needs)) {
         static constexpr strand_kind as_child{
             .resume = &resume_coroutine, .finished = &ended, .granted = nullptr};
@@ -43,7 +43,7 @@ private:
 
     ~child_strand() { end_task(); }
 
-    std::unique_ptr<child_needs> needs_;
+    child_needs needs_;
 };
 
 bool is_cancelled_exception(const std::exception_ptr& error) noexcept {
@@ -59,6 +59,26 @@ bool is_cancelled_exception(const std::exception_ptr& error) noexcept {
 
 namespace {
 
+/// Meets `cancelled` if the strand's scope is cancelled, as every library wait does at its entry.
+class cancellation_point final : public library_wait<cancellation_point> {
+public:
+    bool try_now() const noexcept { return true; }
+    bool start() const noexcept { return false; }
+    void finish() const noexcept {}
+    void cancel_wait() noexcept override {}
+    void describe(text_sink& out) const noexcept override { out.write("join"); }
+};
+
+/// Whether `strand` is the one that opened `scope`, or a branch of something that this one awaits.
+bool is_in_body(const context& strand, const cancel_scope& scope) noexcept {
+    const context* const body = scope_access::owner(scope);
+    const context* inner = &strand;
+    for (const cancel_scope* at = strand.scope; at != nullptr && at != &scope && inner != body;
+         at = scope_access::parent(*at))
+        if (const context* owner = scope_access::owner(*at); owner != nullptr) inner = owner;
+    return inner == body;
+}
+
 void report_child(const char* child, const std::exception_ptr& error) noexcept {
     const std::string_view name = child != nullptr ? child : std::string_view{};
     report_exception({.level = severity::error, .verb = "task", .endpoint = {}, .error = {},
@@ -72,6 +92,16 @@ void group_join::describe(text_sink& out) const noexcept {
     out.write("join of ");
     out.write(std::to_string(group_.alive_));
     out.write(" children");
+}
+
+void group_join::cancel_wait() noexcept {
+    const cancel_scope& scope = group_.scope_;
+    // Scopes are cancelled from the outside in: where the group's is not yet, one above it is.
+    if (!withdrawable_ || scope.is_cancelled() || scope_access::outer_cancelled(scope)) return;
+    group_.joiner_ = nullptr;
+    withdrawn_ = true;
+    ++strand_->cancellations;
+    strand_->loop->make_ready(*strand_);
 }
 
 void group_run::leave() noexcept {
@@ -104,8 +134,7 @@ task_group::~task_group() {
     CORO_ASSERT(alive_ == 0, "a task group was destroyed before its children had ended");
 }
 
-void task_group::start(spawn_options options, task<> child,
-                       std::unique_ptr<detail::child_needs> needs) {
+void task_group::start(spawn_options options, task<> child, detail::child_needs needs) {
     CORO_ASSERT(!joined_, "spawn into a task group that has ended: its children must be spawned "
                           "before with_task_group returns");
     detail::check_startable(child, "spawn of a task that was moved from",
@@ -119,6 +148,8 @@ void task_group::start(spawn_options options, task<> child,
     detail::loop_core& home = detail::this_loop();
     CORO_ASSERT(&home == detail::scope_access::owner(scope_)->loop,
                 "spawn into a task group of another loop: only tasks of its own loop may spawn");
+    for (detail::loan* each = needs.loans.get(); each != nullptr; each = each->next.get())
+        each->borrower = {.created = promise.created, .name = options.name};
     if (options.loop == same_loop || options.loop == home.index)
         return detail::child_strand::start(*this, options, std::move(child), std::move(needs));
     CORO_ASSERT(options.loop < home.team->size(),
@@ -126,6 +157,17 @@ void task_group::start(spawn_options options, task<> child,
                 "loop_count()");
     detail::remote_child::start(*this, home.team->at(options.loop), options, std::move(child),
                                 std::move(needs));
+}
+
+task<> task_group::join() {
+    const detail::context& strand = detail::this_strand();
+    CORO_ASSERT(!joined_, "join of a task group that has ended");
+    CORO_ASSERT(detail::is_in_body(strand, scope_),
+                "join of a task group outside of its body: a child would wait for itself");
+    CORO_ASSERT(joiner_ == nullptr, "two joins of a task group at once");
+    while (alive_ != 0 && (scope_.is_cancelled() || !strand.scope->is_cancelled()))
+        co_await detail::group_join(*this, true);
+    co_await detail::cancellation_point();
 }
 
 void task_group::keep_error(std::exception_ptr error) noexcept {

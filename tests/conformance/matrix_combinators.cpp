@@ -231,9 +231,9 @@ private:
     bool own_ = false;
 };
 
-enum class stage : std::uint8_t { body, after };
+enum class stage : std::uint8_t { body, join, after };
 
-/// In the body, or at the join with the body already at its end.
+/// In the body, at its own join, or at the end with the body already over.
 class task_group_driver final : public combinator_driver {
 public:
     explicit task_group_driver(stage where)
@@ -244,6 +244,7 @@ public:
         const auto body = [this](task_group& group) -> task<int> {
             group.spawn(child());
             if (where_ == stage::body) co_await wait();
+            if (where_ == stage::join) co_await group.join();
             co_return 7;
         };
         const int answer = co_await with_task_group(body);
@@ -262,7 +263,7 @@ public:
         // A child's read may have had its byte although the group ended otherwise.
         co_await combinator_driver::verify({outcome_kind::value, {}, 0});
     }
-    /// At the join the body has ended, and its value stands.
+    /// At the end the body is over, and its value stands.
     [[nodiscard]] bool documented(const case_kind& kind, const outcome& ended) const override {
         if (where_ == stage::after) return ended.is(outcome_kind::value);
         return driver::documented(kind, ended);
@@ -271,8 +272,8 @@ public:
 private:
     task<> child() {
         const counter on_end(children_ended_);
-        if (where_ == stage::after) co_await wait();
-        else co_await over_.wait();
+        if (where_ == stage::body) co_await over_.wait();
+        else co_await wait();
     }
     struct counter {
         explicit counter(int& of) : ended(of) {}
@@ -393,7 +394,8 @@ std::vector<point> combinator_points() {
     add_three<cancel_scope_driver>(points, "coro::with_cancel_scope");
     const auto add = [&points](point made) { points.push_back(made); };
     add(make_point<task_group_driver, stage::body>("coro::with_task_group", "in the body"));
-    add(make_point<task_group_driver, stage::after>("coro::with_task_group", "at the join"));
+    add(make_point<task_group_driver, stage::after>("coro::with_task_group", "at its end"));
+    add(make_point<task_group_driver, stage::join>("coro::task_group::join", "in the body"));
     add(make_point<cleanup_driver, stage::body>("coro::with_cleanup", "in the body"));
     add(make_point<cleanup_driver, stage::after>("coro::with_cleanup", "in the clean-up"));
     add(make_point<when_driver<false>, inner::operation>("coro::when_all", "two operations"));

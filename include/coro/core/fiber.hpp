@@ -103,6 +103,11 @@ public:
     [[nodiscard]] context& strand() const noexcept { return *strand_; }
     /// Whether it is this fiber's own code that runs, and not a task that it has started.
     [[nodiscard]] bool is_innermost() const noexcept { return strand_->leaf == frame_; }
+    [[nodiscard]] bool is_hosted_by(const frame_link& host) const noexcept {
+        return frame_ == &host;
+    }
+    /// Whether `address` is on its stack.
+    [[nodiscard]] bool stack_holds(const void* address) const noexcept;
 
 protected:
     using body_function = void (*)(fiber_core& self) noexcept;

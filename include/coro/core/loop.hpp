@@ -17,6 +17,7 @@ namespace coro::inline v0::detail {
 
 class context;
 class fiber_core;
+class loan;
 class loop_team;
 class stack_pool;
 class timer_node;
@@ -161,6 +162,7 @@ public:
     block_cache blocks;
     fiber_core* fiber = nullptr;  ///< on whose stack the thread is; nullptr: on its own
     fiber_stacks stacks;
+    intrusive_list<loan> loans;  ///< of frames of this loop
 
 protected:
     loop_core() = default;

@@ -16,6 +16,7 @@
 #include <coro/core/context.hpp>
 #include <coro/core/foreign.hpp>
 #include <coro/core/lifetime_checks.hpp>
+#include <coro/core/loan.hpp>
 #include <coro/core/wait.hpp>
 
 namespace coro::inline v0 {
@@ -81,7 +82,10 @@ public:
     };
     final_awaiter final_suspend() const noexcept { return {}; }
 
-    void unhandled_exception() noexcept { error = std::current_exception(); }
+    void unhandled_exception() noexcept {
+        error = std::current_exception();
+        if (lends) [[unlikely]] check_lent(*this, error);
+    }
 
     // What may be awaited: library operations, tasks, and foreign awaitables by proxy. Each await
     // leaves its source location for the dump: one store.
@@ -122,6 +126,8 @@ public:
     std::exception_ptr error;
     frame_state state = frame_state::unstarted;
     bool capturing_closure = false;  ///< the body of a capturing lambda: must not be spawned
+    bool lends = false;              ///< a spawned task was given a reference into this frame
+    std::uint8_t offset_in_frame = 0;  ///< of this promise; 0: not known
 
 protected:
     explicit task_promise_base(std::source_location where) noexcept {
@@ -129,7 +135,10 @@ protected:
         awaiting = where;
         frame_created(this, where);
     }
-    ~task_promise_base() { frame_destroyed(this); }
+    ~task_promise_base() {
+        if (lends) [[unlikely]] check_lent(*this, nullptr);
+        frame_destroyed(this);
+    }
 };
 
 /// Where the value of a task waits until its awaiter takes it.
@@ -193,6 +202,7 @@ public:
     explicit task_promise(std::source_location where = std::source_location::current()) noexcept
         : task_promise_value<T>(where) {
         this->capturing_closure = has_captures<Closure>();
+        this->offset_in_frame = promise_offset(alignof(task_promise));
     }
     task<T> get_return_object() noexcept;
 };

@@ -11,6 +11,7 @@
 
 #include <coro/core/callable.hpp>
 #include <coro/core/hold.hpp>
+#include <coro/core/loan.hpp>
 #include <coro/core/loop.hpp>
 #include <coro/core/task.hpp>
 
@@ -137,11 +138,11 @@ constexpr decltype(auto) invoke_callable(Member Class::*member, Object&& object,
 // --- what a child needs beside its task
 
 /// Lives from the spawn of a child until its task has been destroyed.
-class child_needs {
+class kept_base {
 public:
-    child_needs(const child_needs&) = delete;
-    child_needs& operator=(const child_needs&) = delete;
-    virtual ~child_needs() = default;
+    kept_base(const kept_base&) = delete;
+    kept_base& operator=(const kept_base&) = delete;
+    virtual ~kept_base() = default;
 
     static void* operator new(std::size_t size) { return allocate_block(size); }
     static void operator delete(void* memory, std::size_t size) noexcept {
@@ -155,12 +156,17 @@ public:
     }
 
 protected:
-    child_needs() = default;
+    kept_base() = default;
+};
+
+struct child_needs {
+    std::unique_ptr<kept_base> call;  ///< on the child's loop
+    std::unique_ptr<loan> loans;      ///< on the group's loop
 };
 
 /// A callable and its arguments. The task that it makes may refer to both.
 template <typename Function, typename Arguments>
-class kept_call final : public child_needs {
+class kept_call final : public kept_base {
 public:
     template <typename F, typename... A>
     explicit kept_call(std::in_place_t, F&& function, A&&... args)

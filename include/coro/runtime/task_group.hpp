@@ -83,7 +83,7 @@ public:
     /// anything else aborts with a sentence. On another loop the task is told of the group's
     /// cancellation and stop by messages, and so is the group of its end; what it shares with tasks
     /// of other loops must be made for that.
-    void spawn(spawn_options options, task<> child) { start(options, std::move(child), nullptr); }
+    void spawn(spawn_options options, task<> child) { start(options, std::move(child), {}); }
     void spawn(task<> child) { spawn(spawn_options{}, std::move(child)); }
 
     /// Calls `make(args…)` and spawns the task it returns. `make` is a function, a lambda without
@@ -110,8 +110,12 @@ public:
         static_assert(std::is_void_v<result> || detail::task_type<result>,
                       "coro: nobody would see what this fiber returns: hand the value out by a "
                       "reference or a channel, or await it with coro::fiber");
-        spawn(options, detail::make_fiber(options.stack_bytes, std::forward<Function>(function),
-                                          std::forward<Args>(args)...));
+        std::unique_ptr<detail::loan> loans;
+        (note_loan(loans, args), ...);
+        start(options,
+              detail::make_fiber(options.stack_bytes, std::forward<Function>(function),
+                                 std::forward<Args>(args)...),
+              {nullptr, std::move(loans)});
     }
     template <typename Function, typename... Args>
         requires detail::fiber_callable<Function, Args...>
@@ -119,6 +123,17 @@ public:
         spawn_fiber(spawn_options{}, std::forward<Function>(function),
                     std::forward<Args>(args)...);
     }
+
+    /// Waits until all children have ended, those as well that are spawned meanwhile. Returns
+    /// nothing; the body may spawn again after it. At the end of a body it lets children refer to
+    /// variables of the body.
+    /// Requires: awaited by the body of the group, or in a task that the body awaits (aborts: a
+    /// child would wait for itself).
+    /// Suspends until the last child has ended; resumes on this loop. Throws: cancelled; when the
+    /// group is cancelled only after the last child has ended.
+    /// Cancel safety: a scope inside of the body, as that of a deadline around the join, ends the
+    /// wait alone; the children go on.
+    [[nodiscard("co_await it")]] CORO_EXPORT task<> join();
 
     /// Cancels the body and all children. with_task_group (without a value) then ends normally.
     void cancel() noexcept { scope_.cancel(); }
@@ -139,27 +154,36 @@ private:
 
     CORO_EXPORT explicit task_group(group_options options) noexcept;
     CORO_EXPORT ~task_group();
-    CORO_EXPORT void start(spawn_options options, task<> child,
-                           std::unique_ptr<detail::child_needs> needs);
+    CORO_EXPORT void start(spawn_options options, task<> child, detail::child_needs needs);
     template <typename Function, typename... Args>
     void spawn_call(const spawn_options& options, Function& make, Args&&... args) {
         using call = detail::spawned_call<Function, std::decay_t<Args>...>;
+        std::unique_ptr<detail::loan> loans;
+        (note_loan(loans, args), ...);
         if constexpr (!detail::check_spawn<Function, std::decay_t<Args>...>()) {
             return;  // a sentence has been said
         } else if constexpr (call::at_once) {
-            start(options, make(std::decay_t<Args>(std::forward<Args>(args))...), nullptr);
+            start(options, make(std::decay_t<Args>(std::forward<Args>(args))...),
+                  {nullptr, std::move(loans)});
         } else if constexpr (call::known) {
             auto kept = std::make_unique<detail::kept_call<Function, typename call::arguments>>(
                 std::in_place, std::move(make), std::forward<Args>(args)...);
             task<> child = kept->make();
-            start(options, std::move(child), std::move(kept));
+            start(options, std::move(child), {std::move(kept), std::move(loans)});
         } else {
             using unknown = detail::unknown_call<Function, std::decay_t<Args>...>;
             start(options,
                   unknown::run(unknown(std::in_place, std::move(make),
                                        std::forward<Args>(args)...)),
-                  nullptr);
+                  {nullptr, std::move(loans)});
         }
+    }
+    template <typename Arg>
+    void note_loan([[maybe_unused]] std::unique_ptr<detail::loan>& loans,
+                   [[maybe_unused]] const Arg& arg) const {
+        using kept = std::decay_t<const Arg>;
+        if constexpr (detail::referring<kept>)
+            detail::lend(loans, detail::referent<kept>(arg), this);
     }
     CORO_EXPORT void keep_error(std::exception_ptr error) noexcept;
     void child_ended(const char* name, std::exception_ptr error) noexcept;
@@ -182,10 +206,13 @@ private:
 
 namespace detail {
 
-/// Waits for the last child. Cannot be withdrawn: cancellation reaches the children by their scope.
+/// Waits until there is no child. When it goes on there may be one again: who has run in between
+/// may have spawned it. A cancellation of the group does not end it: that reaches the children by
+/// their scope. One of a scope inside of the body does if it is `withdrawable`.
 class CORO_EXPORT group_join final : public wait_point, public awaiter_face<group_join> {
 public:
-    explicit group_join(task_group& group) noexcept : group_(group) {}
+    explicit group_join(task_group& group, bool withdrawable = false) noexcept
+        : group_(group), withdrawable_(withdrawable) {}
 
     void bind(context& strand) noexcept { strand_ = &strand; }
     bool await_ready() const noexcept { return group_.alive_ == 0; }
@@ -196,14 +223,18 @@ public:
         group_.joiner_ = this;
         return true;
     }
-    void await_resume() const noexcept {}
+    void await_resume() const {
+        if (withdrawn_) throw cancelled();
+    }
 
     void last_child_ended() noexcept { strand_->loop->make_ready(*strand_); }
-    void cancel_wait() noexcept override {}
+    void cancel_wait() noexcept override;
     void describe(text_sink& out) const noexcept override;
 
 private:
     task_group& group_;
+    bool withdrawable_;
+    bool withdrawn_ = false;
     context* strand_ = nullptr;
 };
 
@@ -245,7 +276,7 @@ task<body_value<Body, task_group&>> group_coroutine(Body body, group_options opt
             error = std::current_exception();
         }
         if (error) run.body_failed(error);
-        co_await run.join();
+        while (run.group.size() != 0) co_await run.join();
         run.leave();
         run.judge(std::move(error));
         if (run.was_cut_off()) throw cancelled();
@@ -257,7 +288,7 @@ task<body_value<Body, task_group&>> group_coroutine(Body body, group_options opt
             error = std::current_exception();
         }
         if (error) run.body_failed(error);
-        co_await run.join();
+        while (run.group.size() != 0) co_await run.join();
         run.leave();
         run.judge(error);
         if (error) std::rethrow_exception(std::move(error));
@@ -268,7 +299,7 @@ task<body_value<Body, task_group&>> group_coroutine(Body body, group_options opt
 }  // namespace detail
 
 inline void task_group::leave() noexcept {
-    if (--alive_ == 0 && joiner_ != nullptr) joiner_->last_child_ended();
+    if (--alive_ == 0 && joiner_ != nullptr) std::exchange(joiner_, nullptr)->last_child_ended();
 }
 
 /// Calls `body(group)`, awaits the task it returns and then all children of the group, and answers

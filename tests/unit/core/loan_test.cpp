@@ -1,0 +1,110 @@
+// What loans rest on: where a frame begins, and what an argument refers to.
+#include <coro/core/loan.hpp>
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <coro/runtime/task_group.hpp>
+
+#include "unit/core/core_fixture.hpp"
+
+namespace coro_test {
+namespace {
+
+class loan_test : public core_test {};
+
+struct alignas(32) wide {
+    int value = 1;
+};
+
+template <typename T>
+coro::task<T> make(T value) {
+    co_return value;
+}
+
+template <typename T>
+void expect_known_offset(coro::task<T> made) {
+    auto& promise = coro::detail::task_access::promise(made);
+    const auto* const frame =
+        static_cast<const char*>(coro::detail::task_access::frame(made).address());
+    EXPECT_EQ(reinterpret_cast<const char*>(&promise) - frame, promise.offset_in_frame);
+}
+
+TEST_F(loan_test, a_promise_knows_where_its_frame_begins) {
+    expect_known_offset(make(1));
+    expect_known_offset(make(std::string("text")));
+    expect_known_offset(make(wide()));
+    expect_known_offset(sleep_task(1ms));
+}
+
+template <typename T>
+constexpr bool refers = coro::detail::referring<T>;
+
+TEST_F(loan_test, references_pointers_and_views_refer_and_what_owns_does_not) {
+    EXPECT_TRUE(refers<std::reference_wrapper<int>>);
+    EXPECT_TRUE(refers<int*>);
+    EXPECT_TRUE(refers<const volatile void*>);
+    EXPECT_TRUE(refers<std::string_view>);
+    EXPECT_TRUE((refers<std::span<const int>>));
+    EXPECT_FALSE(refers<void (*)()>);
+    EXPECT_FALSE(refers<std::reference_wrapper<void()>>);
+    EXPECT_FALSE(refers<std::string>);
+    EXPECT_FALSE(refers<std::vector<int>>);
+    EXPECT_FALSE(refers<std::unique_ptr<int>>);
+    EXPECT_FALSE(refers<int>);
+}
+
+TEST_F(loan_test, the_address_is_that_of_the_object_or_of_the_first_element) {
+    int number = 1;
+    const std::array<int, 3> numbers{1, 2, 3};
+    EXPECT_EQ(coro::detail::referent(std::ref(number)), &number);
+    EXPECT_EQ(coro::detail::referent(&number), &number);
+    EXPECT_EQ(coro::detail::referent(std::span(numbers)), numbers.data());
+    EXPECT_EQ(coro::detail::referent(numbers), nullptr);  // it has its elements itself
+    EXPECT_EQ(coro::detail::referent(std::string_view()), nullptr);
+}
+
+coro::task<> read_late(int& number) {
+    co_await coro::yield();
+    number += 1;
+}
+std::size_t loans_here() {
+    std::size_t count = 0;
+    auto& loans = coro::detail::current->loans;
+    for (auto* at = loans.front(); at != nullptr; at = loans.next(*at)) ++count;
+    return count;
+}
+
+TEST_F(loan_test, only_what_may_end_before_the_child_is_noted) {
+    simulate([]() -> coro::task<> {
+        int outer = 0;
+        auto body = [&outer, kept = 0](coro::task_group& group) mutable -> coro::task<> {
+            static int global = 0;
+            const auto on_heap = std::make_unique<int>(0);
+            int own = 0;
+            group.spawn(read_late, std::ref(outer));
+            group.spawn(read_late, std::ref(kept));  // the closure is the group's
+            group.spawn(read_late, std::ref(global));
+            group.spawn(read_late, std::ref(*on_heap));
+            EXPECT_EQ(loans_here(), 0u);
+            group.spawn(read_late, std::ref(own));
+            EXPECT_EQ(loans_here(), 1u);
+            group.spawn(read_late, std::ref(own));
+            group.spawn([](int* number) -> coro::task<> { co_await read_late(*number); }, &own);
+            EXPECT_EQ(loans_here(), 3u);
+            co_await group.join();
+            EXPECT_EQ(loans_here(), 0u);
+            EXPECT_EQ(own, 3);
+        };
+        co_await coro::with_task_group(body);
+        EXPECT_EQ(outer, 1);
+    }());
+}
+
+}  // namespace
+}  // namespace coro_test
