@@ -122,6 +122,13 @@ def kind_of(header):
 def operations_of(file):
     """{qualified name: line} of the functions declared [[nodiscard("co_await …")]] in a header."""
     found = {}
+    for name, line in declared_operations(file):
+        found.setdefault(name, line)
+    return found
+
+
+def declared_operations(file):
+    """(qualified name, line) of each such declaration: an overload is one of its own."""
     spans = scopes(file.code)
     for match in re.finditer(r"\[\[\s*nodiscard\s*\(\s*\"co_await", file.text):
         if not file.code.startswith("[[", match.start()):
@@ -137,15 +144,14 @@ def operations_of(file):
         name = declared_name(rest)
         if not name:
             line = file.line_at(match.start())
-            found[f"<unreadable declaration at {file.name}:{line}>"] = line
+            yield f"<unreadable declaration at {file.name}:{line}>", line
             continue
         path = []
         for begin, end, outer, kind, _ in sorted(spans):
             if begin < match.start() < end and kind[0] != "block":
                 path += kind[1]
         if "detail" not in path:
-            found.setdefault("::".join(path + [name]), file.line_at(match.start()))
-    return found
+            yield "::".join(path + [name]), file.line_at(match.start())
 
 
 def declared_name(rest):

@@ -15,7 +15,7 @@ import pathlib
 import re
 import sys
 
-from cpp_text import operations_of, read_tree, scopes, source
+from cpp_text import declared_operations, operations_of, read_tree, scopes, source
 
 # ---- tables --------------------------------------------------------------------------------------
 
@@ -350,6 +350,37 @@ def rule_operations(root, files):
             yield listing, number, f"{name} is listed, and no public header declares it {how}"
 
 
+def docstring_above(file, line):
+    """The first line of the docstring of what is declared at `line`, or None."""
+    at = line - 2  # counted from 0, the line above
+    while at >= 0 and re.match(r"\s*(template\b|requires\b|[^/\s][^;{}]*$)", file.lines[at]):
+        at -= 1
+    first = None
+    while at >= 0 and file.lines[at].lstrip().startswith("///"):
+        first = file.lines[at].strip()
+        at -= 1
+    return first
+
+
+def rule_returns(_root, files):
+    """What an await returns is the first thing that a docstring of an awaitable says. An overload
+    below another one may share its docstring."""
+    for file in files:
+        if not file.within("include/*.hpp"):
+            continue
+        told = set()
+        for name, line in declared_operations(file):
+            first = docstring_above(file, line)
+            if first is None and name in told:
+                continue
+            if first is None:
+                yield file, line, f"{name} can be awaited and has no docstring"
+            elif not first.startswith("/// Returns "):
+                sentence = f"{name}: the first line says what the await returns: /// Returns …"
+                yield file, line, sentence
+            told.add(name)
+
+
 def rule_links(root, files):
     for file in files:
         if file.path.suffix != ".md":
@@ -400,6 +431,7 @@ RULES = [
     rule_no_promises,
     rule_no_halves,
     rule_operations,
+    rule_returns,
     rule_links,
     rule_version,
 ]

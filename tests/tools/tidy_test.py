@@ -59,12 +59,18 @@ const char* text = "std::steady_clock::now() rand() { // [[nodiscard(\"co_await"
 #pragma once
 #include <coro/runtime/operation.hpp>
 namespace coro::inline v0 {
+/// Returns nothing, after `ms`.
 [[nodiscard("co_await it or spawn it")]] task<> sleep_for(int ms);
 namespace net {
 class CORO_ONE tcp_stream final : private base<int> {
 public:
+    /// Returns `std::vector`: bytes.
+    /// Throws: cancelled.
     [[nodiscard("co_await it or spawn it")]] task<std::vector<int>>
     read_some(int into);
+    [[nodiscard("co_await it or spawn it")]] task<std::vector<int>>
+    read_some(long into);
+    /// Returns what `f` returns.
     template <typename F>
         requires (sizeof(F) > 1)
     [[nodiscard("co_await it")]] auto with(F f) -> task<decltype(f())>;
@@ -362,7 +368,10 @@ class rules(unittest.TestCase):
     # operations, links, version
 
     def test_an_awaitable_that_is_not_listed(self):
-        declaration = '[[nodiscard("co_await it or spawn it")]] task<> send(int a);'
+        declaration = (
+            "/// Returns nothing.\n"
+            '[[nodiscard("co_await it or spawn it")]] task<> send(int a);'
+        )
         self.refuses(
             "include/coro/net/udp.hpp",
             header("namespace coro::inline v0::net {", "struct udp {", declaration, "};", "}"),
@@ -375,6 +384,22 @@ class rules(unittest.TestCase):
         )
         self.accepts(
             "include/coro/net/udp.hpp", header("namespace coro::detail {", declaration, "}")
+        )
+
+    def test_what_an_await_returns_is_said_first(self):
+        name, clean = "include/coro/net/tcp.hpp", CLEAN["include/coro/net/tcp.hpp"]
+        for doc in ("    /// Returns what `f` returns.\n", "/// Returns nothing, after `ms`.\n"):
+            self.assertIn(doc, clean)
+            self.refuses(name, clean.replace(doc, ""), "can be awaited and has no docstring")
+            other = doc.replace("Returns", "Calls it and returns")
+            self.refuses(name, clean.replace(doc, other), "says what the await")
+        # An overload that has a docstring of its own is held to the rule by itself.
+        self.refuses(
+            name,
+            clean.replace(
+                "    read_some(int into);\n", "    read_some(int into);\n    /// The same.\n"
+            ),
+            "read_some: the first line says",
         )
 
     def test_the_list_of_operations(self):
@@ -418,6 +443,7 @@ class rules(unittest.TestCase):
             "rule_no_promises",
             "rule_no_halves",
             "rule_operations",
+            "rule_returns",
             "rule_links",
             "rule_version",
         }

@@ -89,8 +89,8 @@ public:
     buffered_stream(const buffered_stream&) = delete;
     buffered_stream& operator=(const buffered_stream&) = delete;
 
-    /// Reads at least one byte, at most `into.size()`; returns the count, 0 at end of stream (or
-    /// when `into` is empty).
+    /// Returns `std::size_t`: how many bytes were read, at least one and at most `into.size()`; 0
+    /// at end of stream (or when `into` is empty).
     /// Requires: `into` outlives the wait.
     /// Suspends only if nothing is buffered; resumes on the stream's loop.
     /// Throws: io_error (errc::busy, what the stream's reads throw); cancelled.
@@ -100,7 +100,7 @@ public:
         return {stream_, buffer_, detail::some_request(into)};
     }
 
-    /// Fills all of `into`, which is at most limit() bytes long, or takes nothing.
+    /// Returns nothing. Fills all of `into`, which is at most limit() bytes long, or takes nothing.
     /// Requires: `into` outlives the wait.
     /// Suspends only if fewer bytes are buffered; resumes on the stream's loop.
     /// Throws: io_error (errc::end_of_stream, whose bytes_transferred() are in the buffer;
@@ -110,15 +110,15 @@ public:
         mutable_bytes into) noexcept {
         return {stream_, buffer_, detail::fill_request(into)};
     }
-    /// Takes `count` bytes, at most limit(), without copying them out: the view is valid until the
-    /// next read. Otherwise as the other one.
+    /// Returns `coro::const_bytes`: the next `count` bytes, at most limit(), not copied out: the
+    /// view is valid until the next read. Otherwise as the other one.
     [[nodiscard("co_await it or spawn it")]] reading<detail::view_request> read_exact(
         std::size_t count) noexcept {
         return {stream_, buffer_, detail::view_request(count)};
     }
 
-    /// Takes everything up to and including the next `delimiter`; the view is valid until the next
-    /// read.
+    /// Returns `std::string_view`: everything up to and including the next `delimiter`; the view is
+    /// valid until the next read.
     /// Requires: `delimiter` is not empty (aborts) and outlives the wait.
     /// Suspends only if no delimiter is buffered; resumes on the stream's loop.
     /// Throws: io_error (errc::limit_exceeded: limit() bytes are buffered, and no delimiter;
@@ -129,8 +129,9 @@ public:
         return {stream_, buffer_, detail::until_request(delimiter)};
     }
 
-    /// Takes the next line and answers it without its LF or CR LF; the view is valid until the next
-    /// read. What follows the last LF is a line too, unless it is empty. Empty at end of stream.
+    /// Returns `std::optional<std::string_view>`: the next line without its LF or CR LF; the view
+    /// is valid until the next read. What follows the last LF is a line too, unless it is empty.
+    /// Empty at end of stream.
     /// Suspends only if no line end is buffered; resumes on the stream's loop.
     /// Throws: io_error (errc::limit_exceeded: limit() bytes are buffered, and no line end;
     /// errc::busy; what the stream's reads throw); cancelled.
@@ -139,8 +140,9 @@ public:
         return {stream_, buffer_, detail::line_request()};
     }
 
-    /// Answers the next `count` bytes, at most limit(), and takes none; fewer only if the stream
-    /// ends before: `(co_await in.peek(1)).empty()` asks for the end. Valid until the next read.
+    /// Returns `coro::const_bytes`: the next `count` bytes, at most limit(), of which it takes
+    /// none; fewer only if the stream ends before: `(co_await in.peek(1)).empty()` asks for the
+    /// end. Valid until the next read.
     /// Suspends only if fewer bytes are buffered; resumes on the stream's loop.
     /// Throws: io_error (errc::limit_exceeded, errc::busy, what the stream's reads throw);
     /// cancelled.

@@ -97,8 +97,8 @@ public:
     buffered_writer(const buffered_writer&) = delete;
     buffered_writer& operator=(const buffered_writer&) = delete;
 
-    /// Copies `from` into the buffer, whole. When it is as large as the limit or larger it is sent
-    /// from where it lies, after everything that is buffered.
+    /// Returns nothing. Copies `from` into the buffer, whole. When it is as large as the limit or
+    /// larger it is sent from where it lies, after everything that is buffered.
     /// Requires: `from` outlives the wait; the writer too.
     /// Suspends only while the buffer has no room for it, or until a large one has been sent;
     /// resumes on the stream's loop.
@@ -112,8 +112,8 @@ public:
         return {*state_, detail::write_request{.payload = from}};
     }
 
-    /// Begins to send at once, and waits until the kernel has taken everything that was written
-    /// before.
+    /// Returns nothing. Begins to send at once, and waits until the kernel has taken everything
+    /// that was written before.
     /// Suspends while the kernel's send buffer is full; resumes on the stream's loop.
     /// Throws: io_error, as write(); cancelled.
     /// Cancel safety: on `cancelled` nothing is lost: the bytes stay queued and are sent.

@@ -63,8 +63,8 @@ public:
                     "the limit of frames does not fit their 4-byte length");
     }
 
-    /// Takes the next frame and answers its payload, valid until the next read. Empty optional at
-    /// end of stream between two frames.
+    /// Returns `std::optional<coro::const_bytes>`: the payload of the next frame, valid until the
+    /// next read. Empty optional at end of stream between two frames.
     /// Suspends only if the frame is not buffered; resumes on the stream's loop.
     /// Throws: io_error (errc::limit_exceeded: a length above the limit was announced, which stays
     /// in the buffer: close the stream; errc::end_of_stream inside of a frame, whose
@@ -75,7 +75,8 @@ public:
         return detail::buffered_stream_access::read(in_, detail::frame_request(limit_));
     }
 
-    /// Writes `payload` as one frame, which leaves at the end of the turn (see buffered_writer).
+    /// Returns nothing. Writes `payload` as one frame, which leaves at the end of the turn (see
+    /// buffered_writer).
     /// Requires: `payload` outlives the wait.
     /// Suspends only while the buffer has no room, or until a frame as large as the writer's limit
     /// has been sent; resumes on the stream's loop.
@@ -88,7 +89,7 @@ public:
         return detail::buffered_writer_access::write(out_, detail::frame_to_write(payload, limit_));
     }
 
-    /// Waits until everything written was handed to the kernel: buffered_writer::flush.
+    /// Returns nothing, once everything written was handed to the kernel: buffered_writer::flush.
     [[nodiscard("co_await it or spawn it")]] detail::flush_wait flush() noexcept {
         return out_.flush();
     }

@@ -19,7 +19,7 @@ concept byte_stream = requires(Stream& stream, mutable_bytes into, const_bytes f
     stream.shutdown_send();
 };
 
-/// Writes all of `from`.
+/// Returns nothing. Writes all of `from`.
 /// Requires: `from` outlives the wait; no other write is pending on `stream`.
 /// Suspends until the kernel has taken everything; resumes on the stream's loop.
 /// Throws: io_error (broken_pipe, connection_reset, timed_out, errc::busy, errc::closed,
@@ -31,7 +31,7 @@ concept byte_stream = requires(Stream& stream, mutable_bytes into, const_bytes f
     return {stream.ref(), const_cast<std::byte*>(from.data()), from.size()};
 }
 
-/// Fills all of `into`.
+/// Returns nothing. Fills all of `into`.
 /// Requires: `into` outlives the wait; no other read is pending on `stream`.
 /// Suspends until everything has come; resumes on the stream's loop.
 /// Throws: io_error (errc::end_of_stream if the peer ended the stream first, connection_reset,

@@ -30,7 +30,8 @@ public:
     /// A stream without a connection: every operation on it is errc::closed.
     tcp_stream() noexcept = default;
 
-    /// Connects to `to`. Bound it with with_timeout: the kernel alone gives up after two minutes.
+    /// Returns `tcp_stream`: a connection to `to`. Bound it with with_timeout: the kernel alone
+    /// gives up after two minutes.
     /// Suspends until the handshake is over; resumes on this loop.
     /// Throws: io_error (connection_refused, timed_out, host_unreachable, network_unreachable,
     /// address_not_available, too_many_files_open, ...); cancelled.
@@ -38,8 +39,8 @@ public:
     [[nodiscard("co_await it or spawn it")]] CORO_EXPORT static detail::connect_awaiter connect(
         endpoint to, const connect_options& options = {}) noexcept;
 
-    /// Reads at least one byte, at most `into.size()`; returns the count, 0 at end of stream (or
-    /// when `into` is empty).
+    /// Returns `std::size_t`: how many bytes were read, at least one and at most `into.size()`; 0
+    /// at end of stream (or when `into` is empty).
     /// Requires: `into` outlives the wait; no other read is pending on this stream.
     /// Suspends until data, EOF, error or cancellation; resumes on this stream's loop.
     /// Throws: io_error (connection_reset, timed_out, errc::busy, errc::closed); cancelled.
@@ -49,22 +50,24 @@ public:
         mutable_bytes into) noexcept {
         return {socket_.ref(), into};
     }
-    /// The same into several buffers, filled in order; the first most_slices of them.
+    /// Returns `std::size_t`: the same into several buffers, filled in order; the first most_slices
+    /// of them.
     /// See: readv(2).
     [[nodiscard("co_await it or spawn it")]] detail::vectored_awaiter read_some(
         std::span<const mutable_bytes> into) noexcept {
         return {detail::opcode::receive_vectored, socket_.ref(), into};
     }
-    /// Reads at least one byte, at most `at_most`, into a buffer that is taken from the loop's pool
-    /// only when bytes have come: an idle connection holds none. The lease is empty at end of
-    /// stream. When the pool is exhausted the buffer is allocated, up to a cap, then
-    /// errc::limit_exceeded. Otherwise as read_some.
+    /// Returns `read_lease`: at least one byte, at most `at_most`, read into a buffer that is taken
+    /// from the loop's pool only when bytes have come: an idle connection holds none. The lease is
+    /// empty at end of stream. When the pool is exhausted the buffer is allocated, up to a cap,
+    /// then errc::limit_exceeded. Otherwise as read_some.
     [[nodiscard("co_await it or spawn it")]] detail::lease_awaiter read_leased(
         std::size_t at_most = static_cast<std::size_t>(-1)) noexcept {
         return {socket_.ref(), at_most};
     }
 
-    /// Writes at least one byte of `from`; returns the count. Most callers want write_all.
+    /// Returns `std::size_t`: how many bytes of `from` were written, at least one. Most callers
+    /// want write_all.
     /// Requires: `from` outlives the wait; no other write is pending on this stream.
     /// Suspends while the kernel's send buffer is full; resumes on this stream's loop.
     /// Throws: io_error (broken_pipe, connection_reset, timed_out, errc::busy, errc::closed);
@@ -74,7 +77,8 @@ public:
         const_bytes from) noexcept {
         return {socket_.ref(), from};
     }
-    /// The same from several buffers, in order; the first most_slices of them. See: writev(2).
+    /// Returns `std::size_t`: the same from several buffers, in order; the first most_slices of
+    /// them. See: writev(2).
     [[nodiscard("co_await it or spawn it")]] detail::vectored_awaiter write_some(
         std::span<const const_bytes> from) noexcept {
         return {detail::opcode::send_vectored, socket_.ref(), from};
@@ -85,18 +89,19 @@ public:
     /// See: shutdown(2).
     CORO_EXPORT void shutdown_send();
 
-    /// Half-closes, reads and drops what the peer still sends until it closes too, and closes. So
-    /// the peer gets everything that was written even if it was still sending: a plain close()
-    /// with unread input makes the kernel send a reset, which destroys data on its way.
+    /// Returns nothing. Half-closes, reads and drops what the peer still sends until it closes too,
+    /// and closes. So the peer gets everything that was written even if it was still sending: a
+    /// plain close() with unread input makes the kernel send a reset, which destroys data on its
+    /// way.
     /// Suspends for at most `limit`; then, or on any error, closes at once.
     /// Throws: cancelled (closed all the same). See: RFC 9293 §3.6; RFC 2525 §2.17.
     [[nodiscard("co_await it or spawn it")]] CORO_EXPORT task<> close_gracefully(
         time_span limit = std::chrono::seconds(30));
 
-    /// Makes this loop the stream's own: to be awaited by a task that was spawned on another loop
-    /// than the one on which the stream was made, before anything else is done with it. Does
-    /// nothing if it is already. Suspends for a message to the other loop and one back; resumes on
-    /// this loop.
+    /// Returns nothing. Makes this loop the stream's own: to be awaited by a task that was spawned
+    /// on another loop than the one on which the stream was made, before anything else is done with
+    /// it. Does nothing if it is already. Suspends for a message to the other loop and one back;
+    /// resumes on this loop.
     /// Requires: no lease, buffered_stream or buffered_writer of it is alive.
     /// Throws: io_error (errc::busy while an operation is pending on it, and it stays where it was;
     /// errc::closed; not_supported in a simulation). Is not cancelled.
@@ -144,16 +149,17 @@ public:
     [[nodiscard]] CORO_EXPORT static tcp_listener bind(endpoint where,
                                                        const listen_options& options = {});
 
-    /// Waits for a connection. Connections that died in the queue are skipped. When descriptors or
-    /// memory run out (EMFILE, ENFILE, ENOBUFS, ENOMEM), one waiting client is turned away with a
-    /// reserved descriptor, the report hook is told, and accept goes on after a pause: it never
-    /// spins and the clients get a close instead of a hang.
+    /// Returns `tcp_stream`: the next connection. Connections that died in the queue are skipped.
+    /// When descriptors or memory run out (EMFILE, ENFILE, ENOBUFS, ENOMEM), one waiting client is
+    /// turned away with a reserved descriptor, the report hook is told, and accept goes on after a
+    /// pause: it never spins and the clients get a close instead of a hang.
     /// Suspends until a connection is there; resumes on this loop.
     /// Throws: io_error (errc::busy, errc::closed); cancelled.
     /// Cancel safety: on `cancelled` no connection was taken. See: accept(2).
     [[nodiscard("co_await it or spawn it")]] CORO_EXPORT detail::accept_awaiter accept() noexcept;
 
-    /// Takes a connection only if one is waiting; empty otherwise. Does not wait for clients.
+    /// Returns `std::optional<tcp_stream>`: a connection that waits already; empty if there is
+    /// none. Does not wait for clients.
     /// Throws and cancel safety: as accept().
     [[nodiscard("co_await it or spawn it")]] CORO_EXPORT task<std::optional<tcp_stream>>
     accept_waiting();

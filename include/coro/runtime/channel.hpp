@@ -100,7 +100,8 @@ public:
                     "a channel was destroyed while a task waits for it: close it and let them end");
     }
 
-    /// Sends `item`: hands it to the receiver that has waited longest, or queues it.
+    /// Returns nothing. Sends `item`: hands it to the receiver that has waited longest, or queues
+    /// it.
     /// Requires: it is awaited in the expression that makes it, so that `item` outlives the wait.
     /// Suspends while the channel is full, or through the run queue for fairness; resumes on this
     /// loop.
@@ -115,14 +116,15 @@ public:
                       "specialise coro::trusted_aggregate<T> if you never send a braced temporary");
         return moving_send_awaiter(*this, item);
     }
-    /// The same with a copy, made at once.
+    /// Returns nothing. The same with a copy, made at once.
     [[nodiscard("co_await it or spawn it")]] copying_send_awaiter send(const T& item)
         requires std::copy_constructible<T>
     {
         return copying_send_awaiter(*this, item);
     }
 
-    /// Receives the next item; empty once the channel is closed and all items have been taken.
+    /// Returns `std::optional<T>`: the next item; empty once the channel is closed and all items
+    /// have been taken.
     /// Suspends while the channel is empty, or through the run queue for fairness; resumes on this
     /// loop.
     /// Throws: cancelled. Cancel safety: on `cancelled` no item has been taken.

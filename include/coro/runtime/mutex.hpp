@@ -31,13 +31,14 @@ public:
         CORO_ASSERT(!locked_, "a mutex was destroyed while a task held it or waited for it");
     }
 
-    /// Waits for the lock and answers it: `const auto lock = co_await guard.lock();`
+    /// Returns `mutex::scoped_lock`, which unlocks at its end:
+    /// `const auto lock = co_await guard.lock();`
     /// Suspends until granted, or through the run queue for fairness; resumes on this loop.
     /// Throws: cancelled. Cancel safety: on `cancelled` the lock has not been taken, and the next
     /// task in the queue gets it as if this one had never come.
     [[nodiscard("co_await it or spawn it")]] awaiter lock() noexcept;
 
-    /// Takes the lock if it is free; otherwise the answer is empty. Never suspends.
+    /// Takes the lock if it is free; otherwise what it returns is empty. Never suspends.
     [[nodiscard("the lock is released at once")]] scoped_lock try_lock() noexcept;
 
     /// Whether somebody holds the lock.

@@ -41,16 +41,16 @@ public:
         CORO_ASSERT(available_ == count_, "a semaphore was destroyed before its permits came back");
     }
 
-    /// Waits for `amount` permits and answers them as one: `const auto held = co_await
-    /// slots.acquire();`
+    /// Returns `semaphore::permit`: `amount` permits as one, given back at its end:
+    /// `const auto held = co_await slots.acquire();`
     /// Requires: 1 <= amount <= count().
     /// Suspends until granted, or through the run queue for fairness; resumes on this loop.
     /// Throws: cancelled. Cancel safety: on `cancelled` no permit has been taken, and those behind
     /// in the queue are served as if this one had never come.
     [[nodiscard("co_await it or spawn it")]] awaiter acquire(std::size_t amount = 1) noexcept;
 
-    /// Takes `amount` permits if they are free and nobody waits; otherwise the answer is empty.
-    /// Never suspends. Requires: 1 <= amount <= count().
+    /// Takes `amount` permits if they are free and nobody waits; otherwise it returns none. Never
+    /// suspends. Requires: 1 <= amount <= count().
     [[nodiscard("the permits are released at once")]] permit try_acquire(
         std::size_t amount = 1) noexcept;
 

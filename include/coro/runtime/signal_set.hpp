@@ -46,8 +46,8 @@ public:
     /// What came and was not taken is dropped.
     CORO_EXPORT ~signal_set();
 
-    /// Waits for a signal of the set and answers its number; the lowest, if several came. Of the
-    /// tasks that wait, the first gets it.
+    /// Returns `int`: the number of a signal of the set that came; the lowest, if several came. Of
+    /// the tasks that wait, the first gets it.
     /// Suspends until one comes, or through the run queue for fairness; resumes on this loop.
     /// Throws: cancelled. Cancel safety: a signal that came is kept for the next call.
     [[nodiscard("co_await it or spawn it")]] awaiter next() noexcept;

@@ -75,7 +75,8 @@ public:
 /// Requires: called inside of run().
 [[nodiscard]] inline time_point now() noexcept { return detail::this_loop().read_clock(); }
 
-/// Waits until `deadline`: never less, and at most one tick (1 ms) more than the loop needs.
+/// Returns nothing, at `deadline`: never less, and at most one tick (1 ms) more than the loop
+/// needs.
 /// Suspends always (through the run queue, if the deadline has passed); resumes on this loop.
 /// Throws: cancelled. Cancel safety: nothing to lose.
 [[nodiscard("co_await it or spawn it")]] inline detail::sleep_awaiter sleep_until(
@@ -83,14 +84,14 @@ public:
     return detail::sleep_awaiter(deadline);
 }
 
-/// Waits for `span`, counted from the await; see sleep_until. A span of zero or less lets the
-/// others run first, the greatest waits until it is cancelled (base/time.hpp).
+/// Returns nothing, after `span`, counted from the await; see sleep_until. A span of zero or less
+/// lets the others run first, the greatest waits until it is cancelled (base/time.hpp).
 [[nodiscard("co_await it or spawn it")]] inline detail::sleep_awaiter sleep_for(
     time_span span) noexcept {
     return detail::sleep_awaiter(span);
 }
 
-/// Lets every task that is ready run before this one goes on.
+/// Returns nothing. Lets every task that is ready run before this one goes on.
 /// Suspends always; resumes on this loop. Throws: cancelled.
 [[nodiscard("co_await it or spawn it")]] inline detail::yield_awaiter yield() noexcept {
     return {};

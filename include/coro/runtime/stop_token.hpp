@@ -171,10 +171,9 @@ private:
 
 }  // namespace detail
 
-/// Awaits `awaitable` (an operation or a task) and cancels it when a stop is requested of `token`,
-/// on whatever thread. Answers an optional with the value (for void: true), or an empty one (false)
-/// if the stop cancelled it and no enclosing scope is cancelled. A value that comes all the same is
-/// answered.
+/// Returns `std::optional` with the value of `awaitable`, an operation or a task (for void: true),
+/// or an empty one (false) if a stop was requested of `token`, on whatever thread, which cancelled
+/// it, and no enclosing scope is cancelled. A value that comes all the same is returned.
 /// Suspends and resumes as `awaitable` does. Throws: what `awaitable` throws.
 /// Cancel safety: that of `awaitable`.
 /// Requires: as with_timeout.
@@ -191,9 +190,9 @@ template <detail::owned_operand Awaitable>
         std::move(token), detail::hold(std::forward<Awaitable>(awaitable)));
 }
 
-/// Awaits `awaitable` and requests a stop of `source` when a stop is requested in the scope of the
-/// await, or the scope is cancelled, meanwhile or before. The callbacks of `source` then run on
-/// this loop, between two tasks; they must not block. Answers the value of `awaitable`.
+/// Returns what `awaitable` returns, and requests a stop of `source` when a stop is requested in
+/// the scope of the await, or the scope is cancelled, meanwhile or before. The callbacks of
+/// `source` then run on this loop, between two tasks; they must not block.
 /// Suspends and resumes as `awaitable` does. Throws: what `awaitable` throws; cancelled.
 /// Cancel safety: that of `awaitable`.
 /// Requires: as with_timeout.

@@ -54,15 +54,15 @@ task<> serve_coroutine(net::tcp_listener& listener, Handler handler, serve_limit
 
 }  // namespace detail
 
-/// Accepts connections from `listener` and runs `handler(tcp_stream)` for each as a task of its
-/// own, until a stop is requested (run's first signal, cancel_scope::request_stop) or it is
-/// cancelled. On stop it takes the connections that wait already, as far as there is room below the
-/// cap, closes the listener (the kernel resets those that still waited), lets handlers finish for
-/// limits.drain, cancels the rest, and returns when all have ended. A
-/// handler's exception ends its connection, is told to the report hook with the peer, and the
-/// server goes on. In a run of several loops the handlers run on all of them (limits.spread), each
-/// on one: `handler` is then called by several threads at once. `handler` is kept to the end and
-/// may capture. A cap above half the limit of open files is reported as a warning with the remedy.
+/// Returns nothing. Accepts connections from `listener` and runs `handler(tcp_stream)` for each as
+/// a task of its own, until a stop is requested (run's first signal, cancel_scope::request_stop) or
+/// it is cancelled. On stop it takes the connections that wait already, as far as there is room
+/// below the cap, closes the listener (the kernel resets those that still waited), lets handlers
+/// finish for limits.drain, cancels the rest, and returns when all have ended. A handler's
+/// exception ends its connection, is told to the report hook with the peer, and the server goes on.
+/// In a run of several loops the handlers run on all of them (limits.spread), each on one:
+/// `handler` is then called by several threads at once. `handler` is kept to the end and may
+/// capture. A cap above half the limit of open files is reported as a warning with the remedy.
 /// Requires: `listener` outlives the await.
 /// Suspends for the life of the server; resumes on this loop.
 /// Throws: io_error (what the listener meets beyond what accept() survives; errc::closed when it is
