@@ -1,4 +1,4 @@
-// expect: std::vector<int> ?// expect: (Foreign = std::vector<int>|'std::vector<int> &' does not satisfy)
+// expect: std::vector<int> ?&
 #include <coro/coro.hpp>
 
 #include <vector>

@@ -16,7 +16,7 @@ struct report_event {
     severity level = severity::info;
     std::string_view verb;      ///< what was being done: "accept", "run", "spawn"
     std::string_view endpoint;  ///< with whom, may be empty
-    std::error_code error;      ///< what the kernel or the library answered, may be 0
+    std::error_code error;      ///< what the kernel or the library reported, may be 0
     std::string_view text;      ///< why, and what to do about it
     std::string_view task;      ///< which task, or whom it serves; may be empty
 };

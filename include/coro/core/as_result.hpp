@@ -43,7 +43,7 @@ private:
 
 }  // namespace detail
 
-/// Awaits `awaitable` (an operation or a task) and turns an io_error into a value.
+/// Returns `result` of what `awaitable` (an operation or a task) returns: an io_error is a value.
 /// Throws: everything but io_error that the awaitable throws; `cancelled` passes through.
 /// Cancel safety: that of `awaitable`.
 /// Requires: it is awaited in the expression that makes it, unless `awaitable` is a task, which it

@@ -169,7 +169,7 @@ public:
         else return std::move(*this).get();
     }
 
-    /// Stores what `inner.await_resume()` answers or throws. `telling`: when an error (other than
+    /// Stores what `inner.await_resume()` returns or throws. `telling`: when an error (other than
     /// `cancelled`) is not read by get(), it is told to the report hook in the end.
     template <typename Inner>
     branch_end fill(Inner& inner, bool telling) noexcept {

@@ -130,7 +130,7 @@ private:
         caller_ = jump != nullptr ? jump_from_here(jump, caller_, this) : to_caller(caller_, this);
     }
 
-    // Each answers the context that was left for the one in which it returns.
+    // Each returns the context that was left for the one in which it returns.
     static void* to_fiber(void* context, fiber_core* self) noexcept;
     static void* to_caller(void* context, fiber_core* self) noexcept;
     /// jump_fcontext(context, self), without a call. A processor predicts each return by the latest
@@ -270,9 +270,10 @@ concept fiber_callable = std::invocable<std::decay_t<Function>, std::decay_t<Arg
 
 }  // namespace detail
 
-/// A task whose body is a plain function that runs on a stack of its own and waits with
-/// coro::await. `function` and `args` are copied or moved into the task, live to its end, and are
-/// handed over as std::thread does; a capturing lambda is fine. References are said with std::ref.
+/// Returns what `function` returns: a task whose body is a plain function that runs on a stack of
+/// its own and waits with coro::await. `function` and `args` are copied or moved into the task,
+/// live to its end, and are handed over as std::thread does; a capturing lambda is fine. References
+/// are said with std::ref.
 /// Suspends until `function` returns; resumes on this loop, where the fiber stays all its life.
 /// Throws: what `function` throws; io_error (not_enough_memory) when there is no stack to be had:
 /// the kernel allows vm.max_map_count mappings, and a stack is two.

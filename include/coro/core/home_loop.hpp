@@ -79,8 +79,8 @@ private:
     message_flag<> flag_;
 };
 
-/// A wait as its agent sees it. `begin` is called at home and answers false when it has ended at
-/// once; `take_back` is called on the waiter's loop and answers false when it was cancelled.
+/// A wait as its agent sees it. `begin` is called at home and returns false when it has ended at
+/// once; `take_back` is called on the waiter's loop and returns false when it was cancelled.
 struct remote_wait {
     wait_point* wait;
     bool (*begin)(wait_point& wait, context& agent) noexcept;

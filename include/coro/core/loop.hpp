@@ -191,7 +191,7 @@ inline void* allocate_block(std::size_t size) {
 }
 
 /// AddressSanitizer sees the use of a frame after its end only if it is not recycled. g++ defines
-/// __SANITIZE_ADDRESS__; clang answers through __has_feature.
+/// __SANITIZE_ADDRESS__; clang says it through __has_feature.
 #if defined(__SANITIZE_ADDRESS__)
 inline constexpr bool blocks_are_recycled = false;
 #elif defined(__has_feature)

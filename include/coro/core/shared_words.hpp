@@ -43,7 +43,7 @@ public:
 
     /// nullptr: not settled yet.
     [[nodiscard]] Loop* get() const noexcept { return home_.load(std::memory_order_acquire); }
-    /// Requires: get() has answered a home on this thread.
+    /// Requires: get() has returned a home on this thread.
     [[nodiscard]] Loop* known() const noexcept { return home_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint64_t run() const noexcept {
         return run_.load(std::memory_order_relaxed);
@@ -63,7 +63,7 @@ private:
 
 /// Who owns a job that one thread executes and another one waits for, and may leave behind. Of
 /// `ended` and `abandoned` one comes first, by one exchange each; who comes second knows that, and
-/// the job is his: the waiter reads the answer, or the thread frees what nobody waits for.
+/// the job is his: the waiter reads the result, or the thread frees what nobody waits for.
 template <typename Words = std_words>
 class job_state {
 public:
@@ -77,7 +77,7 @@ public:
     [[nodiscard]] bool ends() noexcept {
         return state_.exchange(state::ended, std::memory_order_acq_rel) != state::abandoned;
     }
-    /// The waiter, at most once. False: it has ended, and the answer is there or on its way.
+    /// The waiter, at most once. False: it has ended, and the result is there or on its way.
     [[nodiscard]] bool is_abandoned() noexcept {
         return state_.exchange(state::abandoned, std::memory_order_acq_rel) != state::ended;
     }

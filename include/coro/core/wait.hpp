@@ -135,7 +135,7 @@ private:
                 }};
     }
 
-    /// The answer is known, but so many were given at once in this resumption (or so many
+    /// The result is known, but so many were given at once in this resumption (or so many
     /// `cancelled` delivered) that the others have their turn before the strand learns it.
     void answer_through_queue() noexcept {
         if (outcome() == wait_outcome::done) return grant(*this->owner);

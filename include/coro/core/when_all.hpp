@@ -74,10 +74,10 @@ private:
 
 }  // namespace detail
 
-/// Awaits all of `awaitables` (tasks or operations) side by side and answers their values in a
-/// std::tuple, in the order of the arguments; std::monostate stands for void. When one throws, the
-/// others are cancelled and awaited, and the first error is rethrown; further ones are counted to
-/// the report hook.
+/// Returns `std::tuple` of the values of all `awaitables` (tasks or operations), which are awaited
+/// side by side, in the order of the arguments; std::monostate stands for void. When one throws,
+/// the others are cancelled and awaited, and the first error is rethrown; further ones are counted
+/// to the report hook.
 /// Suspends until the last has ended (not at all if there is none); resumes on this loop. Each
 /// starts through the run queue, in order.
 /// Throws: the first error; cancelled, when a value is missing because an enclosing scope was
@@ -98,8 +98,8 @@ template <detail::owned_operand... Awaitables>
         detail::hold(std::forward<Awaitables>(awaitables))...);
 }
 
-/// when_all of any number of tasks of one type; answers their values in order as a std::vector
-/// (of std::reference_wrapper, for tasks of references), nothing for tasks of void.
+/// Returns `std::vector` of the values in order (of std::reference_wrapper, for tasks of
+/// references), nothing for tasks of void: when_all of any number of tasks of one type.
 template <typename T>
 [[nodiscard("co_await it or spawn it")]] auto when_all(std::vector<task<T>> tasks) {
     return detail::when_all_list_awaiter<T>(std::move(tasks));

@@ -135,10 +135,10 @@ private:
 
 }  // namespace detail
 
-/// Awaits `awaitables` (tasks or operations) side by side until the first of them ends, with a
-/// value or an exception; cancels the others, awaits their end, and answers a when_any_result: the
-/// index of the first, and every value obtained. Of operations on waits of this library (not tasks)
-/// the others are withdrawn in the moment in which the first is granted, so that at most one takes.
+/// Returns `when_any_result`: the index of the first of `awaitables` (tasks or operations), awaited
+/// side by side, that ended with a value or an exception, and every value obtained; the others are
+/// cancelled, and their end is awaited. Of operations on waits of this library (not tasks) the
+/// others are withdrawn in the moment in which the first is granted, so that at most one takes.
 /// Suspends until all have ended; resumes on this loop. Each starts through the run queue, in
 /// order; one that starts after another has ended meets `cancelled` at its first await.
 /// Throws: cancelled, if an enclosing scope is cancelled and no branch has a value. Exceptions of
@@ -161,7 +161,7 @@ template <detail::owned_operand... Awaitables>
         detail::hold(std::forward<Awaitables>(awaitables))...);
 }
 
-/// when_any of any number of tasks of one type; answers a when_any_list.
+/// Returns `when_any_list`: when_any of any number of tasks of one type.
 /// Requires: `tasks` is not empty.
 template <typename T>
 [[nodiscard("co_await it or spawn it")]] auto when_any(std::vector<task<T>> tasks) {

@@ -14,7 +14,7 @@
 
 namespace coro::inline v0::detail {
 
-/// Answers from the buffer if it can, else reads from the stream until it can.
+/// Takes from the buffer if it can, else reads from the stream until it can.
 template <typename Stream, typename Request>
 class [[nodiscard("co_await it")]] buffered_read final
     : public ready_or_task<buffered_read<Stream, Request>> {
@@ -73,7 +73,7 @@ struct buffered_options {
 ///
 /// Memory: it holds a lease of the loop's pool while bytes of it are unread, and memory of its own
 /// (at most `limit`, and about what has come) while a record that lies in several leases is
-/// unread. While it waits with nothing unread it holds neither. A view that it has answered counts
+/// unread. While it waits with nothing unread it holds neither. A view that it has returned counts
 /// as unread until the next read begins; then the view ends.
 ///
 /// When a record is longer than the limit, errc::limit_exceeded is thrown and its beginning stays

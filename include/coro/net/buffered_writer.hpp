@@ -106,7 +106,7 @@ public:
     /// errc::broken); cancelled.
     /// Cancel safety: on `cancelled` nothing of `from` was written, if it is smaller than the
     /// limit. If a part of a large one had been sent, cancelled::bytes_transferred() says how
-    /// much, and later writes answer errc::broken. See: send(2).
+    /// much, and later writes throw errc::broken. See: send(2).
     [[nodiscard("co_await it or spawn it")]] detail::buffered_write write(
         const_bytes from) noexcept {
         return {*state_, detail::write_request{.payload = from}};

@@ -83,7 +83,7 @@ public:
     /// Throws: io_error (errc::limit_exceeded: nothing was written; what buffered_writer::write
     /// throws); cancelled.
     /// Cancel safety: on `cancelled` nothing was written, or, of a frame as large as the writer's
-    /// limit, a part: then every later write answers errc::broken, so that no frame follows a part.
+    /// limit, a part: then every later write throws errc::broken, so that no frame follows a part.
     [[nodiscard("co_await it or spawn it")]] detail::buffered_write write(
         const_bytes payload) noexcept {
         return detail::buffered_writer_access::write(out_, detail::frame_to_write(payload, limit_));

@@ -25,7 +25,7 @@ concept byte_stream = requires(Stream& stream, mutable_bytes into, const_bytes f
 /// Throws: io_error (broken_pipe, connection_reset, timed_out, errc::busy, errc::closed,
 /// errc::broken) whose bytes_transferred() says how much had moved; cancelled, likewise.
 /// Cancel safety: none: when it throws, a part may have been sent; the stream is then marked
-/// broken, and later exact transfers answer errc::broken. See: send(2).
+/// broken, and later exact transfers throw errc::broken. See: send(2).
 [[nodiscard("co_await it or spawn it")]] inline detail::exact_awaiter<true> write_all(
     tcp_stream& stream, const_bytes from) noexcept {
     return {stream.ref(), const_cast<std::byte*>(from.data()), from.size()};

@@ -14,7 +14,7 @@ namespace coro::inline v0::detail {
 
 /// Unread bytes: first those of the spill, then those of the lease. Bytes come in leases; they move
 /// to the spill only when what is asked for does not lie in one lease. Without unread bytes, and
-/// with no view of the last answer alive, both are gone.
+/// with no view of the last result alive, both are gone.
 class CORO_EXPORT read_buffer {
 public:
     explicit read_buffer(std::size_t limit) noexcept;
@@ -30,7 +30,7 @@ public:
     /// The end of the stream was seen.
     [[nodiscard]] bool ended() const noexcept { return ended_; }
 
-    /// A request begins: views of earlier answers end here. Throws: errc::busy while another waits.
+    /// A request begins: views of earlier results end here. Throws: errc::busy while another waits.
     void begin(const char* verb);
 
     // --- looking and taking
@@ -47,7 +47,7 @@ public:
     void take_into(mutable_bytes into) noexcept;
 
     // --- filling
-    /// Lets go of the lease, before a wait for another, of at most as many bytes as this answers.
+    /// Lets go of the lease, before a wait for another, of at most as many bytes as this returns.
     /// Requires: size() < bound. Throws: std::bad_alloc (then nothing is lost).
     [[nodiscard]] std::size_t prepare(std::size_t bound);
     /// The same for a read into the spill itself: `count` bytes behind those that are unread.
@@ -98,11 +98,11 @@ private:
 
 // --- requests. Each has
 //   verb                       for errors
-//   bool look(read_buffer&)    whether the answer is there; throws when it never will be
+//   bool look(read_buffer&)    whether the result is there; throws when it never will be
 //   size_t bound(buffer)       how many unread bytes there may be while it waits
 //   mutable_bytes direct(buffer), void arrived(buffer, count)
 //                              where to read to past the leases, empty: nowhere
-//   R take(read_buffer&)       the answer, after look() was true
+//   R take(read_buffer&)       the result, after look() was true
 
 /// Reads this large go past the leases: no copy.
 inline constexpr std::size_t direct_bytes = 4096;

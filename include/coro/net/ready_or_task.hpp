@@ -12,13 +12,13 @@
 
 namespace coro::inline v0::detail {
 
-/// Costs no frame and no suspension when the answer is there; otherwise awaits a child task in
+/// Costs no frame and no suspension when the result is there; otherwise awaits a child task in
 /// place. `Derived` supplies
-///   bool   try_now()   true: finish() has the answer; may throw
-///   void   hold()      the answer is there, but goes through the run queue (only so many may come
+///   bool   try_now()   true: finish() has the result; may throw
+///   void   hold()      the result is there, but goes through the run queue (only so many may come
 ///                      at once in one resumption): keeps it for finish()
-///   task<> wait()      waits until finish() has the answer; may throw
-///   R      finish()    the answer; may throw
+///   task<> wait()      waits until finish() has the result; may throw
+///   R      finish()    the result; may throw
 /// What try_now() throws leaves the await in await_resume(): combinators rely on that.
 template <typename Derived>
 class ready_or_task : public awaiter_face<Derived> {
@@ -28,7 +28,7 @@ public:
         strand_ = &strand;
     }
 
-    /// Cancellation wins at entry, even over a ready answer.
+    /// Cancellation wins at entry, even over a ready result.
     bool await_ready() noexcept {
         if (strand_->scope->is_cancelled()) [[unlikely]] {
             cancelled_ = true;

@@ -62,7 +62,7 @@ CORO_EXPORT void cancel_io(operation& op, loop_core& loop) noexcept;
 [[noreturn]] CORO_EXPORT void throw_io(std::int32_t result, const char* verb, socket_ref socket,
                                        std::size_t moved = 0);
 CORO_EXPORT void describe_io(text_sink& out, const char* verb, socket_ref socket) noexcept;
-/// Exact transfers mark a socket when they are cut short: later exact transfers answer
+/// Exact transfers mark a socket when they are cut short: later exact transfers throw
 /// errc::broken.
 enum class direction : std::uint8_t { receiving = 1, sending = 2, either = 3 };
 CORO_EXPORT void mark_broken(socket_ref socket, direction which) noexcept;

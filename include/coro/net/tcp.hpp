@@ -114,7 +114,7 @@ public:
 
     /// Whether there is a socket (not default-made, moved from or closed here).
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
-    /// An exact transfer was cut short on it: framing is lost, later ones of that direction answer
+    /// An exact transfer was cut short on it: framing is lost, later ones of that direction throw
     /// errc::broken.
     [[nodiscard]] bool is_broken() const noexcept {
         return detail::is_broken(socket_.ref(), detail::direction::either);
@@ -205,7 +205,7 @@ private:
 class [[nodiscard("co_await it")]] CORO_EXPORT accept_awaiter final
     : public io_wait<accept_awaiter> {
 public:
-    /// `only_now`: do not wait for a client; finish() then answers a stream without a connection.
+    /// `only_now`: do not wait for a client; finish() then returns a stream without a connection.
     accept_awaiter(socket_ref on, bool only_now) noexcept
         : io_wait(opcode::accept, on), pause_(*this), only_now_(only_now) {
         size = only_now ? 1 : 0;

@@ -28,7 +28,7 @@ public:
     blocking_job(const blocking_job&) = delete;
     blocking_job& operator=(const blocking_job&) = delete;
     virtual ~blocking_job() = default;
-    /// On a thread of the pool. Keeps what it answers or throws.
+    /// On a thread of the pool. Keeps what it returns or throws.
     virtual void execute() noexcept = 0;
 
     /// Begins it. False: it has been executed at once (a simulation), or refused (then `refused`).
@@ -58,7 +58,7 @@ private:
     std::source_location site_;
 };
 
-/// What a call answered, until somebody takes it.
+/// What a call returned, until somebody takes it.
 template <typename T>
 class blocking_value : public blocking_job {
 public:
@@ -112,7 +112,7 @@ public:
         return job_->take();
     }
     void cancel_wait() noexcept override {
-        if (!job_->abandon()) return;  // its answer is on the way
+        if (!job_->abandon()) return;  // its result is on the way
         static_cast<void>(job_.release());
         this->end_cancelled();
     }
@@ -124,8 +124,8 @@ private:
 
 }  // namespace detail
 
-/// Calls `f(args…)`, with the arguments copied or moved, on a thread of the run's pool, and answers
-/// its value: for what blocks (files, databases, name look-ups) or computes for long. At most
+/// Returns what `f(args…)` returns, called with the arguments copied or moved on a thread of the
+/// run's pool: for what blocks (files, databases, name look-ups) or computes for long. At most
 /// run_options::blocking_threads at once; run_options::blocking_queue more wait.
 /// In a simulation `f` is called in place, and takes no time.
 /// Requires: `f` refers to nothing that a task owns, because it may outlive the wait; it does not
@@ -134,7 +134,7 @@ private:
 /// Throws: what `f` throws; io_error (errc::limit_exceeded: too many wait; the system has no thread
 /// left); cancelled.
 /// Cancel safety: `f` that has not begun is not called. One that runs goes on alone, and what it
-/// answers is lost; the end of run() waits for it up to run_options::blocking_limit.
+/// returns is lost; the end of run() waits for it up to run_options::blocking_limit.
 template <typename Function, typename... Args>
     requires std::invocable<std::decay_t<Function>, std::decay_t<Args>...>
 [[nodiscard("co_await it or spawn it")]] auto blocking(Function&& f, Args&&... args) {
@@ -145,7 +145,7 @@ template <typename Function, typename... Args>
                   "twice in a co_await expression: give the type a constructor, or specialise "
                   "coro::trusted_aggregate<T> if you never pass a braced temporary");
     static_assert(!std::is_reference_v<value>,
-                  "coro: a blocking call must not answer a reference: to what would be another "
+                  "coro: a blocking call must not return a reference: to what would be another "
                   "thread's");
     using call = detail::blocking_call<value, std::decay_t<Function>, std::decay_t<Args>...>;
     return detail::blocking_awaiter<value>(

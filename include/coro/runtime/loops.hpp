@@ -106,7 +106,7 @@ private:
     std::uint64_t run_number_;
 };
 
-/// Runs `work` on the loop of `where` and blocks this thread until it has ended; answers its value.
+/// Runs `work` on the loop of `where` and blocks this thread until it has ended; returns its value.
 /// When the run ends before that, `work` is cancelled. For threads that belong to other libraries.
 /// Requires: this thread runs no loop (aborts): there one says co_await.
 /// Throws: what `work` threw; io_error (errc::closed) when the run has ended, or ended it.

@@ -1,4 +1,4 @@
-// One asynchronous request to a poller: what an awaiter fills in, what a backend answers.
+// One asynchronous request to a poller: what an awaiter fills in, what a backend reports.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@ namespace coro::inline v0::detail {
 class context;
 
 /// Names a socket in its poller's table: never a descriptor number. A generation of 0 is "none";
-/// a handle whose generation is no longer that of its slot is stale and answers result_closed.
+/// a handle whose generation is no longer that of its slot is stale: result_closed.
 struct socket_handle {
     std::uint32_t index = 0;
     std::uint32_t generation = 0;
@@ -44,7 +44,7 @@ enum class opcode : std::uint8_t {
     connect,           ///< data = socket_address     -> 0
 };
 
-/// Answers beyond the negated errno range, with the meaning that `errc` gives them.
+/// Results beyond the negated errno range, with the meaning that `errc` gives them.
 enum : std::int32_t {
     result_closed = -10001,  ///< the handle was closed, before or during the operation
     result_busy = -10002,    ///< another operation of this direction is pending on the handle

@@ -77,7 +77,7 @@ CORO_EXPORT int report_exit(const std::exception_ptr& error) noexcept;
 
 }  // namespace detail
 
-/// Runs `main` and everything it starts on a loop of this thread, and answers its value.
+/// Runs `main` and everything it starts on a loop of this thread; returns its value.
 /// Blocks this thread until `main`, and with it every task, has ended.
 /// Signals (unless options.signals == leave): the first SIGINT or SIGTERM requests a stop and,
 /// after options.drain, cancels; the next cancels at once; the one after has its default action.
@@ -97,7 +97,7 @@ T run(task<T> main, const run_options& options = {}) {
     return promise.take();
 }
 
-/// run() for main(): answers the exit code. An exception becomes one line on stderr and 1; an
+/// run() for main(): returns the exit code. An exception becomes one line on stderr and 1; an
 /// orderly end after SIGINT or SIGTERM is 0; task<int> gives the code itself.
 template <typename T>
     requires(std::is_void_v<T> || std::same_as<T, int>)

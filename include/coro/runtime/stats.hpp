@@ -23,7 +23,7 @@ struct loop_stats {
     std::uint64_t operations_completed = 0;
     std::uint64_t receive_calls = 0;  ///< epoll: recv(2) calls; io_uring: receives submitted
     std::uint64_t send_calls = 0;     ///< epoll: send(2) calls; io_uring: sends submitted
-    std::uint64_t would_block = 0;    ///< of these, how many answered EAGAIN (epoll)
+    std::uint64_t would_block = 0;    ///< of these, how many ended with EAGAIN (epoll)
     std::uint64_t wait_calls = 0;     ///< epoll_wait(2), or io_uring_enter(2) that waits
     std::uint64_t enter_calls = 0;    ///< io_uring_enter(2), all
     std::uint64_t control_calls = 0;  ///< epoll_ctl(2)

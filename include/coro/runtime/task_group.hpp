@@ -124,9 +124,9 @@ public:
                     std::forward<Args>(args)...);
     }
 
-    /// Waits until all children have ended, those as well that are spawned meanwhile. Returns
-    /// nothing; the body may spawn again after it. At the end of a body it lets children refer to
-    /// variables of the body.
+    /// Returns nothing, once all children have ended, those as well that are spawned meanwhile; the
+    /// body may spawn again after it. At the end of a body it lets children refer to variables of
+    /// the body.
     /// Requires: awaited by the body of the group, or in a task that the body awaits (aborts: a
     /// child would wait for itself).
     /// Suspends until the last child has ended; resumes on this loop. Throws: cancelled; when the
@@ -302,13 +302,13 @@ inline void task_group::leave() noexcept {
     if (--alive_ == 0 && joiner_ != nullptr) std::exchange(joiner_, nullptr)->last_child_ended();
 }
 
-/// Calls `body(group)`, awaits the task it returns and then all children of the group, and answers
-/// the body's value. When the body throws, or a child does under on_error::cancel_siblings, the
-/// others are cancelled and awaited first. `body` is kept to the end and may capture.
+/// Returns what the body returns: calls `body(group)`, and awaits the task it returns and then all
+/// children of the group. When the body throws, or a child does under on_error::cancel_siblings,
+/// the others are cancelled and awaited first. `body` is kept to the end and may capture.
 /// Suspends until the last child has ended; resumes on this loop.
 /// Throws: the first error of body or children; cancelled, if an enclosing scope was cancelled
 /// and ended the body or a child by that (or if the group cancelled itself and a value is missing).
-/// A value that the body had before it was cancelled is answered all the same.
+/// A value that the body had before it was cancelled is returned all the same.
 /// Cancel safety: whatever the children keep.
 template <typename Body>
     requires std::invocable<std::unwrap_reference_t<std::decay_t<Body>>&, task_group&>
