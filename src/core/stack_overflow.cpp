@@ -5,11 +5,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstring>
 #include <mutex>
 
 #include <coro/core/fiber.hpp>
+
+#include "base/text_line.hpp"
 
 namespace coro::inline v0::detail {
 namespace {
@@ -23,44 +23,16 @@ struct installed_handler {
 };
 constinit installed_handler installed;
 
-/// Text of bounded length, put together without an allocation.
-class line {
-public:
-    void add(const char* text) noexcept {
-        while (*text != '\0' && size_ < text_.size()) text_[size_++] = *text++;
-    }
-    void add(std::size_t number) noexcept {
-        std::array<char, 24> digits{};
-        std::size_t at = digits.size() - 1;
-        do {
-            digits[--at] = static_cast<char>('0' + number % 10);
-            number /= 10;
-        } while (number != 0);
-        add(digits.data() + at);
-    }
-    void print() const noexcept {
-        [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text_.data(), size_);
-    }
-
-private:
-    std::array<char, 512> text_{};
-    std::size_t size_ = 0;
-};
-
 void say_overflow(const stack_overflow& what) noexcept {
-    line text;
+    text_line<512> text;
     text.add("coro: fiber stack overflow in ");
     text.add(what.name != nullptr ? what.name : "(unnamed fiber)");
-    if (what.site.line() != 0) {
-        text.add(", after its await at ");
-        text.add(what.site.file_name());
-        text.add(":");
-        text.add(std::size_t{what.site.line()});
-    }
-    text.add(": it has ");
-    text.add(what.stack_bytes / 1024);
+    if (what.site.line() != 0)
+        text.add(", after its await at ").add_site(what.site.file_name(), what.site.line());
+    text.add(": it has ").add_number(what.stack_bytes / 1024);
     text.add(" KiB; give it more with stack_bytes\n");
-    text.print();
+    [[maybe_unused]] const auto written =
+        ::write(STDERR_FILENO, text.view().data(), text.size());
 }
 
 void handle(int signal, siginfo_t* info, void* where) noexcept {

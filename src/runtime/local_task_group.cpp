@@ -59,7 +59,8 @@ void local_task_group::wait_for_children(std::source_location where) {
                 "a local_task_group was joined or destroyed outside of the fiber that made it");
     while (size() != 0) {
         detail::group_join all(*this);
-        fiber.await_here(all, where);
+        fiber.begin_await(where);
+        fiber.await_here(all);
     }
     detail::scope_access::close(scope_);
     joined_ = true;

@@ -10,6 +10,7 @@
 
 #include "core/frame_census.hpp"
 #include "runtime/loop_team.hpp"
+#include "runtime/misuse_place.hpp"
 #include "runtime/processors.hpp"
 #include "runtime/signals.hpp"
 
@@ -29,6 +30,7 @@ scheduler::scheduler(std::unique_ptr<poller> world, scheduler_options options)
     index = options_.index;
     team = options_.team;
     gate_ = std::make_shared<loop_gate>(*this);
+    write_misuse_places_with_tasks();
 }
 
 scheduler::~scheduler() {

@@ -1,9 +1,5 @@
 // The task dump: every strand of a loop, where it waits, and whose child it is, as text.
 #include <algorithm>
-#include <array>
-#include <charconv>
-#include <cstring>
-#include <string>
 #include <string_view>
 #include <utility>
 
@@ -11,83 +7,12 @@
 #include <coro/runtime/run.hpp>
 #include <coro/runtime/sleep.hpp>
 
-#include "base/site.hpp"
+#include "base/text_line.hpp"
+#include "runtime/await_chain.hpp"
 #include "runtime/scheduler.hpp"
 
 namespace coro::inline v0::detail {
 namespace {
-
-/// What stands for a parameter list in a flattened signature.
-constexpr char parameters = '\1';
-
-/// Past the bracket that closes the one at `open`.
-std::size_t after_group(std::string_view text, std::size_t open) noexcept {
-    int depth = 0;
-    for (std::size_t at = open; at < text.size(); ++at) {
-        const char c = text[at];
-        if (c == '(' || c == '<') ++depth;
-        if ((c == ')' || c == '>') && --depth == 0) return at + 1;
-    }
-    return text.size();
-}
-
-bool skip(std::string_view text, std::size_t& at, std::string_view what) noexcept {
-    if (!text.substr(at).starts_with(what)) return false;
-    at += what.size();
-    return true;
-}
-
-/// `operator` as a word of its own, not the end of a longer name.
-bool at_operator(std::string_view text, std::size_t at) noexcept {
-    return text.substr(at).starts_with("operator") &&
-           (at == 0 || text[at - 1] == ':' || text[at - 1] == ' ');
-}
-
-/// The signature without template arguments and with parameter lists as one character.
-/// g++: `main_()::<lambda(int)>`; clang: `auto main_()::(anonymous class)::operator()(int) const`.
-std::string flatten(std::string_view text) {
-    std::string flat;
-    text = text.substr(0, text.find(" ["));  // [with T = int] of g++, [T = int] of clang
-    std::size_t at = 0;
-    while (at < text.size()) {
-        if (text.substr(at).starts_with("<lambda")) {
-            at = after_group(text, at);
-            flat += "<lambda>";
-        } else if (skip(text, at, "(anonymous class)::operator()")) {
-            flat += "<lambda>";
-            at = after_group(text, at);
-        } else if (skip(text, at, "(anonymous namespace)") || skip(text, at, "{anonymous}")) {
-            flat += "{anonymous}";
-        } else if (at_operator(text, at)) {
-            flat += "operator";
-            at += 8;
-            if (skip(text, at, "()")) flat += '+';  // see function_name()
-            while (at < text.size() && (text[at] == '<' || text[at] == '>' || text[at] == '='))
-                flat += text[at++];  // no brackets
-        } else if (text[at] == '(') {
-            at = after_group(text, at);
-            flat += parameters;
-        } else if (text[at] == '<') {
-            at = after_group(text, at);
-        } else {
-            flat += text[at++];
-        }
-    }
-    return flat;
-}
-
-/// `coro::task<> app::handle(int)` -> `app::handle`, `main_()::<lambda(int)>` -> `main_::<lambda>`;
-/// the same from both compilers, which write the whole signature, each in its own way.
-std::string function_name(std::string_view signature) {
-    std::string flat = flatten(signature);
-    const std::size_t last = flat.rfind(parameters);
-    if (last != std::string::npos && flat.find("::", last) == std::string::npos) flat.resize(last);
-    if (flat.ends_with(" const")) flat.resize(flat.size() - 6);
-    flat.erase(0, flat.rfind(' ') + 1);
-    std::erase(flat, parameters);
-    if (flat.ends_with("operator+")) flat.replace(flat.size() - 1, 1, "()");
-    return flat;
-}
 
 /// The public function behind a coroutine of the library's own; empty for what is nobody's
 /// business.
@@ -116,8 +41,7 @@ public:
             out_.write(" ");
             out_.write(strand.name);
         }
-        chain_position at = first_frame(strand);
-        while (at.frame != nullptr && library_frame(*at.frame)) at = outer(at);
+        chain_position at = first_program_frame(strand);
         if (at.frame != nullptr) {
             out_.write(" ");
             write_site(at.frame->awaiting);
@@ -148,49 +72,16 @@ private:
         }
     }
 
-    struct chain_position {
-        const context* strand;
-        const frame_link* frame;
-    };
-
-    /// The innermost frame; for a branch without one, the frame that awaits the branches.
-    static chain_position first_frame(const context& strand) noexcept {
-        if (strand.leaf != nullptr) return {&strand, strand.leaf};
-        return opener_of(strand);
-    }
-    static chain_position outer(chain_position at) noexcept {
-        if (at.frame->parent != nullptr) return {at.strand, at.frame->parent};
-        return opener_of(*at.strand);
-    }
-    /// The frame that opened the innermost scope which `strand` did not open itself: that of
-    /// with_task_group, or the one that awaits a when_any.
-    static chain_position opener_of(const context& strand) noexcept {
-        const context* inner = &strand;
-        for (const cancel_scope* scope = strand.scope; scope != nullptr;
-             scope = scope_access::parent(*scope)) {
-            const context* owner = scope_access::owner(*scope);
-            if (owner == nullptr) break;
-            if (owner == inner) continue;
-            if (scope_access::opener(*scope) != nullptr)
-                return {owner, scope_access::opener(*scope)};
-            inner = owner;  // a branch of a branch, without a frame
-        }
-        return {nullptr, nullptr};
-    }
-
-    static bool library_frame(const frame_link& frame) {
-        return function_name(frame.created.function_name()).starts_with("coro::");
-    }
-
     /// ` ← handle echo.cpp:31`; a frame of the library's own by its public name, without a site.
     void write_caller(const frame_link& frame) {
-        const std::string name = function_name(frame.created.function_name());
+        const function_name_text text = function_name(frame.created.function_name());
+        const std::string_view name = text.view();
         if (!name.starts_with("coro::")) {
             out_.write(" ← ");
             out_.write(name);
             out_.write(" ");
             write_site(frame.awaiting);
-        } else if (const auto shown = public_name(std::string_view(name).substr(6));
+        } else if (const auto shown = public_name(name.substr(6));
                    !shown.empty()) {
             out_.write(" ← ");
             out_.write(shown);
@@ -198,15 +89,15 @@ private:
     }
 
     void write_site(const std::source_location& where) noexcept {
-        out_.write(base_name(where.file_name()));
-        out_.write(":");
-        write_number(where.line());
+        text_line<256> text;
+        text.add_site(where.file_name(), where.line());
+        out_.write(text.view());
     }
 
     void write_number(std::uint64_t number) noexcept {
-        std::array<char, 24> digits{};
-        const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
-        out_.write({digits.data(), static_cast<std::size_t>(end - digits.data())});
+        text_line<24> digits;
+        digits.add_number(number);
+        out_.write(digits.view());
     }
 
     void write_span(duration span) noexcept {

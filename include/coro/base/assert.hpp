@@ -1,17 +1,31 @@
-// Assertions that stay on in release builds: misuse ends the program with one sentence.
+// Assertions that stay on in release builds: misuse ends the program with one sentence, which names
+// the line of the program and the task.
 #pragma once
+
+#include <cstdint>
 
 #include <coro/base/export.hpp>
 
 namespace coro::inline v0::detail {
 
-/// Prints `file:line: sentence` to stderr and aborts. Never returns, never throws.
+/// What is known of where in the program a misuse is: the latest await of the task that runs.
+enum class misuse_moment : std::uint8_t {
+    in_await,        ///< it is that await
+    await_or_later,  ///< it is that await, or what the program called since
+};
+
+/// Prints `coro: <place in the program> (<task>): sentence [file:line]` to stderr and aborts, where
+/// `file` and `line` are the library's own. Never returns, never throws.
+[[noreturn]] CORO_EXPORT void misused(
+    const char* file, int line, const char* sentence,
+    misuse_moment moment = misuse_moment::await_or_later) noexcept;
+/// The same where `file` and `line` are the program's: `coro: file:line (<task>): sentence`.
 [[noreturn]] CORO_EXPORT void assertion_failed(const char* file, int line,
                                                const char* sentence) noexcept;
 
 }  // namespace coro::inline v0::detail
 
 /// Aborts with `sentence` unless `condition` holds; evaluated in every build mode.
-#define CORO_ASSERT(condition, sentence)                                              \
-    ((condition) ? static_cast<void>(0)                                               \
-                 : ::coro::detail::assertion_failed(__FILE__, __LINE__, (sentence)))
+#define CORO_ASSERT(condition, sentence)                                    \
+    ((condition) ? static_cast<void>(0)                                     \
+                 : ::coro::detail::misused(__FILE__, __LINE__, (sentence)))

@@ -74,10 +74,15 @@ public:
     [[nodiscard]] bool has_ended() const noexcept { return ended_; }
 
     // What the fiber does, on its own stack.
+    /// Leaves the place of the await that begins, for dumps and for whoever refuses it.
+    void begin_await(std::source_location where) noexcept {
+        site_ = where;
+        frame_->created = where;  // the function that awaits is the one to name
+        frame_->awaiting = where;
+    }
     /// Awaits `op` here.
     template <typename Op>
-    [[gnu::always_inline]] decltype(auto) await_here(Op& op, std::source_location where) {
-        begin_await(where);
+    [[gnu::always_inline]] decltype(auto) await_here(Op& op) {
         op.bind(*strand_);
         if (!op.await_ready() && op.suspend(frame_, host_)) leave();
         return op.await_resume();
@@ -85,8 +90,7 @@ public:
     /// The same while an exception is on its way. A task that is started by it starts on the loop's
     /// stack: what it learns of exceptions must not change while it runs.
     template <typename Op>
-    decltype(auto) await_in_unwinding(Op& op, std::source_location where) {
-        begin_await(where);
+    decltype(auto) await_in_unwinding(Op& op) {
         op.bind(*strand_);
         if (!op.await_ready()) {
             const unsigned depth = std::exchange(strand_->loop->depth, nesting_limit);
@@ -119,11 +123,6 @@ protected:
 private:
     friend struct fiber_access;
 
-    void begin_await(std::source_location where) noexcept {
-        site_ = where;
-        frame_->created = where;  // the function that awaits is the one to name
-        frame_->awaiting = where;
-    }
     /// Back to whoever has entered; returns when somebody enters again.
     [[gnu::always_inline]] void leave() noexcept {
         void* const jump = strand_->loop->stacks.jump;

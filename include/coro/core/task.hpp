@@ -287,14 +287,17 @@ struct task_access {
 
 /// Aborts with one of the sentences unless `child` holds a coroutine that nobody has started.
 template <typename T>
-void check_startable(task<T>& child, const char* if_moved_from, const char* if_started) noexcept {
-    CORO_ASSERT(static_cast<bool>(child), if_moved_from);
-    CORO_ASSERT(task_access::promise(child).state == frame_state::unstarted, if_started);
+void check_startable(task<T>& child, const char* if_moved_from, const char* if_started,
+                     misuse_moment moment = misuse_moment::await_or_later) noexcept {
+    if (!child) [[unlikely]] misused(__FILE__, __LINE__, if_moved_from, moment);
+    if (task_access::promise(child).state != frame_state::unstarted) [[unlikely]]
+        misused(__FILE__, __LINE__, if_started, moment);
 }
 template <typename T>
-void check_awaitable(task<T>& child) noexcept {
+void check_awaitable(task<T>& child,
+                     misuse_moment moment = misuse_moment::await_or_later) noexcept {
     check_startable(child, "a task that was moved from was awaited",
-                    "a task was awaited that had been started before: it runs once");
+                    "a task was awaited that had been started before: it runs once", moment);
 }
 
 /// Starts `child` as the next frame of its strand, below `parent` (resumed by `continuation`).
@@ -330,7 +333,10 @@ inline bool start_child(frame_link* parent, std::coroutine_handle<> continuation
 template <typename T>
 class [[nodiscard]] task_awaiter : public awaiter_face<task_awaiter<T>> {
 public:
-    explicit task_awaiter(task<T>& child) noexcept : child_(&child) { check_awaitable(child); }
+    /// Made by the await itself.
+    explicit task_awaiter(task<T>& child) noexcept : child_(&child) {
+        check_awaitable(child, misuse_moment::in_await);
+    }
 
     void bind(context& strand) noexcept { task_access::promise(*child_).strand = &strand; }
     bool await_ready() const noexcept { return false; }

@@ -27,15 +27,16 @@ template <typename Awaitable>
                   "coro: this cannot be awaited: it is no task (a named one must be std::move'd), "
                   "no operation of the library, and nothing that co_await takes");
     detail::fiber_core& fiber = detail::this_fiber(where);
+    fiber.begin_await(where);
     using inner = detail::held<Awaitable>;
     if (fiber.unwinding()) [[unlikely]] {
         detail::timeout_awaiter<inner> shielded(detail::hold(std::forward<Awaitable>(awaitable)),
                                                 {.span = default_shield_limit}, "clean-up",
                                                 where, true);
-        return fiber.await_in_unwinding(shielded, where);
+        return fiber.await_in_unwinding(shielded);
     }
     inner op = detail::hold(std::forward<Awaitable>(awaitable));
-    return fiber.await_here(op, where);
+    return fiber.await_here(op);
 }
 
 }  // namespace coro::inline v0

@@ -1,0 +1,8 @@
+// Sentences of misuse name the task that runs, once there is a loop.
+#pragma once
+
+namespace coro::inline v0::detail {
+
+void write_misuse_places_with_tasks() noexcept;
+
+}  // namespace coro::inline v0::detail
