@@ -63,6 +63,13 @@ io_error::~io_error() = default;
 cancelled::~cancelled() = default;
 interrupted::~interrupted() = default;
 
+simulation_stuck::simulation_stuck(const std::string& task_dump)
+    : std::runtime_error("simulation: nothing can ever happen again: every task waits and no timer "
+                         "is set:\n" +
+                         task_dump) {}
+simulation_stuck::simulation_stuck(const simulation_stuck&) noexcept = default;
+simulation_stuck::~simulation_stuck() = default;
+
 const char* interrupted::what() const noexcept {
     return "interrupted by a signal before the task had a value";
 }

@@ -155,6 +155,10 @@ public:
     /// The time of the present turn, set by the scheduler; backends stamp activity with it.
     time_point turn_time{};
     poller_counters counters;
+    /// What only a simulation can know: the last wait() found that nothing can ever happen again.
+    /// Then it returned, if whoever waits looks here; otherwise it aborted.
+    bool stuck = false;
+    bool stuck_is_looked_at = false;
 };
 
 /// What a poller is made from; a copy of the relevant part of run's options and the environment.

@@ -4,7 +4,9 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <string>
 
+#include <coro/base/assert.hpp>
 #include <coro/core/cancel_scope.hpp>
 #include <coro/runtime/task_group.hpp>
 #include <coro/runtime/sleep.hpp>
@@ -94,6 +96,33 @@ private:
     drain_timer timer_{*this};
 };
 
+std::string dump_of(scheduler& loop) {
+    string_sink text;
+    loop.dump(text);
+    if (text.content.ends_with('\n')) text.content.pop_back();
+    return std::move(text.content);
+}
+
+/// Turns a simulation until its root task has ended. When nothing can happen any more, all tasks
+/// are cancelled. Returns the dump of that moment, or nothing.
+std::optional<std::string> drive_simulation(scheduler& loop) {
+    std::optional<std::string> stuck_in;
+    loop.world().stuck_is_looked_at = true;
+    while (!loop.ending) {
+        loop.turn();
+        if (!loop.world().stuck) continue;
+        if (stuck_in) {
+            std::fprintf(stderr, "%s\n", dump_of(loop).c_str());
+            CORO_ASSERT(false, "simulation: nothing can ever happen again, and these tasks did not "
+                               "end when they were cancelled");
+        }
+        stuck_in = dump_of(loop);
+        loop.root_scope().cancel();
+    }
+    loop.world().stuck_is_looked_at = false;
+    return stuck_in;
+}
+
 }  // namespace
 
 loop_runner::loop_runner(const run_options& options) : team_(nullptr), options_(options) {
@@ -118,7 +147,9 @@ void loop_runner::drive(task_promise_base& root, std::coroutine_handle<> frame) 
     const bool handle = options_.signals == signal_policy::handle && !first.world_is_virtual();
     const signal_guard signals(handle, first.world());
     root_strand strand(first, root, frame);
-    {
+    if (first.world_is_virtual()) {
+        if (const auto stuck_in = drive_simulation(first)) throw simulation_stuck(*stuck_in);
+    } else {
         std::optional<stop_by_signal> stop;
         if (signals.installed()) stop.emplace(*team_, options_.drain);
         while (!first.ending) first.turn();

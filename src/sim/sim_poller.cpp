@@ -248,7 +248,7 @@ void sim_poller::wait(time_point deadline, operation_list& completed) noexcept {
     ++counters.waits;
     completed_ = &completed;
     collected_ = 0;
-    stuck_ = false;
+    stuck = false;
     for (;;) {
         // Taken before the events, so that a wake() from another thread meanwhile is for the next
         // wait() rather than lost.
@@ -258,8 +258,8 @@ void sim_poller::wait(time_point deadline, operation_list& completed) noexcept {
         if (collected_ > 0 || woken || now_ >= deadline) break;
         const time_point next = std::min(deadline, events_.next_time());
         if (next == never) {
-            stuck_ = true;
-            CORO_ASSERT(stuck_tolerated_,
+            stuck = true;  // wait(never), no event to come, no wake()
+            CORO_ASSERT(stuck_is_looked_at,
                         "simulation: nothing can ever happen again: every task waits and no timer "
                         "is set");
             break;

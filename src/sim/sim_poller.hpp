@@ -49,11 +49,6 @@ public:
     void set_latency(duration one_way) noexcept { latency_ = one_way; }
     /// At most so many sockets are open; beyond, open_stream() and accept answer -EMFILE.
     void limit_sockets(std::size_t most) noexcept { socket_limit_ = most; }
-    /// wait(never) with no event to come and no wake() means that the program under test is stuck.
-    /// That aborts with a sentence; with `tolerate` wait() returns and stuck() is true instead.
-    void tolerate_stuck(bool tolerate) noexcept { stuck_tolerated_ = tolerate; }
-    /// Whether the last wait() found that nothing can ever happen again.
-    [[nodiscard]] bool stuck() const noexcept { return stuck_; }
 
     // --- the contract
     [[nodiscard]] std::string_view name() const noexcept override { return "simulation"; }
@@ -155,8 +150,6 @@ private:
     sim_random random_;
     /// Set by wake() in any thread or signal handler; taken by wait().
     std::atomic<bool> woken_{false};
-    bool stuck_tolerated_ = false;
-    bool stuck_ = false;
 };
 
 /// A simulated world of its own; options.seed decides all that is random in it.

@@ -131,14 +131,14 @@ TEST_P(sim_poller_test, descriptors_are_not_of_this_world) {
 TEST_P(sim_poller_test, stuck_program_is_seen) {
     operation accepting(opcode::accept, listen().handle);
     ASSERT_FALSE(submit(accepting));
-    simulation().tolerate_stuck(true);
+    world().stuck_is_looked_at = true;
     collect(never);
-    EXPECT_TRUE(simulation().stuck());
+    EXPECT_TRUE(world().stuck);
     collect(world().now() + 1s);
-    EXPECT_FALSE(simulation().stuck()) << "a timer is something to wait for";
+    EXPECT_FALSE(world().stuck) << "a timer is something to wait for";
     world().wake();
     collect(never);
-    EXPECT_FALSE(simulation().stuck());
+    EXPECT_FALSE(world().stuck);
     world().cancel(accepting);
     finish(accepting);
 }

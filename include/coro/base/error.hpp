@@ -4,6 +4,8 @@
 #include <array>
 #include <cstddef>
 #include <exception>
+#include <stdexcept>
+#include <string>
 #include <string_view>
 #include <system_error>
 
@@ -105,6 +107,16 @@ public:
 
 private:
     int signal_;
+};
+
+/// Thrown by run() of a simulation in which nothing can ever happen again: every task waits, and no
+/// timer is set. what() is that sentence and the task dump of that moment, one task a line.
+class CORO_EXPORT simulation_stuck : public std::runtime_error {
+public:
+    explicit simulation_stuck(const std::string& task_dump);
+    simulation_stuck(const simulation_stuck&) noexcept;
+    simulation_stuck& operator=(const simulation_stuck&) = delete;
+    ~simulation_stuck() override;
 };
 
 }  // namespace coro::inline v0
