@@ -8,7 +8,11 @@ contain the regular expression of its first line:
     // expect: REGEX [g++ only]         or [clang only]: the other compiler leaves the file out
     // expect: REGEX [9 times]          exactly so often: a file of nine mistakes, none let through
 
-Each header below include/ and src/ must compile as the only include of a file, twice in a row.
+A line `// flags: -fno-exceptions …` right below it, or as the first line of a *.pass.cpp, adds
+flags of the compiler.
+
+Each header below include/ and src/ must compile as the only include of a file, twice in a row;
+those of include/ without any of the warnings that users switch on.
 
     run.py --compiler g++|clang++-19 [--root TREE] [--cache FILE] [--jobs N] [NAME...]
 
@@ -30,7 +34,10 @@ EXPECT = re.compile(
     r"^// expect: (?P<regex>.+?)(?: +\[(?P<times>\d+) times\])?"
     r"(?: +\[(?P<only>g\+\+|clang) only\])?$"
 )
+ADDED = re.compile(r"\A(?:// expect: .*\n)?// flags: (?P<flags>.+)\n")
 FLAGS = ["-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-pthread"]
+# What users switch on: no header of ours may give one of these warnings.
+STRICT = ["-Wpedantic", "-Wshadow", "-Wconversion", "-Wnon-virtual-dtor", "-Wold-style-cast"]
 UMBRELLA = "coro/coro.hpp"
 
 
@@ -80,7 +87,10 @@ class harness:
             self.precompiled = use
 
     def extra_for(self, text):
-        """A precompiled header serves only where it is the first thing that is included."""
+        """The flags of the file; or a precompiled header, which serves only with the flags that it
+        was made with, and where it is the first thing that is included."""
+        if added := ADDED.match(text):
+            return added["flags"].split()
         directive = re.search(r"^\s*#.*$", text, re.MULTILINE)
         if directive and re.fullmatch(r"\s*#\s*include\s*<coro/coro\.hpp>\s*", directive.group()):
             return self.precompiled
@@ -114,7 +124,7 @@ class harness:
     def alone(self, path):
         if path.is_relative_to(self.include):
             line = f"#include <{path.relative_to(self.include).as_posix()}>\n"
-            extra = []
+            extra = STRICT
         else:
             line = f'#include "{path.relative_to(self.source).as_posix()}"\n'
             extra = [f"-I{self.source}"]

@@ -1,6 +1,10 @@
 // Symbol visibility: the library is built with everything hidden; this marks what is public.
 #pragma once
 
+#if !defined(__cpp_exceptions)
+#error "coro reports errors and cancellation by exceptions: compile without -fno-exceptions"
+#endif
+
 /// Gives a function or class default visibility, also in the static build, so that exceptions
 /// thrown on one side of a shared-object boundary are caught on the other.
 #define CORO_EXPORT [[gnu::visibility("default")]]

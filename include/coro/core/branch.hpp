@@ -42,7 +42,7 @@ public:
 
 protected:
     branch_base() noexcept = default;
-    ~branch_base() = default;
+    virtual ~branch_base() = default;
 
 private:
     friend class branch_set;
@@ -83,7 +83,7 @@ public:
 
 protected:
     branch_set(const char* verb, branch_policy policy) noexcept : verb_(verb), policy_(policy) {}
-    ~branch_set() = default;
+    virtual ~branch_set() = default;
 
     /// The owner begins to wait; `resume` is where it goes on.
     void open(std::coroutine_handle<> resume) noexcept;

@@ -62,7 +62,7 @@ private:
 /// Awaits somebody else's awaitable. It may resume us on any thread; we go on at home. It cannot be
 /// cancelled: cancellation is met at the next await; the dump says so.
 template <typename Awaitable>
-class [[nodiscard]] foreign_awaiter : public wait_point {
+class [[nodiscard]] foreign_awaiter final : public wait_point {
     using awaiter = decltype(obtain_awaiter(std::declval<Awaitable>()));
     static_assert(!unsafe_aggregate<std::remove_cvref_t<awaiter>>,
                   "coro: g++ 12 may destroy this awaiter twice, because it is an aggregate with a "

@@ -230,6 +230,7 @@ class [[nodiscard("co_await it")]] channel<T>::send_awaiter
     : public detail::library_wait<send_awaiter>, public detail::list_node<send_awaiter> {
 public:
     send_awaiter(channel& to, T& item) noexcept : channel_(to), item_(item) {}
+    virtual ~send_awaiter() = default;
 
     [[nodiscard]] detail::home_loop& home() const noexcept { return channel_.home_; }
     bool try_now() noexcept {

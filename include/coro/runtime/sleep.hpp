@@ -19,7 +19,7 @@ inline context& this_strand() noexcept {
     return *current->running;
 }
 
-class [[nodiscard("co_await it")]] sleep_awaiter : public library_wait<sleep_awaiter> {
+class [[nodiscard("co_await it")]] sleep_awaiter final : public library_wait<sleep_awaiter> {
 public:
     explicit sleep_awaiter(time_point until) noexcept : until_(until) {}
     explicit sleep_awaiter(time_span span) noexcept : span_(span) {}
@@ -54,7 +54,7 @@ private:
     node timer_;
 };
 
-class [[nodiscard("co_await it")]] yield_awaiter : public library_wait<yield_awaiter> {
+class [[nodiscard("co_await it")]] yield_awaiter final : public library_wait<yield_awaiter> {
 public:
     bool try_now() const noexcept { return false; }
     bool start() noexcept {
