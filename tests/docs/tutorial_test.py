@@ -75,7 +75,8 @@ def build(folder, text):
         environment["CMAKE_CXX_COMPILER_LAUNCHER"] = "ccache"
         environment["CCACHE_BASEDIR"] = str(folder)
         environment["CCACHE_NOHASHDIR"] = "1"
-    for command in ("cmake -B build -DCMAKE_PREFIX_PATH=$HOME/.local", "cmake --build build"):
+    for command in ("cmake -B build -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=$HOME/.local",
+                    "cmake --build build"):
         if f"```sh\n{command}\n```" not in text:
             raise Untrue(f"the page does not say: {command}")
         run = subprocess.run(["bash", "-c", command], cwd=folder, env=environment,
