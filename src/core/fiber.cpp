@@ -62,7 +62,7 @@ void fiber_access::entry(fcontext::transfer_t from) noexcept {
         self.ended_ = true;
         void* const jump = current->stacks.jump;
         caller = jump != nullptr ? fiber_core::jump_from_here(jump, self.caller_, &self)
-                                 : leave(self.caller_, self, !contexts_are_reused);
+                                 : leave(self.caller_, self, !contexts_are_reused());
     }
 }
 
@@ -75,7 +75,7 @@ stack_pool& pool_of(loop_core& loop) {
         // A loop belongs to one thread, so that this need not be asked for at every switch.
         loop.stacks.exceptions = reinterpret_cast<exception_state*>(abi::__cxa_get_globals());
 #if defined(__x86_64__)
-        if constexpr (!switches_are_announced)
+        if (!switches_are_announced())
             loop.stacks.jump = reinterpret_cast<void*>(&fcontext::jump_fcontext);
 #endif
     }
@@ -89,8 +89,8 @@ fiber_stacks::~fiber_stacks() { delete pool; }
 fiber_core::fiber_core(std::size_t stack_bytes, body_function body)
     : stack_(&pool_of(*current).take(stack_bytes)), body_(body) {
     context_ = stack_->context;
-    if (context_ != nullptr && contexts_are_reused) [[likely]] return;
-    sanitizer_begin(*stack_);
+    if (context_ != nullptr) [[likely]] return;
+    sanitizer_begin(stack_->bottom, stack_->size, stack_->tsan);
     context_ = fcontext::make_fcontext(stack_->top(), stack_->usable(), &fiber_access::entry);
 }
 
@@ -103,7 +103,7 @@ void* fiber_core::to_caller(void* context, fiber_core* self) noexcept {
 }
 
 void fiber_core::give_stack_back() noexcept {
-    stack_->context = context_;
+    stack_->context = contexts_are_reused() ? context_ : nullptr;
     strand_->loop->stacks.pool->give(*std::exchange(stack_, nullptr));
 }
 

@@ -1,108 +1,92 @@
-// What the sanitizers are told of stacks and of switches between them; nothing in other builds.
+// What the sanitizers are told: of stacks, of switches between them, of what one thread hands to
+// another. The library itself may be built without: whether a sanitizer is there depends on the
+// program, and shows when the program is linked. So these functions of theirs are weak here.
 #pragma once
 
 #include <cstddef>
 
-#include "core/stack_pool.hpp"
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CORO_SWITCH_ASAN 1
-#endif
-#if __has_feature(thread_sanitizer)
-#define CORO_SWITCH_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define CORO_SWITCH_ASAN 1
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define CORO_SWITCH_TSAN 1
-#endif
-
-#if defined(CORO_SWITCH_ASAN)
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#include <sanitizer/lsan_interface.h>
-#elif defined(CORO_SWITCH_TSAN)
-#include <sanitizer/tsan_interface.h>
-#endif
+extern "C" {
+// <sanitizer/common_interface_defs.h>, asan_interface.h, lsan_interface.h
+[[gnu::weak, gnu::visibility("default")]] void __sanitizer_start_switch_fiber(
+    void** shadow, const void* bottom, std::size_t size);
+[[gnu::weak, gnu::visibility("default")]] void __sanitizer_finish_switch_fiber(
+    void* shadow, const void** from_bottom, std::size_t* from_size);
+[[gnu::weak, gnu::visibility("default")]] void __asan_unpoison_memory_region(
+    const volatile void* base, std::size_t bytes);
+[[gnu::weak, gnu::visibility("default")]] void __lsan_register_root_region(const void* base,
+                                                                          std::size_t bytes);
+[[gnu::weak, gnu::visibility("default")]] void __lsan_unregister_root_region(const void* base,
+                                                                            std::size_t bytes);
+// <sanitizer/tsan_interface.h>
+[[gnu::weak, gnu::visibility("default")]] void* __tsan_get_current_fiber(void);
+[[gnu::weak, gnu::visibility("default")]] void* __tsan_create_fiber(unsigned flags);
+[[gnu::weak, gnu::visibility("default")]] void __tsan_destroy_fiber(void* fiber);
+[[gnu::weak, gnu::visibility("default")]] void __tsan_switch_to_fiber(void* fiber, unsigned flags);
+[[gnu::weak, gnu::visibility("default")]] void __tsan_acquire(void* address);
+[[gnu::weak, gnu::visibility("default")]] void __tsan_release(void* address);
+}
 
 namespace coro::inline v0::detail {
 
-#if defined(CORO_SWITCH_ASAN)
-
+inline bool address_sanitizer_is_there() noexcept {
+    return &__sanitizer_start_switch_fiber != nullptr;
+}
+inline bool thread_sanitizer_is_there() noexcept { return &__tsan_switch_to_fiber != nullptr; }
+inline bool switches_are_announced() noexcept {
+    return address_sanitizer_is_there() || thread_sanitizer_is_there();
+}
 /// The address sanitizer keeps a shadow of the context that is suspended: it must end with the
 /// fiber and cannot be used for the next one.
-inline constexpr bool contexts_are_reused = false;
-inline constexpr bool switches_are_announced = true;
+inline bool contexts_are_reused() noexcept { return !address_sanitizer_is_there(); }
 
 /// One switch, seen from the stack that is left and comes back.
 class stack_switch {
 public:
     /// To the stack of a fiber, or back to the one that entered it. `last`: it never comes back.
-    void leave_to(const void* bottom, std::size_t size, void* /*tsan*/, bool last) noexcept {
-        __sanitizer_start_switch_fiber(last ? nullptr : &shadow_, bottom, size);
+    void leave_to(const void* bottom, std::size_t size, void* tsan, bool last) noexcept {
+        if (address_sanitizer_is_there())
+            __sanitizer_start_switch_fiber(last ? nullptr : &shadow_, bottom, size);
+        if (thread_sanitizer_is_there()) __tsan_switch_to_fiber(tsan, 0);
     }
     void back(const void** from_bottom, std::size_t* from_size) noexcept {
-        __sanitizer_finish_switch_fiber(shadow_, from_bottom, from_size);
+        if (address_sanitizer_is_there())
+            __sanitizer_finish_switch_fiber(shadow_, from_bottom, from_size);
     }
 
 private:
     void* shadow_ = nullptr;
 };
-inline void* sanitizer_here() noexcept { return nullptr; }
-/// Before the first frame: whoever had the stack before has left by a jump, not by returning.
-inline void sanitizer_begin(fiber_stack& stack) noexcept {
-    __asan_unpoison_memory_region(stack.bottom, stack.size);
+
+/// What the thread sanitizer calls the stack on which this thread is.
+inline void* sanitizer_here() noexcept {
+    return thread_sanitizer_is_there() ? __tsan_get_current_fiber() : nullptr;
 }
-inline void sanitizer_forget(fiber_stack&) noexcept {}
+/// Before the first frame of a stack: whoever had it before has left by a jump, not by returning.
+inline void sanitizer_begin(const void* bottom, std::size_t size, void*& tsan) noexcept {
+    if (address_sanitizer_is_there()) __asan_unpoison_memory_region(bottom, size);
+    if (thread_sanitizer_is_there() && tsan == nullptr) tsan = __tsan_create_fiber(0);
+}
+inline void sanitizer_forget(void*& tsan) noexcept {
+    if (tsan == nullptr) return;
+    __tsan_destroy_fiber(tsan);
+    tsan = nullptr;
+}
 /// What only a suspended fiber refers to is not leaked.
 inline void sanitizer_map(const void* base, std::size_t bytes) noexcept {
-    __lsan_register_root_region(base, bytes);
+    if (&__lsan_register_root_region != nullptr) __lsan_register_root_region(base, bytes);
 }
 inline void sanitizer_unmap(const void* base, std::size_t bytes) noexcept {
-    __lsan_unregister_root_region(base, bytes);
-    __asan_unpoison_memory_region(base, bytes);
+    if (&__lsan_unregister_root_region != nullptr) __lsan_unregister_root_region(base, bytes);
+    if (address_sanitizer_is_there()) __asan_unpoison_memory_region(base, bytes);
 }
 
-#else
-
-inline constexpr bool contexts_are_reused = true;
-#if defined(CORO_SWITCH_TSAN)
-inline constexpr bool switches_are_announced = true;
-#else
-inline constexpr bool switches_are_announced = false;
-#endif
-
-class stack_switch {
-public:
-    void leave_to(const void*, std::size_t, [[maybe_unused]] void* tsan, bool) noexcept {
-#if defined(CORO_SWITCH_TSAN)
-        __tsan_switch_to_fiber(tsan, 0);
-#endif
-    }
-    void back(const void**, std::size_t*) noexcept {}
-};
-
-inline void sanitizer_map(const void*, std::size_t) noexcept {}
-inline void sanitizer_unmap(const void*, std::size_t) noexcept {}
-
-#if defined(CORO_SWITCH_TSAN)
-inline void* sanitizer_here() noexcept { return __tsan_get_current_fiber(); }
-inline void sanitizer_begin(fiber_stack& stack) noexcept {
-    if (stack.tsan == nullptr) stack.tsan = __tsan_create_fiber(0);
+// --- what this thread has written before it gives `object` away is seen by who takes it. The
+//     thread sanitizer knows of the atomic words that say so only where it compiled them.
+inline void sanitizer_gives(void* object) noexcept {
+    if (thread_sanitizer_is_there()) [[unlikely]] __tsan_release(object);
 }
-inline void sanitizer_forget(fiber_stack& stack) noexcept {
-    if (stack.tsan != nullptr) __tsan_destroy_fiber(stack.tsan);
-    stack.tsan = nullptr;
+inline void sanitizer_takes(void* object) noexcept {
+    if (thread_sanitizer_is_there()) [[unlikely]] __tsan_acquire(object);
 }
-#else
-inline void* sanitizer_here() noexcept { return nullptr; }
-inline void sanitizer_begin(fiber_stack&) noexcept {}
-inline void sanitizer_forget(fiber_stack&) noexcept {}
-#endif
-
-#endif
 
 }  // namespace coro::inline v0::detail

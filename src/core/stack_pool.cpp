@@ -74,7 +74,7 @@ stack_pool::stack_pool(std::size_t most) : most_(most) {}
 stack_pool::~stack_pool() {
     stacks_of_process.fetch_sub(open_, std::memory_order_relaxed);
     for (slab& each : slabs_) {
-        for (std::size_t at = 0; at < each.count; ++at) sanitizer_forget(each.stacks[at]);
+        for (std::size_t at = 0; at < each.count; ++at) sanitizer_forget(each.stacks[at].tsan);
         sanitizer_unmap(each.base, each.bytes);
         ::munmap(each.base, each.bytes);
     }
@@ -102,7 +102,7 @@ void stack_pool::give(fiber_stack& stack) noexcept {
     }
     ::madvise(stack.bottom, stack.size, MADV_DONTNEED);
     stack.context = nullptr;  // it was on the stack
-    sanitizer_forget(stack);
+    sanitizer_forget(stack.tsan);
     push(idle.cold, stack);
 }
 

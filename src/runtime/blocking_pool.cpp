@@ -98,6 +98,7 @@ void blocking_pool::finish(blocking_job& job) noexcept {
     loop_core* home = job.home_;
     posted& news = job.arrival_;
     if (!job.state_.ends()) {
+        sanitizer_takes(&job);
         delete &job;
         return;
     }
@@ -173,6 +174,7 @@ bool blocking_job::abandon() noexcept {
         delete this;
         return true;
     }
+    sanitizer_gives(this);
     return state_.is_abandoned();
 }
 

@@ -31,6 +31,7 @@ scheduler::scheduler(std::unique_ptr<poller> world, scheduler_options options)
     team = options_.team;
     gate_ = std::make_shared<loop_gate>(*this);
     write_misuse_places_with_tasks();
+    if (address_sanitizer_is_there()) blocks.recycle_nothing();
 }
 
 scheduler::~scheduler() {
@@ -173,6 +174,7 @@ void scheduler::take_posted() noexcept {
     while (in_order != nullptr) {
         posted* work = std::exchange(in_order, in_order->next);
         ++posts_;
+        sanitizer_takes(work);
         work->run(*work);  // may destroy it
     }
 }

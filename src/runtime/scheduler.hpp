@@ -9,6 +9,7 @@
 #include <coro/core/loop.hpp>
 #include <coro/runtime/stats.hpp>
 
+#include "core/sanitizers.hpp"
 #include "runtime/adaptive_spin.hpp"
 #include "runtime/mailbox.hpp"
 #include "runtime/poller.hpp"
@@ -88,6 +89,7 @@ public:
 
     /// What loop_core::post() and post_foreign() do.
     void post_here(posted& work) noexcept {
+        sanitizer_gives(&work);
         if (mailbox_.push(work)) world_->wake();
     }
     void post_here_foreign(posted& work) noexcept;

@@ -47,12 +47,15 @@ public:
     }
     bool give(void* memory, std::size_t index) noexcept {
         list& where = lists_[index];
-        if (where.count >= blocks_per_class) return false;
+        if (where.count >= most_of_class_) return false;
         auto* freed = ::new (memory) block{where.head};
         where.head = freed;
         ++where.count;
         return true;
     }
+    /// For the address sanitizer, which sees the use of a frame after its end only if the frame is
+    /// not recycled.
+    void recycle_nothing() noexcept { most_of_class_ = 0; }
     /// Gives all recycled blocks back to malloc.
     void release() noexcept {
         for (std::size_t index = 0; index < classes; ++index)
@@ -67,6 +70,7 @@ private:
         block* head = nullptr;
         std::uint32_t count = 0;
     };
+    std::uint32_t most_of_class_ = blocks_per_class;
     std::array<list, classes> lists_{};
 };
 
@@ -190,25 +194,12 @@ inline void* allocate_block(std::size_t size) {
     return fresh;
 }
 
-/// AddressSanitizer sees the use of a frame after its end only if it is not recycled. g++ defines
-/// __SANITIZE_ADDRESS__; clang says it through __has_feature.
-#if defined(__SANITIZE_ADDRESS__)
-inline constexpr bool blocks_are_recycled = false;
-#elif defined(__has_feature)
-inline constexpr bool blocks_are_recycled = !__has_feature(address_sanitizer);
-#else
-inline constexpr bool blocks_are_recycled = true;
-#endif
-
 /// Gives back what allocate_block(size) returned, from any loop or none.
 inline void free_block(void* memory, std::size_t size) noexcept {
     if (frame_tracking) [[unlikely]] check_released(memory, size);
-    if constexpr (blocks_are_recycled) {
-        const std::size_t index = (size + block_cache::granule - 1) / block_cache::granule;
-        if (index < block_cache::classes && current != nullptr &&
-            current->blocks.give(memory, index))
-            return;
-    }
+    const std::size_t index = (size + block_cache::granule - 1) / block_cache::granule;
+    if (index < block_cache::classes && current != nullptr && current->blocks.give(memory, index))
+        return;
     std::free(memory);
 }
 
