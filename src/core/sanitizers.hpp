@@ -80,13 +80,23 @@ inline void sanitizer_unmap(const void* base, std::size_t bytes) noexcept {
     if (address_sanitizer_is_there()) __asan_unpoison_memory_region(base, bytes);
 }
 
-// --- what this thread has written before it gives `object` away is seen by who takes it. The
-//     thread sanitizer knows of the atomic words that say so only where it compiled them.
+// --- What this thread has written before it gives `object` away is seen by who takes it. The
+//     thread sanitizer does not see the atomic words that say so where it did not compile them.
+//     Where it did, it must judge them itself: then nothing is said here.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool atomic_words_are_seen = true;
+#elif defined(__has_feature)
+inline constexpr bool atomic_words_are_seen = __has_feature(thread_sanitizer);
+#else
+inline constexpr bool atomic_words_are_seen = false;
+#endif
 inline void sanitizer_gives(void* object) noexcept {
-    if (thread_sanitizer_is_there()) [[unlikely]] __tsan_release(object);
+    if constexpr (!atomic_words_are_seen)
+        if (thread_sanitizer_is_there()) [[unlikely]] __tsan_release(object);
 }
 inline void sanitizer_takes(void* object) noexcept {
-    if (thread_sanitizer_is_there()) [[unlikely]] __tsan_acquire(object);
+    if constexpr (!atomic_words_are_seen)
+        if (thread_sanitizer_is_there()) [[unlikely]] __tsan_acquire(object);
 }
 
 }  // namespace coro::inline v0::detail

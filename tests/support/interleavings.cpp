@@ -31,6 +31,7 @@
 #include <map>
 
 #include "core/sanitizers.hpp"
+#include "core/stack_pool.hpp"
 
 namespace coro_test::model {
 namespace {
@@ -246,7 +247,7 @@ void explorer::execute() {
         one.context.uc_stack.ss_sp = one.stack->bottom;
         one.context.uc_stack.ss_size = one.stack->size;
         ::makecontext(&one.context, &begin_thread, 0);
-        coro::detail::sanitizer_begin(*one.stack);
+        coro::detail::sanitizer_begin(one.stack->bottom, one.stack->size, one.stack->tsan);
     }
     // Each up to its first step: that much touches nobody.
     starting_ = true;
@@ -267,13 +268,13 @@ void explorer::leave_unfinished() {
     thread& real = threads_[main_thread];
     for (unsigned i = 0; i < count_; ++i) {
         thread& one = threads_[i];
-        if (!one.ended && coro::detail::switches_are_announced) {
+        if (!one.ended && coro::detail::switches_are_announced()) {
             real.announced.leave_to(one.stack->bottom, one.stack->size, one.stack->tsan, false);
             one.announced.back(nullptr, nullptr);
             one.announced.leave_to(real_bottom_, real_size_, real_tsan_, true);
             real.announced.back(nullptr, nullptr);
         }
-        coro::detail::sanitizer_forget(*one.stack);
+        coro::detail::sanitizer_forget(one.stack->tsan);
     }
 }
 
@@ -407,7 +408,7 @@ std::string explorer::text_of_value(std::uint64_t value) {
 
 }  // namespace
 
-const bool switches_are_slow = coro::detail::switches_are_announced;
+const bool switches_are_slow = coro::detail::switches_are_announced();
 
 findings explore(const std::function<std::unique_ptr<scenario>()>& make, const limits& within) {
     return explorer(make, within).run();
