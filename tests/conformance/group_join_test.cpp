@@ -292,7 +292,7 @@ task<> read_pointer(const int* number) {
 }
 
 constexpr const char* both_are_named =
-    "group_join_test.cpp:[0-9]+: .*the end came to .*group_join_test.cpp:[0-9]+. before the task "
+    "group_join_test.cpp:[0-9]+ .*: the end came to .*group_join_test.cpp:[0-9]+. before the task "
     "that it spawned with a reference to a variable of its own: .*read_[a-z]*.*"
     "group_join_test.cpp:[0-9]+.; end the body of the group with co_await group.join";
 

@@ -40,6 +40,8 @@ INTERNAL = {
     "the loops of a run ended": "threads of the library",
     "the pool of blocking calls went": "threads of the library",
     "a handler of serve answered a task": "serve calls a handler once for each connection",
+    "join of a task group": "conformance: group_join_test",
+    "two joins of a task group": "conformance: group_join_test",
     "a socket slot": "the poller's slots",
     "a listener was freed while": "the poller's slots",
     "an io_uring poller was used from": "a loop belongs to one thread",

@@ -473,7 +473,7 @@ TEST_F(task_group_death_test, spawning_the_body_of_a_capturing_lambda_aborts_wit
                              co_await spawn_capturing(group, 1);
                          });
                  }()),
-                 "task_group_test.cpp:[0-9]+: spawn of the body of a lambda with captures");
+                 "task_group_test.cpp:[0-9]+ .*: spawn of the body of a lambda with captures");
 }
 
 TEST_F(task_group_test, a_capturing_lambda_may_be_awaited_at_once) {
