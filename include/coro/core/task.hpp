@@ -161,7 +161,6 @@ public:
         if (error) std::rethrow_exception(std::move(error));
         return std::move(value_);
     }
-
 private:
     union {
         T value_;
@@ -294,10 +293,9 @@ void check_startable(task<T>& child, const char* if_moved_from, const char* if_s
         misused(__FILE__, __LINE__, if_started, moment);
 }
 template <typename T>
-void check_awaitable(task<T>& child,
-                     misuse_moment moment = misuse_moment::await_or_later) noexcept {
+void check_awaitable(task<T>& child, misuse_moment at = misuse_moment::await_or_later) noexcept {
     check_startable(child, "a task that was moved from was awaited",
-                    "a task was awaited that had been started before: it runs once", moment);
+                    "a task was awaited that had been started before: it runs once", at);
 }
 
 /// Starts `child` as the next frame of its strand, below `parent` (resumed by `continuation`).
@@ -333,11 +331,9 @@ inline bool start_child(frame_link* parent, std::coroutine_handle<> continuation
 template <typename T>
 class [[nodiscard]] task_awaiter : public awaiter_face<task_awaiter<T>> {
 public:
-    /// Made by the await itself.
     explicit task_awaiter(task<T>& child) noexcept : child_(&child) {
         check_awaitable(child, misuse_moment::in_await);
     }
-
     void bind(context& strand) noexcept { task_access::promise(*child_).strand = &strand; }
     bool await_ready() const noexcept { return false; }
     bool suspend(frame_link* parent, std::coroutine_handle<> continuation) noexcept {
@@ -345,7 +341,6 @@ public:
         return start_child(parent, continuation, child, task_access::frame(*child_));
     }
     T await_resume() { return task_access::promise(*child_).take(); }
-
 private:
     task<T>* child_;
 };
@@ -357,7 +352,6 @@ public:
     explicit owning_task_awaiter(task<T>&& child) noexcept : owned_(std::move(child)) {
         check_awaitable(owned_);
     }
-
     void bind(context& strand) noexcept {
         check_awaitable(owned_);
         task_access::promise(owned_).strand = &strand;
@@ -368,7 +362,6 @@ public:
         return start_child(parent, continuation, child, task_access::frame(owned_));
     }
     T await_resume() { return task_access::promise(owned_).take(); }
-
 private:
     task<T> owned_;
 };
