@@ -107,6 +107,21 @@ class driver(unittest.TestCase):
         files["tests/compile/a.fail.cpp"] = "// expect: error: .*sentence [3 times]\n" + 2 * wrong
         self.both(files, 1, "contain it 2 times")
 
+    def test_the_files_and_the_headers_apart(self):
+        files = {
+            "include/coro/twice.hpp": "struct twice {};\n",
+            "tests/compile/good.pass.cpp": "int fine;\n",
+        }
+        self.assertEqual(drive(files, "g++", "--only", "cases")[0], 0)
+        status, output = drive(files, "g++", "--only", "headers")
+        self.assertEqual(status, 1)
+        self.assertIn("include/coro/twice.hpp: does not compile alone", output)
+        self.assertNotIn("good.pass.cpp", output)
+        files["tests/compile/bad.pass.cpp"] = "int bad(;\n"
+        status, output = drive(files, "g++", "--only", "cases")
+        self.assertEqual(status, 1)
+        self.assertIn("bad.pass.cpp: must compile", output)
+
     def test_an_empty_run(self):
         status, output = drive({}, "g++", "no-such-case")
         self.assertEqual(status, 1)

@@ -14,9 +14,11 @@ flags of the compiler.
 Each header below include/ and src/ must compile as the only include of a file, twice in a row;
 those of include/ without any of the warnings that users switch on.
 
-    run.py --compiler g++|clang++-19 [--root TREE] [--cache FILE] [--jobs N] [NAME...]
+    run.py --compiler g++|clang++-19 [--only cases|headers] [--root TREE] [--cache FILE] [--jobs N]
+           [NAME...]
 
-NAME limits the run to cases whose path contains it. --cache remembers what passed, and forgets it
+NAME limits the run to cases whose path contains it; --only to the files of tests/compile, or to the
+headers. --cache remembers what passed, and forgets it
 when any header, the case or the compiler changes.
 """
 import argparse
@@ -131,7 +133,15 @@ class harness:
         compiled, diagnostics = self.compile(line * 2, extra)
         return None if compiled else "does not compile alone:\n" + diagnostics
 
-    def cases(self):
+    def cases(self, only=None):
+        if only != "headers":
+            yield from self.files()
+        if only != "cases":
+            for folder in (self.include, self.source):
+                for path in sorted(folder.rglob("*.hpp")):
+                    yield path, self.alone
+
+    def files(self):
         folder = self.root / "tests" / "compile"
         for path in sorted(folder.rglob("*.cpp")):
             if path.name.endswith(".pass.cpp"):
@@ -140,9 +150,6 @@ class harness:
                 yield path, self.must_fail
             else:
                 yield path, lambda _: "the name must end in .pass.cpp or .fail.cpp"
-        for folder in (self.include, self.source):
-            for path in sorted(folder.rglob("*.hpp")):
-                yield path, self.alone
 
     def fingerprint(self):
         """Changes when anything changes that every case may depend on."""
@@ -173,6 +180,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--compiler", required=True)
+    parser.add_argument("--only", choices=("cases", "headers"))
     parser.add_argument(
         "--root", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parents[2]
     )
@@ -187,7 +195,7 @@ def main():
     run = harness(options.compiler, options.root.resolve())
     cases = [
         (path, check)
-        for path, check in run.cases()
+        for path, check in run.cases(options.only)
         if not options.names or any(name in str(path) for name in options.names)
     ]
     fingerprint = run.fingerprint()
