@@ -51,10 +51,11 @@ def configure(source, tree, *settings, compiler=CXX):
 def shared_tree():
     """The tree with the shared library, which is kept, and the examples, which must link it; tests
     that run side by side take turns."""
-    tree = BUILD / "install-shared"
+    # Beside BUILD, so that the paths of its sources are the same to ccache.
+    tree = BUILD.with_name(BUILD.name + "-shared")
     settings = ["-DBUILD_SHARED_LIBS=ON"]
     settings += ["-DCORO_BUILD_EXAMPLES=ON", "-DCORO_BUILD_TESTS=OFF", "-DCORO_BUILD_PERF=OFF"]
-    with open(BUILD / "install-shared.lock", "w", encoding="utf-8") as lock:
+    with open(BUILD / "shared.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         say(configure(ROOT, tree, *settings))
         say(["cmake", "--build", tree])

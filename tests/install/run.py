@@ -13,8 +13,8 @@ options             what is built by default
 headers             what is installed, and that each header compiles alone
 
 Whatever is installed goes into a temporary prefix that is then renamed, so that a path baked in
-shows. BUILD_TREE gives the static library; the shared one is built in BUILD_TREE/install-shared,
-which is kept.
+shows. BUILD_TREE gives the static library; the shared one is built in BUILD_TREE-shared, which is
+kept.
 """
 import argparse
 import os
