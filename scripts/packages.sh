@@ -108,3 +108,13 @@ prefer_ccache() {  # where there is one
     export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
     export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
 }
+
+print_compilers() {  # one line: what is compiled with
+    local name line all=
+    for name in g++ clang++-19; do
+        line=$({ "$name" --version; } 2>/dev/null | head -n 1)
+        [[ $line =~ clang\ version\ ([0-9.]+) ]] && line="clang ${BASH_REMATCH[1]}"
+        [[ -z $line ]] || all+="${all:+, }$line"
+    done
+    echo "compilers: $all"
+}

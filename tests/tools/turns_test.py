@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+# ctest: timeout=60 label=static
+"""What scripts/test does in turn comes round: each value within so many commits that follow each
+other, and all at once where nobody counts, or with --full."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
+FEATURES = set(re.findall(r"^\s+uring_(\w+) = 1u <<",
+                          (ROOT / "src/runtime/poller.hpp").read_text(encoding="utf-8"), re.M))
+ALL = {"masks": {"6.1", "6.8"}, "features": FEATURES, "errors": {"EPERM", "ENOSYS", "EOPNOTSUPP"},
+       "sanitizers": {"address", "thread"}}
+AT_A_TIME = {"masks": 1, "features": 2, "errors": 1, "sanitizers": 1}
+
+
+def chosen(*arguments, root=ROOT, turn=None):
+    """{"masks": {...}, "features": {...}, ...} as scripts/test --turn prints them."""
+    environment = {name: value for name, value in os.environ.items() if name != "CORO_TEST_TURN"}
+    if turn is not None:
+        environment["CORO_TEST_TURN"] = str(turn)
+    run = subprocess.run([root / "scripts/test", *arguments, "--turn"], env=environment,
+                         capture_output=True, text=True, check=True)
+    rows = (line.split(": ") for line in run.stdout.splitlines())
+    return {name: set(values.split()) for name, values in rows}
+
+
+class turns(unittest.TestCase):
+    def test_each_comes_within_so_many_commits(self):
+        for first in (0, 347):
+            for kind, values in ALL.items():
+                many = AT_A_TIME[kind]
+                needed = -(-len(values) // many)
+                seen = [chosen(turn=first + number)[kind] for number in range(needed)]
+                self.assertEqual({len(each) for each in seen}, {many})
+                self.assertEqual(set().union(*seen), values)
+
+    def test_full_is_all(self):
+        self.assertGreater(len(FEATURES), 5)
+        self.assertEqual(chosen("--full", turn=3), ALL)
+
+    def test_the_next_commit_is_the_next_turn(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            for name in ("scripts/test", "scripts/packages.sh", "src/runtime/poller.hpp"):
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, root / name)
+            self.assertEqual(chosen(root=root), ALL, "without a history all have their turn")
+
+            def git(*command):
+                subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e", *command],
+                               cwd=root, check=True, capture_output=True)
+
+            git("init", "-q")
+            for number in (1, 2):
+                git("commit", "-q", "--allow-empty", "-m", "one more")
+                self.assertEqual(chosen(root=root), chosen(turn=number))
+
+
+if __name__ == "__main__":
+    unittest.main()
