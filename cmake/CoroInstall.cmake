@@ -34,7 +34,11 @@ install(FILES
     "${PROJECT_BINARY_DIR}/coroConfig.cmake"
     "${PROJECT_BINARY_DIR}/coroConfigVersion.cmake"
     "${PROJECT_SOURCE_DIR}/cmake/Findliburing.cmake"
+    "${PROJECT_SOURCE_DIR}/cmake/CoroCheck.cmake"
+    "${PROJECT_SOURCE_DIR}/tools/coro_check.py"
     DESTINATION "${CORO_CMAKE_DIR}")
+install(PROGRAMS "${PROJECT_SOURCE_DIR}/tools/coro_check.py"
+    DESTINATION "${CMAKE_INSTALL_BINDIR}" RENAME coro-check)
 
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_INCLUDEDIR BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}"
     OUTPUT_VARIABLE CORO_PC_INCLUDEDIR)
@@ -49,3 +53,7 @@ install(FILES "${PROJECT_BINARY_DIR}/coro.pc" DESTINATION "${CMAKE_INSTALL_LIBDI
 export(EXPORT coroTargets NAMESPACE coro:: FILE "${PROJECT_BINARY_DIR}/coroTargets.cmake")
 configure_file("${PROJECT_SOURCE_DIR}/cmake/Findliburing.cmake"
     "${PROJECT_BINARY_DIR}/Findliburing.cmake" COPYONLY)
+configure_file("${PROJECT_SOURCE_DIR}/cmake/CoroCheck.cmake"
+    "${PROJECT_BINARY_DIR}/CoroCheck.cmake" COPYONLY)
+configure_file("${PROJECT_SOURCE_DIR}/tools/coro_check.py"
+    "${PROJECT_BINARY_DIR}/coro_check.py" COPYONLY)
