@@ -197,6 +197,7 @@ const misuse of_groups[] = {
          in_fiber([] {
              coro::local_task_group group;
              coro::task_group* const ended = &group;
+             group.spawn(nothing());
              group.join();
              ended->spawn(nothing());
          });
