@@ -26,8 +26,54 @@ template <typename Callable>
 constexpr void check_body_callable() {
     static_assert(!unsafe_closure_temporary<Callable>,
                   "coro: g++ 12 may destroy a temporary closure twice in a co_await expression: "
-                  "name the lambda first and pass the name (it is copied; std::ref if it cannot "
-                  "be), or capture by reference only");
+                  "name the lambda first and pass the name (it is copied; coro::moved(name) moves "
+                  "it), or capture by reference only");
 }
 
+template <typename Callable, typename... Args>
+inline constexpr bool returns_task = false;
+template <typename Callable, typename... Args>
+    requires std::is_invocable_v<Callable, Args...>
+inline constexpr bool returns_task<Callable, Args...> =
+    task_type<std::invoke_result_t<Callable, Args...>>;
+
+/// Says so if the call of a body gives no task. True: it gives one.
+template <typename Body, typename... Args>
+consteval bool check_body_task() {
+    constexpr bool good = returns_task<std::unwrap_reference_t<std::decay_t<Body>>&, Args...>;
+    static_assert(good, "coro: this body returns no task: a lambda that waits says -> coro::task<> "
+                        "and has a co_await or co_return; a plain function is made one by "
+                        "coro::fiber");
+    return good;
+}
+
+/// A callable that was moved out of a named one.
+template <typename Callable>
+class moved_callable {
+public:
+    explicit moved_callable(Callable& from) : callable_(std::move(from)) {}
+
+    template <typename... Args>
+        requires std::is_invocable_v<Callable&, Args...>
+    decltype(auto) operator()(Args&&... args) {
+        return callable_(std::forward<Args>(args)...);
+    }
+
+private:
+    Callable callable_;
+};
+
 }  // namespace coro::inline v0::detail
+
+namespace coro::inline v0 {
+
+/// Moves a named callable into an object that may be handed over inside of an awaited expression,
+/// on g++ 12 too: `co_await coro::blocking(coro::moved(work))`. For lambdas that own what cannot be
+/// copied.
+template <typename Callable>
+    requires(!std::is_const_v<Callable> && std::is_move_constructible_v<Callable>)
+[[nodiscard]] detail::moved_callable<Callable> moved(Callable& callable) {
+    return detail::moved_callable<Callable>(callable);
+}
+
+}  // namespace coro::inline v0

@@ -64,6 +64,14 @@ using held = decltype(hold(std::declval<Awaitable>()));
 template <typename Awaitable>
 using await_result = decltype(std::declval<held<Awaitable>&>().await_resume());
 
+/// Something to await that is no task, as one. It refers to `awaitable`, which must outlive it.
+template <branchable Awaitable>
+task<await_result<Awaitable>> as_task(Awaitable& awaitable) {
+    co_return co_await static_cast<Awaitable&&>(awaitable);
+}
+template <typename Awaitable>
+concept task_free_awaitable = branchable<Awaitable> && !task_type<Awaitable>;
+
 /// A value as it stands in an optional or a vector.
 template <typename T>
 using storable = std::conditional_t<std::is_reference_v<T>,

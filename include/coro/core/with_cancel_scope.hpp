@@ -72,7 +72,8 @@ template <typename Body>
     requires std::invocable<std::unwrap_reference_t<std::decay_t<Body>>&, cancel_scope&>
 [[nodiscard("co_await it or spawn it")]] auto with_cancel_scope(Body&& body) {
     detail::check_body_callable<Body>();
-    return detail::cancel_scope_coroutine<std::decay_t<Body>>(std::forward<Body>(body));
+    if constexpr (detail::check_body_task<Body, cancel_scope&>())
+        return detail::cancel_scope_coroutine<std::decay_t<Body>>(std::forward<Body>(body));
 }
 
 }  // namespace coro::inline v0

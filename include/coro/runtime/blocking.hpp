@@ -144,6 +144,9 @@ template <typename Function, typename... Args>
                   "coro: g++ 12 may destroy a temporary aggregate with a non-trivial destructor "
                   "twice in a co_await expression: give the type a constructor, or specialise "
                   "coro::trusted_aggregate<T> if you never pass a braced temporary");
+    static_assert(!detail::task_type<value>,
+                  "coro: blocking calls a plain function; the task that this one returns would not "
+                  "run on its thread: await the task itself");
     static_assert(!std::is_reference_v<value>,
                   "coro: a blocking call must not return a reference: to what would be another "
                   "thread's");

@@ -9,6 +9,7 @@
 
 #include <coro/base/assert.hpp>
 #include <coro/base/error.hpp>
+#include <coro/core/hold.hpp>
 #include <coro/core/task.hpp>
 
 namespace coro::inline v0 {
@@ -85,6 +86,9 @@ public:
     template <typename Work>
         requires std::invocable<Work&>
     void post(Work work) const {
+        static_assert(!detail::task_type<std::invoke_result_t<Work&>>,
+                      "coro: a post calls a plain function; the task that this one returns would "
+                      "never run: let the post spawn it into a group of that loop");
         auto* call = detail::posted_call<Work>::make(std::move(work));
         if (hand_over(*call)) return;
         call->destroy();
@@ -120,6 +124,12 @@ T sync_wait(const loop_handle& where, task<T> work) {
     detail::foreign_run runner(promise, detail::task_access::frame(work));
     runner.run_on(where);
     return promise.take();
+}
+
+/// sync_wait for an operation or a combinator: it is awaited where it stands.
+template <detail::task_free_awaitable Awaitable>
+detail::await_result<Awaitable> sync_wait(const loop_handle& where, Awaitable&& awaitable) {
+    return sync_wait(where, detail::as_task<Awaitable>(awaitable));
 }
 
 }  // namespace coro::inline v0

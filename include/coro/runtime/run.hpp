@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <coro/base/error.hpp>
+#include <coro/core/hold.hpp>
 #include <coro/core/task.hpp>
 #include <coro/runtime/poller_choice.hpp>
 
@@ -98,6 +99,13 @@ T run(task<T> main, const run_options& options = {}) {
     return promise.take();
 }
 
+/// run() of an operation or a combinator, as in run(with_timeout(1s, work())): it is awaited where
+/// it stands, and lives until run() returns.
+template <detail::task_free_awaitable Awaitable>
+detail::await_result<Awaitable> run(Awaitable&& awaitable, const run_options& options = {}) {
+    return run(detail::as_task<Awaitable>(awaitable), options);
+}
+
 /// run() for main(): returns the exit code. An exception becomes one line on stderr and 1; an
 /// orderly end after SIGINT or SIGTERM is 0; task<int> gives the code itself.
 template <typename T>
@@ -113,6 +121,13 @@ int run_main(task<T> main, const run_options& options = {}) noexcept {
     } catch (...) {
         return detail::report_exit(std::current_exception());
     }
+}
+
+template <detail::task_free_awaitable Awaitable>
+    requires(std::is_void_v<detail::await_result<Awaitable>> ||
+             std::same_as<detail::await_result<Awaitable>, int>)
+int run_main(Awaitable&& awaitable, const run_options& options = {}) noexcept {
+    return run_main(detail::as_task<Awaitable>(awaitable), options);
 }
 
 /// Which poller runs this loop and why, in one sentence: `io_uring: all features present`.

@@ -315,7 +315,8 @@ template <typename Body>
 [[nodiscard("co_await it or spawn it")]] auto with_task_group(
     Body&& body, group_options options = {}) {
     detail::check_body_callable<Body>();
-    return detail::group_coroutine<std::decay_t<Body>>(std::forward<Body>(body), options);
+    if constexpr (detail::check_body_task<Body, task_group&>())
+        return detail::group_coroutine<std::decay_t<Body>>(std::forward<Body>(body), options);
 }
 
 }  // namespace coro::inline v0

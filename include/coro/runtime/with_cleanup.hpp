@@ -17,9 +17,13 @@ namespace detail {
 
 /// A task, or something to call for one.
 template <typename Body>
-concept task_source = task_type<Body> || requires(std::unwrap_reference_t<Body>& body) {
-    { body() } -> task_type;
-};
+concept task_source = task_type<Body> || std::invocable<std::unwrap_reference_t<Body>&>;
+/// Says so if it is something to call that gives no task.
+template <typename Body>
+consteval bool check_task_source() {
+    if constexpr (task_type<Body>) return true;
+    else return check_body_task<Body>();
+}
 template <typename Body>
 using source_value =
     typename task_value<decltype(call_body(std::declval<Body&>()))>::type;
@@ -70,7 +74,9 @@ template <typename Body, typename Cleanup>
     std::source_location where = std::source_location::current()) {
     detail::check_body_callable<Body>();
     detail::check_body_callable<Cleanup>();
-    return detail::cleanup_coroutine<std::decay_t<Body>, std::decay_t<Cleanup>>(
+    constexpr bool good = detail::check_task_source<std::decay_t<Body>>() &&
+                          detail::check_task_source<std::decay_t<Cleanup>>();
+    if constexpr (good) return detail::cleanup_coroutine<std::decay_t<Body>, std::decay_t<Cleanup>>(
         std::forward<Body>(body), std::forward<Cleanup>(cleanup), limit, where);
 }
 

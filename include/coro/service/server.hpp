@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <memory>
 #include <type_traits>
@@ -69,12 +70,17 @@ task<> serve_coroutine(net::tcp_listener& listener, Handler handler, serve_limit
 /// closed by others); cancelled, after all handlers have ended.
 /// Cancel safety: connections end as their handlers do.
 template <typename Handler>
-    requires std::is_invocable_r_v<task<>, std::unwrap_reference_t<std::decay_t<Handler>>&,
-                                   net::tcp_stream>
+    requires std::invocable<std::unwrap_reference_t<std::decay_t<Handler>>&, net::tcp_stream>
 [[nodiscard("co_await it or spawn it")]] task<> serve(net::tcp_listener& listener,
                                                       Handler&& handler,
                                                       serve_limits limits = {}) {
     detail::check_body_callable<Handler>();
+    static_assert(std::is_same_v<std::invoke_result_t<
+                                     std::unwrap_reference_t<std::decay_t<Handler>>&,
+                                     net::tcp_stream>,
+                                 task<>>,
+                  "coro: a handler of serve returns a task<>: a lambda that waits says "
+                  "-> coro::task<> and has a co_await or co_return");
     return detail::serve_coroutine<std::decay_t<Handler>>(listener, std::forward<Handler>(handler),
                                                           limits);
 }

@@ -1,0 +1,5 @@
+// expect: this body returns no task: a lambda that waits says -> coro::task<>
+#include <coro/coro.hpp>
+
+coro::task<> work();
+coro::task<> main_task() { co_await coro::with_cleanup(work(), [] {}); }
