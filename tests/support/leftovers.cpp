@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include <coro/core/destruction.hpp>
 #include <coro/core/loop.hpp>
 #include <coro/runtime/run.hpp>
 
@@ -19,6 +20,8 @@ std::size_t open_descriptors() {
     return count;
 }
 
+unsigned expected_unstarted = 0;
+
 template <typename Number>
 void compare(std::string& into, const char* what, Number before, Number after) {
     if (before == after) return;
@@ -29,7 +32,8 @@ void compare(std::string& into, const char* what, Number before, Number after) {
 
 leftovers leftovers::count() {
     return {coro::detail::frames_counted_outside(), open_descriptors(),
-            coro::detail::inflight_registry::count()};
+            coro::detail::inflight_registry::count(),
+            coro::detail::unstarted_tasks_reported() - expected_unstarted};
 }
 
 std::string left_since(const leftovers& before) {
@@ -43,7 +47,14 @@ std::string left_since(const leftovers& before) {
     }
     compare(found, "open descriptors", before.descriptors, after.descriptors);
     compare(found, "pending receives", before.receives, after.receives);
+    compare(found, "forgotten tasks", before.unstarted, after.unstarted);
     return found;
+}
+
+unstarted_tasks_expected::unstarted_tasks_expected() noexcept
+    : before_(coro::detail::unstarted_tasks_reported()) {}
+unstarted_tasks_expected::~unstarted_tasks_expected() {
+    expected_unstarted += coro::detail::unstarted_tasks_reported() - before_;
 }
 
 void watch_memory(bool on) {

@@ -12,6 +12,7 @@ struct leftovers {
     std::int64_t frames = 0;        ///< coroutine frames
     std::size_t descriptors = 0;    ///< open files
     std::size_t receives = 0;       ///< buffers that the kernel may still write into
+    unsigned unstarted = 0;         ///< tasks that died unstarted, told to the report hook so far
 
     static leftovers count();
 };
@@ -24,5 +25,17 @@ std::string left_since(const leftovers& before);
 /// frames, and the ranges of pending receives, which each block that is given back is held against.
 /// For the time of a test that counts allocations or makes millions of frames they are off.
 void watch_memory(bool on);
+
+/// While it lives, tasks that die unstarted and are told to the report hook are intended.
+class unstarted_tasks_expected {
+public:
+    unstarted_tasks_expected() noexcept;
+    unstarted_tasks_expected(const unstarted_tasks_expected&) = delete;
+    unstarted_tasks_expected& operator=(const unstarted_tasks_expected&) = delete;
+    ~unstarted_tasks_expected();
+
+private:
+    unsigned before_;
+};
 
 }  // namespace coro_test

@@ -37,6 +37,14 @@ constexpr void refuse_named_bound_awaiter() {
                   "peer.read_some(b))");
 }
 
+/// The compiler's sentence for a task that has a name.
+template <typename Task>
+constexpr void refuse_named_task() {
+    static_assert(sizeof(Task) == 0,
+                  "coro: an await uses a task up; a named one must be std::move'd, as in co_await "
+                  "std::move(work)");
+}
+
 inline constexpr const char* awaited_twice =
     "an operation was awaited a second time: it runs once; call its function again for another";
 

@@ -83,6 +83,15 @@ public:
     /// Awaits `op` here.
     template <typename Op>
     [[gnu::always_inline]] decltype(auto) await_here(Op& op) {
+        if (destroying.depth != 0) [[unlikely]] return await_in_destruction(op);
+        op.bind(*strand_);
+        if (!op.await_ready() && op.suspend(frame_, host_)) leave();
+        return op.await_resume();
+    }
+    /// The same in a destructor that runs because a task is destroyed.
+    template <typename Op>
+    decltype(auto) await_in_destruction(Op& op) {
+        const destruction_pause pause;
         op.bind(*strand_);
         if (!op.await_ready() && op.suspend(frame_, host_)) leave();
         return op.await_resume();
@@ -91,6 +100,7 @@ public:
     /// stack: what it learns of exceptions must not change while it runs.
     template <typename Op>
     decltype(auto) await_in_unwinding(Op& op) {
+        const destruction_pause pause;
         op.bind(*strand_);
         if (!op.await_ready()) {
             const unsigned depth = std::exchange(strand_->loop->depth, nesting_limit);

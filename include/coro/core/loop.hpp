@@ -173,7 +173,8 @@ protected:
     virtual ~loop_core() = default;
 };
 
-/// The running loop of this thread; nullptr outside of run(). The only thread-local of the library.
+/// The running loop of this thread; nullptr outside of run(). The only thread-local of the library
+/// but for `destroying`, which is needed outside of run() too.
 /// initial-exec: one load, also from a shared object.
 [[gnu::tls_model("initial-exec")]] CORO_EXPORT extern constinit thread_local loop_core* current;
 

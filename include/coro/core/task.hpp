@@ -14,6 +14,7 @@
 #include <coro/base/assert.hpp>
 #include <coro/core/awaitable.hpp>
 #include <coro/core/context.hpp>
+#include <coro/core/destruction.hpp>
 #include <coro/core/foreign.hpp>
 #include <coro/core/lifetime_checks.hpp>
 #include <coro/core/loan.hpp>
@@ -23,6 +24,11 @@ namespace coro::inline v0 {
 
 template <typename T = void>
 class task;
+
+/// Whether a task that is destroyed before it ever started is told to the report hook (at first it
+/// is). Not told: one that ends because an exception passes, and one that is a parameter or a local
+/// variable of a task that failed or never started itself. For the whole process; any thread.
+CORO_EXPORT void report_unstarted_tasks(bool on) noexcept;
 
 namespace detail {
 
@@ -36,14 +42,6 @@ enum class frame_state : std::uint8_t {
     detached,  ///< suspended once, or a root: the end resumes the parent or ends the strand
     ended,
 };
-
-/// The compiler's sentence for a task that has a name.
-template <typename Task>
-constexpr void refuse_named_task() {
-    static_assert(sizeof(Task) == 0,
-                  "coro: an await uses a task up; a named one must be std::move'd, as in co_await "
-                  "std::move(work)");
-}
 
 /// The part of a task's promise that does not depend on its value.
 class task_promise_base : public frame_link {
@@ -84,7 +82,11 @@ public:
 
     void unhandled_exception() noexcept {
         error = std::current_exception();
+        failed = true;
         if (lends) [[unlikely]] check_lent(*this, error);
+    }
+    [[nodiscard]] bool ended_well() const noexcept {
+        return state == frame_state::ended && !failed;
     }
 
     // What may be awaited: library operations, tasks, and foreign awaitables by proxy. Each await
@@ -125,6 +127,7 @@ public:
     std::coroutine_handle<> continuation{};  ///< the parent frame; empty for the strand's first
     std::exception_ptr error;
     frame_state state = frame_state::unstarted;
+    bool failed = false;             ///< it ended, or will end at once, by an exception
     bool capturing_closure = false;  ///< the body of a capturing lambda: must not be spawned
     bool lends = false;              ///< a spawned task was given a reference into this frame
     std::uint8_t offset_in_frame = 0;  ///< of this promise; 0: not known
@@ -210,7 +213,7 @@ public:
 
 /// A coroutine that starts when it is awaited, in the awaiter's strand, and ends before the await
 /// does. T may be void, a reference, or move-only. Move-only itself; destroying a task that was
-/// never started destroys its parameters and nothing else.
+/// never started runs nothing of it, destroys its parameters, and is told to the report hook.
 ///
 /// Coroutine parameters: by value, or references to what the awaiter keeps alive. A capturing
 /// lambda as a coroutine is fine when awaited at once, and refused by spawn.
@@ -255,10 +258,8 @@ private:
 
     void destroy() noexcept {
         if (promise_ == nullptr) return;
-        CORO_ASSERT(promise_->state == detail::frame_state::unstarted ||
-                        promise_->state == detail::frame_state::ended,
-                    "a task was destroyed while it runs; cancel its scope and await its end");
-        frame_.destroy();
+        if (promise_->ended_well()) [[likely]] detail::destroy_frame(frame_, *promise_);
+        else detail::destroy_unfinished(frame_, *promise_);
     }
 
     std::coroutine_handle<> frame_;

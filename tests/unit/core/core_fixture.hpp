@@ -20,6 +20,7 @@
 #include <coro/runtime/sleep.hpp>
 
 #include "core/frame_census.hpp"
+#include "support/leftovers.hpp"
 
 namespace coro_test {
 
@@ -103,6 +104,16 @@ public:
     ~report_log() { coro::set_report_hook(nullptr, nullptr); }
 
     std::vector<std::string> lines;
+};
+
+/// The test drops tasks unstarted, on purpose: they are told to nobody else.
+class dropped_tasks {
+public:
+    [[nodiscard]] std::size_t told() const noexcept { return log_.lines.size(); }
+
+private:
+    unstarted_tasks_expected expected_;
+    report_log log_;
 };
 
 /// A channel in its smallest form, to show what a library wait takes and when.

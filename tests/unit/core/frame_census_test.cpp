@@ -18,6 +18,7 @@ class frame_census_test : public core_test {};
 coro::task<> a_leaked_coroutine() { co_return; }
 
 TEST_F(frame_census_test, canary_a_frame_that_is_kept_is_counted_and_named) {
+    const dropped_tasks dropped;
     const auto before = coro::detail::frames_counted_outside();
     std::optional<coro::task<>> kept(a_leaked_coroutine());
     EXPECT_EQ(coro::detail::frames_counted_outside(), before + 1);
@@ -30,6 +31,7 @@ TEST_F(frame_census_test, canary_a_frame_that_is_kept_is_counted_and_named) {
 }
 
 TEST_F(frame_census_test, canary_a_frame_that_outlives_its_loop_is_counted) {
+    const dropped_tasks dropped;
     const auto before = coro::detail::frames_counted_outside();
     std::optional<coro::task<>> kept;
     simulate([](std::optional<coro::task<>>& out) -> coro::task<> {
@@ -42,6 +44,7 @@ TEST_F(frame_census_test, canary_a_frame_that_outlives_its_loop_is_counted) {
 }
 
 TEST_F(frame_census_test, the_statistics_of_a_loop_count_its_frames) {
+    const dropped_tasks dropped;
     simulate([]() -> coro::task<> {
         const auto frames = coro::current_loop_stats().frames;
         const coro::task<> unstarted = a_leaked_coroutine();

@@ -41,6 +41,7 @@ TEST_F(task_test, starts_when_it_is_awaited_and_not_before) {
 }
 
 TEST_F(task_test, a_task_that_moved_holds_nothing) {
+    const dropped_tasks dropped;
     bool started = false;
     coro::task<int> first = note(started, 1);
     coro::task<int> second = std::move(first);
@@ -53,6 +54,7 @@ TEST_F(task_test, a_task_that_moved_holds_nothing) {
 }
 
 TEST_F(task_test, destroying_an_unstarted_task_destroys_its_parameters_only) {
+    const dropped_tasks dropped;
     auto counted = std::make_shared<int>(0);
     {
         auto work = [](std::shared_ptr<int> held) -> coro::task<> {

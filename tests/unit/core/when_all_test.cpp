@@ -195,6 +195,7 @@ TEST_F(when_all_test, nests_and_never_grows_the_stack) {
 }
 
 TEST_F(when_all_test, destroying_it_unawaited_destroys_its_tasks) {
+    const dropped_tasks dropped;
     std::vector<coro::task<int>> tasks;
     tasks.push_back(value_after(1ms, 1));
     { [[maybe_unused]] const auto unstarted = coro::when_all(std::move(tasks)); }

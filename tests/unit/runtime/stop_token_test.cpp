@@ -111,10 +111,12 @@ TEST_F(stop_token_test, another_thread_may_request_the_stop_at_any_moment) {
 }
 
 TEST_F(stop_token_test, destroying_it_unawaited_frees_everything) {
+    const dropped_tasks dropped;
     std::stop_source source;
     { const auto unstarted = coro::with_stop_token(source.get_token(), value_after(1ms, 1)); }
     { const auto unstarted = coro::with_stop_source(source, value_after(1ms, 1)); }
     source.request_stop();
+    EXPECT_EQ(dropped.told(), 2u);
 }
 
 // --- scope -> source

@@ -142,9 +142,11 @@ TEST_F(with_cleanup_test, it_has_a_limit_five_seconds_unless_said_otherwise) {
 }
 
 TEST_F(with_cleanup_test, a_task_that_is_never_awaited_runs_neither) {
+    const dropped_tasks dropped;
     bool cleaned = false;
     { const auto unstarted = coro::with_cleanup(sleep_task(1ms), note_cleanup(cleaned)); }
     EXPECT_FALSE(cleaned);
+    EXPECT_EQ(dropped.told(), 1u);
 }
 
 }  // namespace

@@ -25,7 +25,19 @@ TEST(leftovers, canary_a_frame_is_named_by_its_site) {
     const std::string found = left_since(before);
     EXPECT_NE(found.find("coroutine frames before"), std::string::npos) << found;
     EXPECT_NE(found.find("a_forgotten_coroutine"), std::string::npos) << found;
+    const unstarted_tasks_expected dropped;
     kept.reset();
+}
+
+TEST(leftovers, canary_a_task_that_died_unstarted_is_counted) {
+    const leftovers before = leftovers::count();
+    {
+        const unstarted_tasks_expected dropped;
+        { const auto forgotten = a_forgotten_coroutine(); }
+        const std::string count = std::to_string(before.unstarted);
+        EXPECT_EQ(left_since(before), count + " forgotten tasks before, " +
+                                          std::to_string(before.unstarted + 1) + " after\n");
+    }
     EXPECT_EQ(left_since(before), "");
 }
 
