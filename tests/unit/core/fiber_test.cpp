@@ -132,6 +132,7 @@ TEST_F(fiber_test, exceptions_come_out_of_the_await_both_ways) {
 }
 
 TEST_F(fiber_test, one_that_was_never_awaited_destroys_its_arguments_and_runs_nothing) {
+    const dropped_tasks dropped;
     auto kept = std::make_shared<int>(1);
     bool ran = false;
     {

@@ -82,6 +82,7 @@ coro::task<> capturing_in_a_template(U value) {
 }
 
 TEST_F(lifetime_checks_test, the_task_of_a_capturing_lambda_knows_that) {
+    const dropped_tasks dropped;
     int value = 1;
     auto by_value = [value]() -> coro::task<int> { co_return value; };
     auto by_reference = [&value](int) -> coro::task<> {
