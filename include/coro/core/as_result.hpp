@@ -49,12 +49,12 @@ private:
 /// Requires: it is awaited in the expression that makes it, unless `awaitable` is a task, which it
 /// owns.
 template <detail::referred_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto as_result(Awaitable&& awaitable CORO_LIFETIMEBOUND) {
+[[nodiscard("co_await it")]] auto as_result(Awaitable&& awaitable CORO_LIFETIMEBOUND) {
     return detail::result_awaiter<detail::held<Awaitable>>(
         detail::hold(std::forward<Awaitable>(awaitable)));
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto as_result(Awaitable&& awaitable) {
+[[nodiscard("co_await it")]] auto as_result(Awaitable&& awaitable) {
     return detail::result_awaiter<detail::held<Awaitable>>(
         detail::hold(std::forward<Awaitable>(awaitable)));
 }

@@ -64,13 +64,15 @@ using held = decltype(hold(std::declval<Awaitable>()));
 template <typename Awaitable>
 using await_result = decltype(std::declval<held<Awaitable>&>().await_resume());
 
-/// Something to await that is no task, as one. It refers to `awaitable`, which must outlive it.
-template <branchable Awaitable>
-task<await_result<Awaitable>> as_task(Awaitable& awaitable) {
-    co_return co_await static_cast<Awaitable&&>(awaitable);
-}
+/// What can be awaited and is no task. It belongs to the await: it may not outlive its loop.
 template <typename Awaitable>
 concept task_free_awaitable = branchable<Awaitable> && !task_type<Awaitable>;
+template <typename Awaitable>
+constexpr void refuse_operation() {
+    static_assert(sizeof(Awaitable) == 0,
+                  "coro: this takes a task, and an operation lives in the await of one: await it "
+                  "in a task, and hand in that");
+}
 
 /// A value as it stands in an optional or a vector.
 template <typename T>

@@ -87,13 +87,13 @@ private:
 /// which it owns.
 template <detail::branchable... Awaitables>
     requires(!(detail::owned_operand<Awaitables> && ...))
-[[nodiscard("co_await it or spawn it")]] auto when_all(
+[[nodiscard("co_await it")]] auto when_all(
     Awaitables&&... awaitables CORO_LIFETIMEBOUND) {
     return detail::when_all_awaiter<detail::held<Awaitables>...>(
         detail::hold(std::forward<Awaitables>(awaitables))...);
 }
 template <detail::owned_operand... Awaitables>
-[[nodiscard("co_await it or spawn it")]] auto when_all(Awaitables&&... awaitables) {
+[[nodiscard("co_await it")]] auto when_all(Awaitables&&... awaitables) {
     return detail::when_all_awaiter<detail::held<Awaitables>...>(
         detail::hold(std::forward<Awaitables>(awaitables))...);
 }
@@ -101,7 +101,7 @@ template <detail::owned_operand... Awaitables>
 /// Returns `std::vector` of the values in order (of std::reference_wrapper, for tasks of
 /// references), nothing for tasks of void: when_all of any number of tasks of one type.
 template <typename T>
-[[nodiscard("co_await it or spawn it")]] auto when_all(std::vector<task<T>> tasks) {
+[[nodiscard("co_await it")]] auto when_all(std::vector<task<T>> tasks) {
     return detail::when_all_list_awaiter<T>(std::move(tasks));
 }
 

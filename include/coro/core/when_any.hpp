@@ -149,14 +149,14 @@ private:
 /// which it owns.
 template <detail::branchable... Awaitables>
     requires(!(detail::owned_operand<Awaitables> && ...))
-[[nodiscard("co_await it or spawn it")]] auto when_any(
+[[nodiscard("co_await it")]] auto when_any(
     Awaitables&&... awaitables CORO_LIFETIMEBOUND) {
     return detail::when_any_awaiter<detail::held<Awaitables>...>(
         detail::hold(std::forward<Awaitables>(awaitables))...);
 }
 template <detail::owned_operand... Awaitables>
     requires(sizeof...(Awaitables) > 0)
-[[nodiscard("co_await it or spawn it")]] auto when_any(Awaitables&&... awaitables) {
+[[nodiscard("co_await it")]] auto when_any(Awaitables&&... awaitables) {
     return detail::when_any_awaiter<detail::held<Awaitables>...>(
         detail::hold(std::forward<Awaitables>(awaitables))...);
 }
@@ -164,7 +164,7 @@ template <detail::owned_operand... Awaitables>
 /// Returns `when_any_list`: when_any of any number of tasks of one type.
 /// Requires: `tasks` is not empty.
 template <typename T>
-[[nodiscard("co_await it or spawn it")]] auto when_any(std::vector<task<T>> tasks) {
+[[nodiscard("co_await it")]] auto when_any(std::vector<task<T>> tasks) {
     return detail::when_any_list_awaiter<T>(std::move(tasks));
 }
 

@@ -95,7 +95,7 @@ public:
     /// Suspends only if nothing is buffered; resumes on the stream's loop.
     /// Throws: io_error (errc::busy, what the stream's reads throw); cancelled.
     /// Cancel safety: on `cancelled` no byte has been taken. See: recv(2).
-    [[nodiscard("co_await it or spawn it")]] reading<detail::some_request> read_some(
+    [[nodiscard("co_await it")]] reading<detail::some_request> read_some(
         mutable_bytes into) noexcept {
         return {stream_, buffer_, detail::some_request(into)};
     }
@@ -106,13 +106,13 @@ public:
     /// Throws: io_error (errc::end_of_stream, whose bytes_transferred() are in the buffer;
     /// errc::limit_exceeded; errc::busy; what the stream's reads throw); cancelled.
     /// Cancel safety: on any throw no byte has been taken; make the call again to go on.
-    [[nodiscard("co_await it or spawn it")]] reading<detail::fill_request> read_exact(
+    [[nodiscard("co_await it")]] reading<detail::fill_request> read_exact(
         mutable_bytes into) noexcept {
         return {stream_, buffer_, detail::fill_request(into)};
     }
     /// Returns `coro::const_bytes`: the next `count` bytes, at most limit(), not copied out: the
     /// view is valid until the next read. Otherwise as the other one.
-    [[nodiscard("co_await it or spawn it")]] reading<detail::view_request> read_exact(
+    [[nodiscard("co_await it")]] reading<detail::view_request> read_exact(
         std::size_t count) noexcept {
         return {stream_, buffer_, detail::view_request(count)};
     }
@@ -124,7 +124,7 @@ public:
     /// Throws: io_error (errc::limit_exceeded: limit() bytes are buffered, and no delimiter;
     /// errc::end_of_stream, whose bytes_transferred() are in the buffer; errc::busy; what the
     /// stream's reads throw); cancelled. Cancel safety: on any throw no byte has been taken.
-    [[nodiscard("co_await it or spawn it")]] reading<detail::until_request> read_until(
+    [[nodiscard("co_await it")]] reading<detail::until_request> read_until(
         std::string_view delimiter) noexcept {
         return {stream_, buffer_, detail::until_request(delimiter)};
     }
@@ -136,7 +136,7 @@ public:
     /// Throws: io_error (errc::limit_exceeded: limit() bytes are buffered, and no line end;
     /// errc::busy; what the stream's reads throw); cancelled.
     /// Cancel safety: on any throw no byte has been taken.
-    [[nodiscard("co_await it or spawn it")]] reading<detail::line_request> read_line() noexcept {
+    [[nodiscard("co_await it")]] reading<detail::line_request> read_line() noexcept {
         return {stream_, buffer_, detail::line_request()};
     }
 
@@ -147,7 +147,7 @@ public:
     /// Throws: io_error (errc::limit_exceeded, errc::busy, what the stream's reads throw);
     /// cancelled.
     /// Cancel safety: it never takes a byte.
-    [[nodiscard("co_await it or spawn it")]] reading<detail::peek_request> peek(
+    [[nodiscard("co_await it")]] reading<detail::peek_request> peek(
         std::size_t count) noexcept {
         return {stream_, buffer_, detail::peek_request(count)};
     }

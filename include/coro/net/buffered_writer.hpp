@@ -107,7 +107,7 @@ public:
     /// Cancel safety: on `cancelled` nothing of `from` was written, if it is smaller than the
     /// limit. If a part of a large one had been sent, cancelled::bytes_transferred() says how
     /// much, and later writes throw errc::broken. See: send(2).
-    [[nodiscard("co_await it or spawn it")]] detail::buffered_write write(
+    [[nodiscard("co_await it")]] detail::buffered_write write(
         const_bytes from) noexcept {
         return {*state_, detail::write_request{.payload = from}};
     }
@@ -117,7 +117,7 @@ public:
     /// Suspends while the kernel's send buffer is full; resumes on the stream's loop.
     /// Throws: io_error, as write(); cancelled.
     /// Cancel safety: on `cancelled` nothing is lost: the bytes stay queued and are sent.
-    [[nodiscard("co_await it or spawn it")]] detail::flush_wait flush() noexcept {
+    [[nodiscard("co_await it")]] detail::flush_wait flush() noexcept {
         return detail::flush_wait(*state_);
     }
 

@@ -71,7 +71,7 @@ public:
     /// bytes_transferred() are in the buffer; errc::busy; what the stream's reads throw);
     /// cancelled.
     /// Cancel safety: on any throw no byte has been taken; call again to go on.
-    [[nodiscard("co_await it or spawn it")]] auto read() noexcept {
+    [[nodiscard("co_await it")]] auto read() noexcept {
         return detail::buffered_stream_access::read(in_, detail::frame_request(limit_));
     }
 
@@ -84,13 +84,13 @@ public:
     /// throws); cancelled.
     /// Cancel safety: on `cancelled` nothing was written, or, of a frame as large as the writer's
     /// limit, a part: then every later write throws errc::broken, so that no frame follows a part.
-    [[nodiscard("co_await it or spawn it")]] detail::buffered_write write(
+    [[nodiscard("co_await it")]] detail::buffered_write write(
         const_bytes payload) noexcept {
         return detail::buffered_writer_access::write(out_, detail::frame_to_write(payload, limit_));
     }
 
     /// Returns nothing, once everything written was handed to the kernel: buffered_writer::flush.
-    [[nodiscard("co_await it or spawn it")]] detail::flush_wait flush() noexcept {
+    [[nodiscard("co_await it")]] detail::flush_wait flush() noexcept {
         return out_.flush();
     }
 

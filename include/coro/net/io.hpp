@@ -26,7 +26,7 @@ concept byte_stream = requires(Stream& stream, mutable_bytes into, const_bytes f
 /// errc::broken) whose bytes_transferred() says how much had moved; cancelled, likewise.
 /// Cancel safety: none: when it throws, a part may have been sent; the stream is then marked
 /// broken, and later exact transfers throw errc::broken. See: send(2).
-[[nodiscard("co_await it or spawn it")]] inline detail::exact_awaiter<true> write_all(
+[[nodiscard("co_await it")]] inline detail::exact_awaiter<true> write_all(
     tcp_stream& stream, const_bytes from) noexcept {
     return {stream.ref(), const_cast<std::byte*>(from.data()), from.size()};
 }
@@ -38,7 +38,7 @@ concept byte_stream = requires(Stream& stream, mutable_bytes into, const_bytes f
 /// timed_out, errc::busy, errc::closed, errc::broken), with bytes_transferred(); cancelled,
 /// likewise.
 /// Cancel safety: none on a bare stream, as write_all; buffered_stream::read_exact has it.
-[[nodiscard("co_await it or spawn it")]] inline detail::exact_awaiter<false> read_exact(
+[[nodiscard("co_await it")]] inline detail::exact_awaiter<false> read_exact(
     tcp_stream& stream, mutable_bytes into) noexcept {
     return {stream.ref(), into.data(), into.size()};
 }

@@ -36,7 +36,7 @@ public:
     /// Throws: io_error (connection_refused, timed_out, host_unreachable, network_unreachable,
     /// address_not_available, too_many_files_open, ...); cancelled.
     /// Cancel safety: on `cancelled` there is no connection. See: connect(2).
-    [[nodiscard("co_await it or spawn it")]] CORO_EXPORT static detail::connect_awaiter connect(
+    [[nodiscard("co_await it")]] CORO_EXPORT static detail::connect_awaiter connect(
         endpoint to, const connect_options& options = {}) noexcept;
 
     /// Returns `std::size_t`: how many bytes were read, at least one and at most `into.size()`; 0
@@ -46,14 +46,14 @@ public:
     /// Throws: io_error (connection_reset, timed_out, errc::busy, errc::closed); cancelled.
     /// Cancel safety: on `cancelled` no byte has been taken from the stream.
     /// See: recv(2); RFC 9293 §3.10.
-    [[nodiscard("co_await it or spawn it")]] detail::read_awaiter read_some(
+    [[nodiscard("co_await it")]] detail::read_awaiter read_some(
         mutable_bytes into) noexcept {
         return {socket_.ref(), into};
     }
     /// Returns `std::size_t`: the same into several buffers, filled in order; the first most_slices
     /// of them.
     /// See: readv(2).
-    [[nodiscard("co_await it or spawn it")]] detail::vectored_awaiter read_some(
+    [[nodiscard("co_await it")]] detail::vectored_awaiter read_some(
         std::span<const mutable_bytes> into) noexcept {
         return {detail::opcode::receive_vectored, socket_.ref(), into};
     }
@@ -61,7 +61,7 @@ public:
     /// from the loop's pool only when bytes have come: an idle connection holds none. The lease is
     /// empty at end of stream. When the pool is exhausted the buffer is allocated, up to a cap,
     /// then errc::limit_exceeded. Otherwise as read_some.
-    [[nodiscard("co_await it or spawn it")]] detail::lease_awaiter read_leased(
+    [[nodiscard("co_await it")]] detail::lease_awaiter read_leased(
         std::size_t at_most = static_cast<std::size_t>(-1)) noexcept {
         return {socket_.ref(), at_most};
     }
@@ -73,13 +73,13 @@ public:
     /// Throws: io_error (broken_pipe, connection_reset, timed_out, errc::busy, errc::closed);
     /// cancelled. Never raises SIGPIPE. Cancel safety: on `cancelled` no byte has been sent.
     /// See: send(2).
-    [[nodiscard("co_await it or spawn it")]] detail::write_awaiter write_some(
+    [[nodiscard("co_await it")]] detail::write_awaiter write_some(
         const_bytes from) noexcept {
         return {socket_.ref(), from};
     }
     /// Returns `std::size_t`: the same from several buffers, in order; the first most_slices of
     /// them. See: writev(2).
-    [[nodiscard("co_await it or spawn it")]] detail::vectored_awaiter write_some(
+    [[nodiscard("co_await it")]] detail::vectored_awaiter write_some(
         std::span<const const_bytes> from) noexcept {
         return {detail::opcode::send_vectored, socket_.ref(), from};
     }
@@ -156,7 +156,7 @@ public:
     /// Suspends until a connection is there; resumes on this loop.
     /// Throws: io_error (errc::busy, errc::closed); cancelled.
     /// Cancel safety: on `cancelled` no connection was taken. See: accept(2).
-    [[nodiscard("co_await it or spawn it")]] CORO_EXPORT detail::accept_awaiter accept() noexcept;
+    [[nodiscard("co_await it")]] CORO_EXPORT detail::accept_awaiter accept() noexcept;
 
     /// Returns `std::optional<tcp_stream>`: a connection that waits already; empty if there is
     /// none. Does not wait for clients.

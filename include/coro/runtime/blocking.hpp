@@ -137,7 +137,7 @@ private:
 /// returns is lost; the end of run() waits for it up to run_options::blocking_limit.
 template <typename Function, typename... Args>
     requires std::invocable<std::decay_t<Function>, std::decay_t<Args>...>
-[[nodiscard("co_await it or spawn it")]] auto blocking(Function&& f, Args&&... args) {
+[[nodiscard("co_await it")]] auto blocking(Function&& f, Args&&... args) {
     using value = std::invoke_result_t<std::decay_t<Function>, std::decay_t<Args>...>;
     detail::check_body_callable<Function>();
     static_assert((!detail::unsafe_aggregate<std::remove_cvref_t<Args>> && ...),

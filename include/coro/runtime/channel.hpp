@@ -108,7 +108,7 @@ public:
     /// Throws: io_error (closed: before, or while it waited); cancelled.
     /// Cancel safety: `item` is moved from only when it has been taken; when this throws, it is
     /// whole.
-    [[nodiscard("co_await it or spawn it")]] moving_send_awaiter send(
+    [[nodiscard("co_await it")]] moving_send_awaiter send(
         T&& item CORO_LIFETIMEBOUND) noexcept {
         static_assert(!detail::unsafe_aggregate<T>,
                       "coro: g++ 12 may destroy a temporary aggregate with a non-trivial "
@@ -117,7 +117,7 @@ public:
         return moving_send_awaiter(*this, item);
     }
     /// Returns nothing. The same with a copy, made at once.
-    [[nodiscard("co_await it or spawn it")]] copying_send_awaiter send(const T& item)
+    [[nodiscard("co_await it")]] copying_send_awaiter send(const T& item)
         requires std::copy_constructible<T>
     {
         return copying_send_awaiter(*this, item);
@@ -128,7 +128,7 @@ public:
     /// Suspends while the channel is empty, or through the run queue for fairness; resumes on this
     /// loop.
     /// Throws: cancelled. Cancel safety: on `cancelled` no item has been taken.
-    [[nodiscard("co_await it or spawn it")]] receive_awaiter receive() noexcept {
+    [[nodiscard("co_await it")]] receive_awaiter receive() noexcept {
         return receive_awaiter(*this);
     }
 

@@ -38,7 +38,7 @@ public:
     /// Returns nothing, once the flag is set; goes on at once if it is.
     /// Suspends until set(), or through the run queue for fairness; resumes on this loop.
     /// Throws: cancelled. Cancel safety: nothing to lose; the flag is not changed.
-    [[nodiscard("co_await it or spawn it")]] awaiter wait() noexcept;
+    [[nodiscard("co_await it")]] awaiter wait() noexcept;
 
 private:
     struct set_message : detail::home_message {

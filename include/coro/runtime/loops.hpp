@@ -126,10 +126,10 @@ T sync_wait(const loop_handle& where, task<T> work) {
     return promise.take();
 }
 
-/// sync_wait for an operation or a combinator: it is awaited where it stands.
+/// The sentence for what is no task.
 template <detail::task_free_awaitable Awaitable>
-detail::await_result<Awaitable> sync_wait(const loop_handle& where, Awaitable&& awaitable) {
-    return sync_wait(where, detail::as_task<Awaitable>(awaitable));
+void sync_wait(const loop_handle&, Awaitable&&) {
+    detail::refuse_operation<Awaitable>();
 }
 
 }  // namespace coro::inline v0

@@ -36,7 +36,7 @@ public:
     /// Suspends until granted, or through the run queue for fairness; resumes on this loop.
     /// Throws: cancelled. Cancel safety: on `cancelled` the lock has not been taken, and the next
     /// task in the queue gets it as if this one had never come.
-    [[nodiscard("co_await it or spawn it")]] awaiter lock() noexcept;
+    [[nodiscard("co_await it")]] awaiter lock() noexcept;
 
     /// Takes the lock if it is free; otherwise what it returns is empty. Never suspends.
     [[nodiscard("the lock is released at once")]] scoped_lock try_lock() noexcept;

@@ -99,11 +99,10 @@ T run(task<T> main, const run_options& options = {}) {
     return promise.take();
 }
 
-/// run() of an operation or a combinator, as in run(with_timeout(1s, work())): it is awaited where
-/// it stands, and lives until run() returns.
+/// The sentence for what is no task.
 template <detail::task_free_awaitable Awaitable>
-detail::await_result<Awaitable> run(Awaitable&& awaitable, const run_options& options = {}) {
-    return run(detail::as_task<Awaitable>(awaitable), options);
+void run(Awaitable&&, const run_options& = {}) {
+    detail::refuse_operation<Awaitable>();
 }
 
 /// run() for main(): returns the exit code. An exception becomes one line on stderr and 1; an
@@ -124,10 +123,9 @@ int run_main(task<T> main, const run_options& options = {}) noexcept {
 }
 
 template <detail::task_free_awaitable Awaitable>
-    requires(std::is_void_v<detail::await_result<Awaitable>> ||
-             std::same_as<detail::await_result<Awaitable>, int>)
-int run_main(Awaitable&& awaitable, const run_options& options = {}) noexcept {
-    return run_main(detail::as_task<Awaitable>(awaitable), options);
+int run_main(Awaitable&&, const run_options& = {}) noexcept {
+    detail::refuse_operation<Awaitable>();
+    return 1;
 }
 
 /// Which poller runs this loop and why, in one sentence: `io_uring: all features present`.

@@ -47,7 +47,7 @@ public:
     /// Suspends until granted, or through the run queue for fairness; resumes on this loop.
     /// Throws: cancelled. Cancel safety: on `cancelled` no permit has been taken, and those behind
     /// in the queue are served as if this one had never come.
-    [[nodiscard("co_await it or spawn it")]] awaiter acquire(std::size_t amount = 1) noexcept;
+    [[nodiscard("co_await it")]] awaiter acquire(std::size_t amount = 1) noexcept;
 
     /// Takes `amount` permits if they are free and nobody waits; otherwise it returns none. Never
     /// suspends. Requires: 1 <= amount <= count().

@@ -50,7 +50,7 @@ public:
     /// the tasks that wait, the first gets it.
     /// Suspends until one comes, or through the run queue for fairness; resumes on this loop.
     /// Throws: cancelled. Cancel safety: a signal that came is kept for the next call.
-    [[nodiscard("co_await it or spawn it")]] awaiter next() noexcept;
+    [[nodiscard("co_await it")]] awaiter next() noexcept;
 
 private:
     friend class detail::signal_watch;

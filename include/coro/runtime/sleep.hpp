@@ -79,21 +79,21 @@ public:
 /// needs.
 /// Suspends always (through the run queue, if the deadline has passed); resumes on this loop.
 /// Throws: cancelled. Cancel safety: nothing to lose.
-[[nodiscard("co_await it or spawn it")]] inline detail::sleep_awaiter sleep_until(
+[[nodiscard("co_await it")]] inline detail::sleep_awaiter sleep_until(
     time_point deadline) noexcept {
     return detail::sleep_awaiter(deadline);
 }
 
 /// Returns nothing, after `span`, counted from the await; see sleep_until. A span of zero or less
 /// lets the others run first, the greatest waits until it is cancelled (base/time.hpp).
-[[nodiscard("co_await it or spawn it")]] inline detail::sleep_awaiter sleep_for(
+[[nodiscard("co_await it")]] inline detail::sleep_awaiter sleep_for(
     time_span span) noexcept {
     return detail::sleep_awaiter(span);
 }
 
 /// Returns nothing. Lets every task that is ready run before this one goes on.
 /// Suspends always; resumes on this loop. Throws: cancelled.
-[[nodiscard("co_await it or spawn it")]] inline detail::yield_awaiter yield() noexcept {
+[[nodiscard("co_await it")]] inline detail::yield_awaiter yield() noexcept {
     return {};
 }
 

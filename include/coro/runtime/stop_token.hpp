@@ -178,13 +178,13 @@ private:
 /// Cancel safety: that of `awaitable`.
 /// Requires: as with_timeout.
 template <detail::referred_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto with_stop_token(
+[[nodiscard("co_await it")]] auto with_stop_token(
     std::stop_token token, Awaitable&& awaitable CORO_LIFETIMEBOUND) {
     return detail::stop_token_awaiter<detail::held<Awaitable>>(
         std::move(token), detail::hold(std::forward<Awaitable>(awaitable)));
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto with_stop_token(std::stop_token token,
+[[nodiscard("co_await it")]] auto with_stop_token(std::stop_token token,
                                                               Awaitable&& awaitable) {
     return detail::stop_token_awaiter<detail::held<Awaitable>>(
         std::move(token), detail::hold(std::forward<Awaitable>(awaitable)));
@@ -197,13 +197,13 @@ template <detail::owned_operand Awaitable>
 /// Cancel safety: that of `awaitable`.
 /// Requires: as with_timeout.
 template <detail::referred_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto with_stop_source(
+[[nodiscard("co_await it")]] auto with_stop_source(
     std::stop_source source, Awaitable&& awaitable CORO_LIFETIMEBOUND) {
     return detail::stop_source_awaiter<detail::held<Awaitable>>(
         std::move(source), detail::hold(std::forward<Awaitable>(awaitable)));
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto with_stop_source(std::stop_source source,
+[[nodiscard("co_await it")]] auto with_stop_source(std::stop_source source,
                                                                Awaitable&& awaitable) {
     return detail::stop_source_awaiter<detail::held<Awaitable>>(
         std::move(source), detail::hold(std::forward<Awaitable>(awaitable)));

@@ -172,14 +172,14 @@ move_on_awaiter<held<Awaitable>> left_behind(Awaitable&& awaitable, time_limit l
 /// Requires: it is awaited in the expression that makes it, unless `awaitable` is a task, which it
 /// owns.
 template <detail::referred_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto with_timeout(
+[[nodiscard("co_await it")]] auto with_timeout(
     time_span timeout, Awaitable&& awaitable CORO_LIFETIMEBOUND,
     std::source_location where = std::source_location::current()) {
     return detail::limited(std::forward<Awaitable>(awaitable), {.span = timeout}, "with_timeout",
                            where);
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto with_timeout(
+[[nodiscard("co_await it")]] auto with_timeout(
     time_span timeout, Awaitable&& awaitable,
     std::source_location where = std::source_location::current()) {
     return detail::limited(std::forward<Awaitable>(awaitable), {.span = timeout}, "with_timeout",
@@ -188,14 +188,14 @@ template <detail::owned_operand Awaitable>
 
 /// Returns what `awaitable` returns: with_timeout with a point in time; `never` sets no deadline.
 template <detail::referred_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto with_deadline(
+[[nodiscard("co_await it")]] auto with_deadline(
     time_point deadline, Awaitable&& awaitable CORO_LIFETIMEBOUND,
     std::source_location where = std::source_location::current()) {
     return detail::limited(std::forward<Awaitable>(awaitable), {.point = deadline}, "with_deadline",
                            where);
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto with_deadline(
+[[nodiscard("co_await it")]] auto with_deadline(
     time_point deadline, Awaitable&& awaitable,
     std::source_location where = std::source_location::current()) {
     return detail::limited(std::forward<Awaitable>(awaitable), {.point = deadline}, "with_deadline",
@@ -206,12 +206,12 @@ template <detail::owned_operand Awaitable>
 /// if `timeout` was over first: then, and only then, this deadline has passed. An exception
 /// deadline_exceeded is that of another one inside. Otherwise as with_timeout.
 template <detail::referred_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto move_on_after(
+[[nodiscard("co_await it")]] auto move_on_after(
     time_span timeout, Awaitable&& awaitable CORO_LIFETIMEBOUND) {
     return detail::left_behind(std::forward<Awaitable>(awaitable), {.span = timeout});
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto move_on_after(
+[[nodiscard("co_await it")]] auto move_on_after(
     time_span timeout, Awaitable&& awaitable) {
     return detail::left_behind(std::forward<Awaitable>(awaitable), {.span = timeout});
 }
@@ -222,14 +222,14 @@ template <detail::owned_operand Awaitable>
 /// Throws: io_error (errc::deadline_exceeded) when the limit cancelled it; what `awaitable` throws.
 /// Requires: as with_timeout.
 template <detail::referred_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto shield(
+[[nodiscard("co_await it")]] auto shield(
     Awaitable&& awaitable CORO_LIFETIMEBOUND, time_span limit = default_shield_limit,
     std::source_location where = std::source_location::current()) {
     return detail::limited(std::forward<Awaitable>(awaitable), {.span = limit}, "shield", where,
                            true);
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it or spawn it")]] auto shield(
+[[nodiscard("co_await it")]] auto shield(
     Awaitable&& awaitable, time_span limit = default_shield_limit,
     std::source_location where = std::source_location::current()) {
     return detail::limited(std::forward<Awaitable>(awaitable), {.span = limit}, "shield", where,
