@@ -9,6 +9,8 @@
 #include <coro/core/fiber.hpp>
 #include <coro/core/task.hpp>
 
+#include "core/sanitizers.hpp"
+
 namespace coro::inline v0::detail {
 namespace {
 
@@ -59,6 +61,15 @@ void print_exception(const std::source_location& where, const std::exception_ptr
                      text.c_str());
 }
 
+/// Whether `address` is on the thread's own stack, in a function that runs now: it returns before a
+/// spawned task starts. clang keeps there the variables of a coroutine that no await can see.
+bool on_running_stack(const void* address) noexcept {
+    if (current->fiber != nullptr) return false;  // the thread is on the stack of a fiber
+    const auto at = reinterpret_cast<std::uintptr_t>(address_on_stack(address));
+    return at > reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) &&
+           at < reinterpret_cast<std::uintptr_t>(current->stack_base);
+}
+
 }  // namespace
 
 void lend(std::unique_ptr<loan>& loans, const void* address, const void* group) {
@@ -74,6 +85,10 @@ void lend(std::unique_ptr<loan>& loans, const void* address, const void* group) 
         loans = std::move(made);
         return;
     }
+    CORO_ASSERT(!on_running_stack(address),
+                "spawn with a reference to a variable that ends before the task starts; end the "
+                "body of the group with co_await group.join(), or declare the variable before "
+                "with_task_group");
 }
 
 void check_lent(const frame_link& lender, const std::exception_ptr& error) noexcept {

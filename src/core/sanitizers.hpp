@@ -17,6 +17,9 @@ extern "C" {
                                                                           std::size_t bytes);
 [[gnu::weak, gnu::visibility("default")]] void __lsan_unregister_root_region(const void* base,
                                                                             std::size_t bytes);
+[[gnu::weak, gnu::visibility("default")]] void* __asan_get_current_fake_stack(void);
+[[gnu::weak, gnu::visibility("default")]] void* __asan_addr_is_in_fake_stack(
+    void* fake_stack, void* address, void** begin, void** end);
 // <sanitizer/tsan_interface.h>
 [[gnu::weak, gnu::visibility("default")]] void* __tsan_get_current_fiber(void);
 [[gnu::weak, gnu::visibility("default")]] void* __tsan_create_fiber(unsigned flags);
@@ -34,6 +37,16 @@ inline bool address_sanitizer_is_there() noexcept {
 inline bool thread_sanitizer_is_there() noexcept { return &__tsan_switch_to_fiber != nullptr; }
 inline bool switches_are_announced() noexcept {
     return address_sanitizer_is_there() || thread_sanitizer_is_there();
+}
+/// Where a variable of this thread would be on its stack, if the address sanitizer had not put it
+/// elsewhere; otherwise `address`.
+inline const void* address_on_stack(const void* address) noexcept {
+    if (&__asan_addr_is_in_fake_stack == nullptr) return address;
+    void* const fake = __asan_get_current_fake_stack();
+    if (fake == nullptr) return address;
+    const void* const real =
+        __asan_addr_is_in_fake_stack(fake, const_cast<void*>(address), nullptr, nullptr);
+    return real != nullptr ? real : address;
 }
 /// The address sanitizer keeps a shadow of the context that is suspended: it must end with the
 /// fiber and cannot be used for the next one.

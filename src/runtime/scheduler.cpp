@@ -58,6 +58,7 @@ void scheduler::turn(bool may_sleep) noexcept {
 }
 
 void scheduler::resume_ready() noexcept {
+    stack_base = __builtin_frame_address(0);
     for (unsigned budget = resumes_per_turn; budget != 0; --budget) {
         context* strand = pop_ready();
         if (strand == nullptr) break;

@@ -296,6 +296,11 @@ constexpr const char* both_are_named =
     "that it spawned with a reference to a variable of its own: .*read_[a-z]*.*"
     "group_join_test.cpp:[0-9]+.; end the body of the group with co_await group.join";
 
+// clang keeps a variable that no await can see on the stack: it is found at the spawn already.
+const std::string found_at_once_or_at_the_end =
+    std::string("(spawn with a reference to a variable that ends before the task starts; end the "
+                "body of the group with co_await group.join)|(") + both_are_named + ")";
+
 task<> lend_by_reference() {
     co_await with_task_group([](task_group& group) -> task<> {
         const int number = 41;
@@ -314,7 +319,7 @@ task<> lend_by_pointer_after_a_wait() {
     co_await with_task_group([](task_group& group) -> task<> {
         const int number = 41;
         co_await yield();
-        group.spawn(read_pointer, &number);
+        group.spawn({.name = "viewer"}, read_pointer, &number);
         co_await yield();
     });
 }
@@ -328,12 +333,25 @@ task<> body_function(task_group& group) {
 }
 task<> lend_to_a_fiber() { co_await with_task_group(body_function); }
 
+void spawn_and_return(task_group& group) {
+    const int number = 41;
+    group.spawn(read_reference, std::ref(number));
+}
+task<> lend_what_is_on_the_stack() {
+    co_await with_task_group([](task_group& group) -> task<> {
+        spawn_and_return(group);
+        co_await group.join();
+    });
+}
+
 TEST_P(lent_variable_death_test, a_body_that_ends_before_its_borrower_aborts) {
-    EXPECT_DEATH(run_here(lend_by_reference), both_are_named);
-    EXPECT_DEATH(run_here(lend_by_view), both_are_named);
-    EXPECT_DEATH(run_here(lend_by_view), "\"viewer\", ");
+    EXPECT_DEATH(run_here(lend_by_reference), found_at_once_or_at_the_end);
+    EXPECT_DEATH(run_here(lend_by_view), found_at_once_or_at_the_end);
     EXPECT_DEATH(run_here(lend_by_pointer_after_a_wait), both_are_named);
-    EXPECT_DEATH(run_here(lend_to_a_fiber), "body_function.*before the task that it spawned");
+    EXPECT_DEATH(run_here(lend_by_pointer_after_a_wait), "\"viewer\", ");
+    EXPECT_DEATH(run_here(lend_to_a_fiber), "body_function.*before the task that it spawned|"
+                                            "ends before the task starts");
+    EXPECT_DEATH(run_here(lend_what_is_on_the_stack), "ends before the task starts");
 }
 
 task<> helper(task_group& group) {

@@ -167,6 +167,7 @@ public:
     fiber_core* fiber = nullptr;  ///< on whose stack the thread is; nullptr: on its own
     fiber_stacks stacks;
     intrusive_list<loan> loans;  ///< of frames of this loop
+    const void* stack_base = nullptr;  ///< below it on the thread's stack is what this turn runs
 
 protected:
     loop_core() = default;
