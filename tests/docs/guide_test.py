@@ -20,7 +20,7 @@ STANDARD = (
 ).split()
 PROMISING = {
     "tasks", "cancellation", "errors", "servers", "running", "streams", "synchronisation",
-    "fibers", "loops", "signals"
+    "fibers", "loops", "signals", "compilers"
 }  # at least
 
 
