@@ -31,7 +31,8 @@ COMPILERS = ("g++", "clang++-19")
 WORLDS = ("io_uring", "epoll")
 FATES = ("refused", "warned", "aborts", "fails", "runs")
 STANDARD = "array chrono cstdio functional optional span stdexcept string string_view thread vector"
-PRELUDE = "#include <coro/coro.hpp>\n" + "".join(f"#include <{name}>\n" for name in STANDARD.split())
+INCLUDES = "".join(f"#include <{name}>\n" for name in STANDARD.split())
+PRELUDE = "#include <coro/coro.hpp>\n" + INCLUDES
 FLAGS = ["-std=c++20", "-pthread", f"-I{ROOT}/include"]
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
 BLOCK = re.compile(r"(?:^<!-- (?P<fate>\w+)(?: by (?P<only>\S+))? -->\n)?"

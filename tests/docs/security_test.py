@@ -35,7 +35,7 @@ TEXTS = {
     "uring_poller::most_prefetched": ("src/poller/uring_poller.hpp", r"most_prefetched = (\d+);"),
     "lines_per_second": ("src/base/report.cpp", r"lines_per_second = (\d+);"),
     "tcp_stream::close_gracefully": ("include/coro/net/tcp.hpp",
-                                     r"close_gracefully\(\s*duration limit = "
+                                     r"close_gracefully\(\s*time_span limit = "
                                      r"std::chrono::seconds\((\d+)\)"),
 }
 WITHOUT_A_NUMBER = {"stack_pool::stacks_allowed"}
