@@ -74,6 +74,10 @@ bool on_running_stack(const void* address) noexcept {
 
 void lend(std::unique_ptr<loan>& loans, const void* address, const void* group) {
     if (address == nullptr || current == nullptr || current->running == nullptr) return;
+    CORO_ASSERT(!on_running_stack(address),
+                "spawn with a reference to a variable that ends before the task starts; end the "
+                "body of the group with co_await group.join(), or declare the variable before "
+                "with_task_group");
     for (frame_link* at = current->running->leaf; at != nullptr; at = at->parent) {
         auto& frame = static_cast<task_promise_base&>(*at);
         if (holds(frame, group)) return;  // it ends after the group, and so after the children
@@ -85,10 +89,6 @@ void lend(std::unique_ptr<loan>& loans, const void* address, const void* group) 
         loans = std::move(made);
         return;
     }
-    CORO_ASSERT(!on_running_stack(address),
-                "spawn with a reference to a variable that ends before the task starts; end the "
-                "body of the group with co_await group.join(), or declare the variable before "
-                "with_task_group");
 }
 
 void check_lent(const frame_link& lender, const std::exception_ptr& error) noexcept {
