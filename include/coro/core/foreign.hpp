@@ -1,6 +1,7 @@
 // Awaitables of other libraries: awaited through a proxy coroutine that posts the strand home.
 #pragma once
 
+#include <concepts>
 #include <coroutine>
 #include <exception>
 #include <type_traits>
@@ -58,6 +59,17 @@ public:
 private:
     std::coroutine_handle<promise_type> frame_;
 };
+
+/// The compiler's sentence for what cannot be awaited at all.
+template <typename Awaited>
+constexpr void refuse_unawaitable() {
+    static_assert(awaitable_type<Awaited> || !std::invocable<Awaited&>,
+                  "coro: a function or lambda is awaited that nobody has called: write "
+                  "co_await f()");
+    static_assert(awaitable_type<Awaited> || std::invocable<Awaited&>,
+                  "coro: this cannot be awaited: it is no task, no operation of the library, "
+                  "and has neither operator co_await nor the three await_ members");
+}
 
 /// Awaits somebody else's awaitable. It may resume us on any thread; we go on at home. It cannot be
 /// cancelled: cancellation is met at the next await; the dump says so.

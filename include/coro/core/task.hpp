@@ -118,9 +118,7 @@ public:
     auto await_transform(Foreign&& awaitable,
                          std::source_location where = std::source_location::current()) {
         awaiting = where;
-        static_assert(awaitable_type<Foreign>,
-                      "coro: this cannot be awaited: it is no task, no operation of the library, "
-                      "and has neither operator co_await nor the three await_ members");
+        refuse_unawaitable<Foreign>();
         return foreign_awaiter<Foreign>(*strand, std::forward<Foreign>(awaitable));
     }
 
