@@ -5,6 +5,7 @@
 #include <gtest/gtest-spi.h>
 
 #include "net_test_support.hpp"
+#include "support/leftovers.hpp"
 
 namespace coro::inline v0::detail::conformance {
 namespace {
@@ -21,6 +22,7 @@ TEST(detector_test, canary_run_in_sees_a_descriptor_that_stays_open) {
 task<> never_awaited() { co_return; }
 
 TEST(detector_test, canary_run_in_sees_a_frame_that_stays) {
+    const coro_test::unstarted_tasks_expected dropped;
     std::optional<task<>> kept;
     const auto body = [&]() -> task<> {
         kept.emplace(never_awaited());

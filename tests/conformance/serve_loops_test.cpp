@@ -228,18 +228,18 @@ TEST_P(serve_loops, one_listener_a_loop_by_reuse_port) {
         auto first = net::tcp_listener::bind(net::endpoint::loopback(0), shared);
         const net::endpoint where = first.local_endpoint();
         first.close();
+        std::atomic<int> begun{0};
         const auto in_group = [&](task_group& group) -> task<> {
             const auto serve_here = [](net::endpoint at, loop_counts& seen,
-                                       std::atomic<int>& begun) -> task<> {
+                                       std::atomic<int>& listening) -> task<> {
                 auto listener = net::tcp_listener::bind(at, {.reuse_port = true});
-                begun.fetch_add(1);
+                listening.fetch_add(1);
                 const auto handler = [&seen](net::tcp_stream peer) -> task<> {
                     seen.connections[loop_index()].fetch_add(1);
                     co_await echo(std::move(peer));
                 };
                 co_await serve(listener, handler, {.spread = false});
             };
-            std::atomic<int> begun{0};
             for (unsigned loop = 0; loop < 3; ++loop)
                 group.spawn({.loop = loop}, serve_here, where, std::ref(counts), std::ref(begun));
             while (begun.load() < 3) co_await sleep_for(1ms);

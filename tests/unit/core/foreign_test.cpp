@@ -183,8 +183,8 @@ TEST_F(foreign_test, the_dump_says_that_it_cannot_be_cancelled) {
         void await_resume() const noexcept {}
     };
     simulate([](std::string& out) -> coro::task<> {
-        auto body = [&out](coro::task_group& group) -> coro::task<> {
-            std::coroutine_handle<> kept;
+        std::coroutine_handle<> kept;
+        auto body = [&out, &kept](coro::task_group& group) -> coro::task<> {
             group.spawn([](std::coroutine_handle<>& handle) -> coro::task<> {
                 co_await keeps_handle{handle};
             }, std::ref(kept));

@@ -36,6 +36,7 @@ void expect_known_offset(coro::task<T> made) {
 }
 
 TEST_F(loan_test, a_promise_knows_where_its_frame_begins) {
+    const unstarted_tasks_expected dropped;
     expect_known_offset(make(1));
     expect_known_offset(make(std::string("text")));
     expect_known_offset(make(wide()));

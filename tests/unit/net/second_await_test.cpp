@@ -209,6 +209,13 @@ void add_streams(table& to) {
     add(to, "net::tcp_listener::accept", [](place& p) { return p.listener.accept(); });
     add(to, "net::tcp_listener::accept_waiting",
         [](place& p) { return p.listener.accept_waiting(); });
+    to["task_group::join"].push_back([](place& here, bool in_a_fiber) -> task<> {
+        co_await with_task_group([&here, in_a_fiber](task_group& group) -> task<> {
+            const auto make = [&group](place&) { return group.join(); };
+            if (in_a_fiber) co_await twice_in_a_fiber(here, make);
+            else co_await twice_in_a_task(here, make);
+        });
+    });
     add(to, "serve", [](place& p) { return serve(p.listener, nothing_for); });
 }
 
