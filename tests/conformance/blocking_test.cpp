@@ -137,8 +137,17 @@ TEST_P(blocking_thread_test, arguments_live_as_long_as_a_call_that_is_left_behin
         at->pass();
     };
     const auto body = [&]() -> task<> {
-        EXPECT_FALSE(co_await move_on_after(
-            5ms, blocking(late, held, std::string(long_text), std::string(long_text), read)));
+        const auto call = [](decltype(late) f, std::shared_ptr<gate> at,
+                             std::shared_ptr<std::string> out) -> task<> {
+            co_await blocking(f, at, std::string(long_text), std::string(long_text), out);
+        };
+        const auto in_group = [&](task_group& group) -> task<> {
+            group.spawn(call, late, held, read);
+            co_await yield();
+            held->wait_for(1);
+            group.cancel();
+        };
+        co_await with_task_group(in_group);
         held->open();
     };
     run(body(), options());
