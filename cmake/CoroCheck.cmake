@@ -1,22 +1,39 @@
+cmake_policy(VERSION 3.25)  # not the consumer's; ends with this file
+
 # coro_check(TARGET): adds the target TARGET_coro_check, which is part of `all`. It looks through the
 # sources of TARGET for statements that g++ 12 miscompiles, and looks again at what has changed. It
-# needs Python 3.9 and clang 19; docs/guide/compilers.md says what it finds.
+# needs Python 3.9 and clang 19; docs/guide/compilers.md says what it finds. CORO_CHECK_COMPILER
+# names clang 19 where it is not clang++-19.
 function(coro_check target)
     find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)
     set(program "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/coro_check.py")
     if(NOT EXISTS "${program}")  # the source tree
         set(program "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../tools/coro_check.py")
     endif()
-    set(own "$<TARGET_PROPERTY:coro::coro,INTERFACE_INCLUDE_DIRECTORIES>")
+    set(compiler clang++-19)
+    if(CORO_CHECK_COMPILER)
+        set(compiler "${CORO_CHECK_COMPILER}")
+    endif()
+    set(place "${CMAKE_CURRENT_BINARY_DIR}/CMakeFiles/${target}_coro_check")
+    file(MAKE_DIRECTORY "${place}")
+
+    # Flags may depend on the language, and a custom command has none: so they go through a file.
     set(folders "$<TARGET_PROPERTY:${target},INCLUDE_DIRECTORIES>")
     set(definitions "$<TARGET_PROPERTY:${target},COMPILE_DEFINITIONS>")
     set(options "$<TARGET_PROPERTY:${target},COMPILE_OPTIONS>")
     set(standard "$<TARGET_PROPERTY:${target},CXX_STANDARD>")
-    set(flags
-        "-std=c++$<IF:$<BOOL:${standard}>,${standard},20>"
-        "$<$<BOOL:${folders}>:-I$<JOIN:${folders},;-I>>"
-        "$<$<BOOL:${definitions}>:-D$<JOIN:${definitions},;-D>>"
-        "$<FILTER:${options},INCLUDE,^-(D|U|I|isystem|include)>")
+    set(wants_23 "$<IN_LIST:cxx_std_23,$<TARGET_PROPERTY:${target},COMPILE_FEATURES>>")
+    string(JOIN "\n" flags
+        "SHELL:${CMAKE_CXX_FLAGS}"
+        "-std=c++$<IF:$<VERSION_GREATER:0${standard},20>,${standard},$<IF:${wants_23},23,20>>"
+        "$<$<BOOL:${folders}>:-I$<JOIN:${folders},\n-I>>"
+        "$<$<BOOL:${definitions}>:-D$<JOIN:${definitions},\n-D>>"
+        "$<JOIN:${options},\n>\n")
+    file(GENERATE OUTPUT "${place}/$<CONFIG>.flags.$<COMPILE_LANGUAGE>" CONTENT "${flags}"
+        TARGET ${target})
+    set(flags "${place}/$<CONFIG>.flags.CXX")
+
+    set(own "$<TARGET_PROPERTY:coro::coro,INTERFACE_INCLUDE_DIRECTORIES>")
     get_target_property(sources ${target} SOURCES)
     get_target_property(folder ${target} SOURCE_DIR)
     set(stamps)
@@ -26,15 +43,13 @@ function(coro_check target)
         endif()
         cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY "${folder}")
         string(MD5 name "${source}")
-        set(stamp "${CMAKE_CURRENT_BINARY_DIR}/CMakeFiles/${target}_coro_check/${name}")
-        cmake_path(GET stamp PARENT_PATH stamp_folder)
-        file(MAKE_DIRECTORY "${stamp_folder}")
+        set(stamp "${place}/${name}")
         add_custom_command(OUTPUT "${stamp}"
-            COMMAND Python3::Interpreter "${program}"
+            COMMAND Python3::Interpreter "${program}" --compiler "${compiler}" --flags "${flags}"
                 "$<$<BOOL:${own}>:--outside;$<JOIN:${own},;--outside;>>" "${source}"
-                -- "${flags}" -MD -MF "${stamp}.d" -MT "${stamp}"
+                -- -MD -MF "${stamp}.d" -MT "${stamp}"
             COMMAND "${CMAKE_COMMAND}" -E touch "${stamp}"
-            DEPENDS "${source}" "${program}"
+            DEPENDS "${source}" "${program}" "${flags}"
             DEPFILE "${stamp}.d"
             COMMENT "coro_check ${source}"
             COMMAND_EXPAND_LISTS VERBATIM)

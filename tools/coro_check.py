@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Finds the statements of coroutines that g++ 12 compiles wrongly, or not at all.
 
-    coro-check [--compiler clang++-19] [--outside DIR]... SOURCE... [-- FLAGS...]
+    coro-check [--compiler clang++-19] [--outside DIR]... [--flags FILE] SOURCE...
+               [-- FLAGS...]
     coro-check [--compiler clang++-19] [--outside DIR]... --build TREE [SOURCE...]
 
-FLAGS are what the sources are compiled with: -std=c++20, -I, -D. With --build they are taken from
-TREE/compile_commands.json, and SOURCE defaults to all that it names. clang 19 reads the sources and
-compiles nothing. What it finds below a DIR of --outside, or in a system directory, is not reported.
+FLAGS are what the sources are compiled with: -std=c++20, -I, -D; FILE holds more, one a line. With
+--build they are taken from TREE/compile_commands.json, and SOURCE defaults to all that it names.
+clang 19 reads the sources and compiles nothing. What it finds below a DIR of --outside, or in a
+system directory, is not reported.
 
 Prints `file:line:column: what is wrong [the cure]` for each finding. Ends with 1 when there is one,
 with 0 when there is none, and with 2 when it could not look.
 """
 import argparse
+import gc
 import json
 import os
 import pathlib
@@ -21,7 +24,8 @@ import shutil
 import subprocess
 import sys
 
-ADVICE = "install it (apt-get install clang-19), or name another one with --compiler"
+ADVICE = ("install it (apt-get install clang-19), or name another one with --compiler "
+          "(CMake: -DCORO_CHECK_COMPILER=...)")
 NAME_IT = "give it a name in a statement of its own"
 
 # What is said of each kind of statement, and what to do. The kinds are those of tests/check.
@@ -60,6 +64,19 @@ SENTENCES = {
 # ---- what clang says -----------------------------------------------------------------------------
 
 
+def in_order(top, below):
+    """All of a tree; generators within generators would cost the depth for each node."""
+    stack = [top]
+    while stack:
+        each = stack.pop()
+        yield each
+        stack.extend(reversed(below(each)))
+
+
+# Trees of a million nodes are made at once, and none of them is garbage.
+gc.set_threshold(200_000)
+
+
 class node:
     """A line of clang's dump, and those below it."""
 
@@ -73,9 +90,7 @@ class node:
         self.inner = []
 
     def all(self):
-        yield self
-        for each in self.inner:
-            yield from each.all()
+        return in_order(self, lambda each: each.inner)
 
     def is_statement(self):
         return self.kind.endswith("Stmt")
@@ -192,9 +207,7 @@ def parts(expression):
 
 
 def walk(expression):
-    yield expression
-    for part in parts(expression):
-        yield from walk(part)
+    return in_order(expression, parts)
 
 
 def awaits(expression):
@@ -423,6 +436,19 @@ def flags_of(command):
     return out
 
 
+def flags_in(file):
+    """Those that CMake wrote, one a line; behind SHELL: stand several, quoted as for a shell."""
+    try:
+        lines = pathlib.Path(file).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise cannot(f"the flags in {file} cannot be read ({error})") from error
+    words = []
+    for line in lines:
+        several = line.startswith("SHELL:")
+        words += shlex.split(line[len("SHELL:"):]) if several else [line] * bool(line)
+    return flags_of(["", *words])
+
+
 def jobs_of_build(tree, sources):
     path = pathlib.Path(tree) / "compile_commands.json"
     try:
@@ -478,14 +504,17 @@ def main(arguments):
     parser.add_argument("--compiler", default="clang++-19")
     parser.add_argument("--outside", action="append", default=[], metavar="DIR")
     parser.add_argument("--build", metavar="TREE")
+    parser.add_argument("--flags", metavar="FILE")
     parser.add_argument("sources", nargs="*", metavar="SOURCE")
     options = parser.parse_args(arguments)
     if not options.sources and not options.build:
         parser.error("name a source, or a build tree with --build")
     try:
         if not shutil.which(options.compiler):
-            raise cannot(f"{options.compiler} is not there, which reads the sources: {ADVICE}")
+            raise cannot(f"{options.compiler}, which reads the sources, is not there: {ADVICE}")
         here = os.getcwd()
+        if options.flags:
+            flags = flags_in(options.flags) + flags
         jobs = [(source, flags, here) for source in options.sources]
         if options.build:
             jobs = jobs_of_build(options.build, options.sources)
