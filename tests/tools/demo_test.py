@@ -71,6 +71,8 @@ class failures(unittest.TestCase):
                 where = tree / "build/logs" / f"{log}.log"
                 self.assertEqual(found.returncode, 1, found.stdout + found.stderr)
                 self.assertIn("no compiler works", found.stdout)
+                if script == "scripts/demo":
+                    self.assertRegex(found.stdout, r"(?m)^compilers: g\+\+ .*, clang 19")
                 self.assertEqual(found.stderr, f"{log} failed with status 7; the whole log is "
                                  f"{where.resolve()}\n")
                 self.assertIn("no compiler works", where.read_text(encoding="utf-8"))

@@ -60,6 +60,26 @@ class turns(unittest.TestCase):
                 git("commit", "-q", "--allow-empty", "-m", "one more")
                 self.assertEqual(chosen(root=root), chosen(turn=number))
 
+    def test_tests_are_told_of_it_and_the_compilers_are_named(self):
+        """In a copy of the script, with a cmake that only says what it was told."""
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            shutil.copytree(ROOT / "scripts", root / "scripts")
+            (root / "bin").mkdir()
+            cmake = root / "bin/cmake"
+            cmake.write_text('#!/bin/sh\necho "turn ${CORO_TEST_TURN:-of all}, '
+                             'full ${CORO_TEST_FULL:-0}"\n')
+            cmake.chmod(0o755)
+            environment = os.environ | {"PATH": f"{root / 'bin'}:{os.environ['PATH']}",
+                                        "CORO_TEST_TURN": "17", "CORO_TEST_FULL": "1"}
+            for more, told in (((), "turn 17, full 0"), (("--full",), "turn of all, full 1")):
+                run = subprocess.run(
+                    [root / "scripts/test", "--no-install", "--stage", "debug", *more],
+                    env=environment, capture_output=True, text=True, check=True)
+                self.assertRegex(run.stdout, r"(?m)^compilers: g\+\+ .*, clang 19")
+                log = (root / "build/logs/debug.log").read_text(encoding="utf-8")
+                self.assertEqual(set(log.splitlines()), {told})
+
 
 if __name__ == "__main__":
     unittest.main()
