@@ -40,7 +40,10 @@ protected:
             loop->hooks->ended(*this, loop->hooks->user);
     }
     /// Destroys the task. For those who keep what it refers to, and destroy that afterwards.
-    void end_task() noexcept { static_cast<void>(task<>(std::move(task_))); }
+    void end_task() noexcept {
+        leaf = nullptr;  // what its arguments do when they end finds no frame any more
+        static_cast<void>(task<>(std::move(task_)));
+    }
     /// To be called when the child is destroyed.
     static void leave_group(task_group& group) noexcept {
         group.leave();

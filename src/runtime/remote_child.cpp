@@ -92,6 +92,7 @@ void remote_child::begin() noexcept {
 void remote_child::ended() noexcept {
     error_ = std::move(task_access::promise(*task_).error);
     strand_ended(*strand_);
+    strand_->leaf = nullptr;  // what its arguments do when they end finds no frame any more
     task_.reset();
     needs_.call.reset();
     strand_.reset();

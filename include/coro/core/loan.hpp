@@ -77,7 +77,7 @@ const void* referent(const Kept& argument) noexcept {
     const volatile void* address = nullptr;
     if constexpr (is_reference_wrapper<Kept>) address = std::addressof(argument.get());
     else if constexpr (std::is_pointer_v<Kept>) address = argument;
-    else address = argument.data();
+    else address = argument.size() == 0 ? nullptr : argument.data();
     const auto* const own = reinterpret_cast<const char*>(&argument);
     const auto* const at = static_cast<const char*>(const_cast<const void*>(address));
     return at >= own && at < own + sizeof(Kept) ? nullptr : at;

@@ -2,6 +2,7 @@
 // they are given, and otherwise keeps both until the child has ended.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -112,6 +113,32 @@ struct call_of<Function, type_list<Parameters...>, Object, Kept...> {
 };
 template <typename Function, typename... Kept>
 using spawned_call = call_of<Function, typename parameters_of<Function>::type, Kept...>;
+
+/// Whether a task refers to what its argument refers to. A parameter that owns what it is made of
+/// does not.
+template <typename Parameter, typename Kept>
+inline constexpr bool borrows =
+    referring<Kept> && (referring<std::remove_cvref_t<Parameter>> ||
+                        (std::is_reference_v<Parameter> && is_reference_wrapper<Kept>));
+
+/// The same for each argument of a call; where nobody knows the parameters, all of them do.
+template <typename Function, typename Parameters, typename... Kept>
+struct borrowing {
+    static constexpr std::array<bool, sizeof...(Kept)> of{(sizeof(Kept) != 0)...};
+};
+template <typename Function, typename... Parameters, typename... Kept>
+    requires(!std::is_member_pointer_v<Function> && sizeof...(Parameters) == sizeof...(Kept))
+struct borrowing<Function, type_list<Parameters...>, Kept...> {
+    static constexpr std::array<bool, sizeof...(Kept)> of{borrows<Parameters, Kept>...};
+};
+template <typename Function, typename... Parameters, typename Object, typename... Kept>
+    requires(std::is_member_pointer_v<Function> && sizeof...(Parameters) == sizeof...(Kept))
+struct borrowing<Function, type_list<Parameters...>, Object, Kept...> {
+    static constexpr std::array<bool, sizeof...(Kept) + 1> of{true, borrows<Parameters, Kept>...};
+};
+template <typename Function, typename... Kept>
+inline constexpr auto borrowed_arguments =
+    borrowing<Function, typename parameters_of<Function>::type, Kept...>::of;
 
 // --- std::invoke, whose header the library does without
 

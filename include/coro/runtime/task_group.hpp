@@ -111,7 +111,7 @@ public:
                       "coro: nobody would see what this fiber returns: hand the value out by a "
                       "reference or a channel, or await it with coro::fiber");
         std::unique_ptr<detail::loan> loans;
-        (note_loan(loans, args), ...);
+        if (options.loop == same_loop) (note_loan(loans, args, true), ...);
         start(options,
               detail::make_fiber(options.stack_bytes, std::forward<Function>(function),
                                  std::forward<Args>(args)...),
@@ -126,7 +126,8 @@ public:
 
     /// Returns nothing, once all children have ended, those as well that are spawned meanwhile; the
     /// body may spawn again after it. At the end of a body it lets children refer to variables of
-    /// the body.
+    /// the body. (What throws between the spawn and the join, a cancellation too, ends the body
+    /// before such a child, and so the program: then declare the variable before the group.)
     /// Requires: awaited by the body of the group, or in a task that the body awaits (aborts: a
     /// child would wait for itself).
     /// Suspends until the last child has ended; resumes on this loop. Throws: cancelled; when the
@@ -159,7 +160,12 @@ private:
     void spawn_call(const spawn_options& options, Function& make, Args&&... args) {
         using call = detail::spawned_call<Function, std::decay_t<Args>...>;
         std::unique_ptr<detail::loan> loans;
-        (note_loan(loans, args), ...);
+        if (options.loop == same_loop) {  // the end of a task on another loop is known too late
+            [[maybe_unused]] std::size_t index = 0;
+            (note_loan(loans, args,
+                       detail::borrowed_arguments<Function, std::decay_t<Args>...>[index++]),
+             ...);
+        }
         if constexpr (!detail::check_spawn<Function, std::decay_t<Args>...>()) {
             return;  // a sentence has been said
         } else if constexpr (call::at_once) {
@@ -169,6 +175,9 @@ private:
             auto kept = std::make_unique<detail::kept_call<Function, typename call::arguments>>(
                 std::in_place, std::move(make), std::forward<Args>(args)...);
             task<> child = kept->make();
+            // An object with state may own the closure whose body this is: it is kept as well.
+            if constexpr (!std::is_pointer_v<Function> && !std::is_empty_v<Function>)
+                detail::task_access::promise(child).capturing_closure = false;
             start(options, std::move(child), {std::move(kept), std::move(loans)});
         } else {
             using unknown = detail::unknown_call<Function, std::decay_t<Args>...>;
@@ -180,10 +189,10 @@ private:
     }
     template <typename Arg>
     void note_loan([[maybe_unused]] std::unique_ptr<detail::loan>& loans,
-                   [[maybe_unused]] const Arg& arg) const {
+                   [[maybe_unused]] const Arg& arg, [[maybe_unused]] bool borrowed) const {
         using kept = std::decay_t<const Arg>;
         if constexpr (detail::referring<kept>)
-            detail::lend(loans, detail::referent<kept>(arg), this);
+            if (borrowed) detail::lend(loans, detail::referent<kept>(arg), this);
     }
     CORO_EXPORT void keep_error(std::exception_ptr error) noexcept;
     void child_ended(const char* name, std::exception_ptr error) noexcept;

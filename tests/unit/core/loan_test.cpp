@@ -107,5 +107,58 @@ TEST_F(loan_test, only_what_may_end_before_the_child_is_noted) {
     }());
 }
 
+// --- arguments of which a task keeps a copy of its own
+
+coro::task<> keep_name(std::string name, int number, std::string& out) {
+    co_await coro::yield();
+    out = name + std::to_string(number);
+}
+/// All that is spawned with is gone when this returns.
+void spawn_and_return(coro::task_group& group, std::string& out) {
+    std::array<char, 64> name{};
+    int number = 7;
+    std::string("a name too long for a string without memory ").copy(name.data(), name.size());
+    char* const text = name.data();
+    group.spawn(keep_name, text, std::ref(number), std::ref(out));
+    group.spawn(
+        [](const std::string& kept, std::string_view nothing) -> coro::task<> {
+            co_await coro::yield();
+            EXPECT_EQ(kept.size() + nothing.size(), 44u);
+        },
+        text, std::string_view(text, 0));
+    name.fill('x');
+}
+
+TEST_F(loan_test, a_parameter_that_owns_what_it_is_made_of_borrows_nothing) {
+    std::string out;
+    simulate([](std::string& to) -> coro::task<> {
+        auto body = [&to](coro::task_group& group) -> coro::task<> {
+            spawn_and_return(group, to);
+            EXPECT_EQ(loans_here(), 0u);
+            co_return;
+        };
+        co_await coro::with_task_group(body);
+    }(out));
+    EXPECT_EQ(out, "a name too long for a string without memory 7");
+}
+
+TEST_F(loan_test, a_function_object_may_own_a_lambda_that_captures) {
+    std::string out;
+    simulate([](std::string& to) -> coro::task<> {
+        auto body = [&to](coro::task_group& group) -> coro::task<> {
+            std::function<coro::task<>(std::string&)> give =
+                [text = std::string("a text too long for a string without memory")](
+                    std::string& into) -> coro::task<> {
+                co_await coro::yield();
+                into = text;
+            };
+            group.spawn(give, std::ref(to));
+            co_return;
+        };
+        co_await coro::with_task_group(body);
+    }(out));
+    EXPECT_EQ(out, "a text too long for a string without memory");
+}
+
 }  // namespace
 }  // namespace coro_test
