@@ -289,15 +289,15 @@ INSTANTIATE_TEST_SUITE_P(all_worlds, lent_variable_death_test, ::testing::Values
                          parameter_name);
 
 task<> read_reference(const int& number) {
-    co_await sleep_for(1h);  // the body ends before, however busy the machine is
+    co_await sleep_for(20s);  // the body ends before, however busy the machine is
     EXPECT_EQ(number, 41);
 }
 task<> read_view(std::span<const int> numbers) {
-    co_await sleep_for(1h);
+    co_await sleep_for(20s);
     EXPECT_EQ(numbers[0], 41);
 }
 task<> read_pointer(const int* number) {
-    co_await sleep_for(1h);
+    co_await sleep_for(20s);
     EXPECT_EQ(*number, 41);
 }
 
@@ -318,7 +318,7 @@ constexpr const char* found_at_once_or_at_the_end = both_are_named;
 
 task<> lend_by_reference() {
     co_await with_task_group([](task_group& group) -> task<> {
-        const int number = 41;
+        int number = 41;
         group.spawn(read_reference, std::ref(number));
         co_return;
     });
@@ -332,7 +332,7 @@ task<> lend_by_view() {
 }
 task<> lend_by_pointer_after_a_wait() {
     co_await with_task_group([](task_group& group) -> task<> {
-        const int number = 41;
+        int number = 41;
         co_await yield();
         group.spawn({.name = "viewer"}, read_pointer, &number);
         co_await yield();
@@ -341,7 +341,7 @@ task<> lend_by_pointer_after_a_wait() {
 task<> body_function(task_group& group) {
     int number = 41;
     group.spawn_fiber([](const int& lent) {
-        await(sleep_for(1h));
+        await(sleep_for(20s));
         EXPECT_EQ(lent, 41);
     }, std::ref(number));
     co_return;
@@ -349,7 +349,7 @@ task<> body_function(task_group& group) {
 task<> lend_to_a_fiber() { co_await with_task_group(body_function); }
 
 void spawn_and_return(task_group& group) {
-    const int number = 41;
+    int number = 41;
     group.spawn(read_reference, std::ref(number));
 }
 task<> lend_what_is_on_the_stack() {
@@ -366,11 +366,14 @@ TEST_P(lent_variable_death_test, a_body_that_ends_before_its_borrower_aborts) {
     EXPECT_DEATH(run_here(lend_by_pointer_after_a_wait), "\"viewer\", ");
     EXPECT_DEATH(run_here(lend_to_a_fiber), "body_function.*before the task that it spawned|"
                                             "ends before the task starts");
-    EXPECT_DEATH(run_here(lend_what_is_on_the_stack), "ends before the task starts");
+    // The address sanitizer keeps variables of functions elsewhere, and tells of them itself.
+    if (!sanitized) {
+        EXPECT_DEATH(run_here(lend_what_is_on_the_stack), "ends before the task starts");
+    }
 }
 
 task<> helper(task_group& group) {
-    const int number = 41;
+    int number = 41;
     group.spawn(read_reference, std::ref(number));
     co_await yield();
 }
@@ -389,7 +392,7 @@ task<> lend_in_a_child() {
 task<> lend_from_a_fiber() {
     co_await with_task_group([](task_group& group) -> task<> {
         group.spawn_fiber([](task_group& to) {
-            const int number = 41;
+            int number = 41;
             to.spawn(read_reference, std::ref(number));
         }, std::ref(group));
         co_await group.join();
@@ -399,12 +402,14 @@ task<> lend_from_a_fiber() {
 TEST_P(lent_variable_death_test, so_does_whoever_spawns_in_a_group_that_goes_on) {
     EXPECT_DEATH(run_here(lend_in_a_helper), "the end came to .*helper.*read_reference");
     EXPECT_DEATH(run_here(lend_in_a_child), "the end came to .*helper.*read_reference");
-    EXPECT_DEATH(run_here(lend_from_a_fiber), "the end came to .*read_reference");
+    if (!sanitized) {
+        EXPECT_DEATH(run_here(lend_from_a_fiber), "the end came to .*read_reference");
+    }
 }
 
 task<> throw_while_lent() {
     co_await with_task_group([](task_group& group) -> task<> {
-        const int number = 41;
+        int number = 41;
         group.spawn(read_reference, std::ref(number));
         co_await yield();
         throw std::runtime_error("the reason of it all");
@@ -412,10 +417,10 @@ task<> throw_while_lent() {
 }
 task<> be_cancelled_while_lent() {
     co_await with_task_group([](task_group& group) -> task<> {
-        const int number = 41;
+        int number = 41;
         group.spawn(read_reference, std::ref(number));
         group.cancel();
-        co_await sleep_for(1h);
+        co_await sleep_for(20s);
     });
 }
 
