@@ -3,7 +3,7 @@
 """coro-check finds nothing in what we show and test: examples, perf, tests, and the documentation.
 
 Documentation and examples are looked at in every run; of the other sources one part of six. The
-number of the commit says whose turn it is, as in scripts/test. CORO_TEST_TURN names another, and
+id of the commit says whose turn it is, as in scripts/test. CORO_TEST_TURN names another, and
 CORO_TEST_FULL=1 is all of them, as is a tree without history. What was clean is remembered in the
 build tree, and forgotten when a header or the check changes.
 """
@@ -139,13 +139,9 @@ def turn():
     if number := os.environ.get("CORO_TEST_TURN"):
         return int(number)
 
-    def git(*command):
-        run = subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True,
-                             check=False)
-        return run.stdout.strip() if run.returncode == 0 else ""
-
-    count = git("rev-list", "--count", "HEAD")
-    return int(count) if count and git("rev-parse", "--is-shallow-repository") == "false" else None
+    run = subprocess.run(["git", "rev-parse", "--verify", "--quiet", "HEAD"], cwd=ROOT,
+                         capture_output=True, text=True, check=False)
+    return int(run.stdout[:7], 16) if run.returncode == 0 else None
 
 
 def in_turn(cases, now):
@@ -233,7 +229,7 @@ class tree(unittest.TestCase):
 
 
 class turns(unittest.TestCase):
-    def test_each_comes_within_six_that_follow_each_other(self):
+    def test_six_turns_that_follow_each_other_are_all(self):
         cases = [*sources("perf", "tests", "src")]
         for first in (0, 1, 347):
             seen = [in_turn(cases, first + number) for number in range(PARTS)]

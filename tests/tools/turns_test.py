@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-# ctest: timeout=60 label=static
-"""What scripts/test does in turn comes round: each value within so many commits that follow each
-other, and all at once where nobody counts, or with --full."""
+# ctest: timeout=120 label=static
+"""What scripts/test does in turn: each turn does so many values, each value has turns, and the
+id of the commit decides. All have their turn where there is no commit, and with --full."""
+import contextlib
 import os
 import pathlib
 import re
@@ -29,8 +30,34 @@ def chosen(*arguments, root=ROOT, turn=None):
     return {name: set(values.split()) for name, values in rows}
 
 
+@contextlib.contextmanager
+def history():
+    """A folder with the script, and a function that commits there and returns the id, which is the
+    same whenever the test runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        for name in ("scripts/test", "scripts/packages.sh", "src/runtime/poller.hpp"):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+        when = {"GIT_AUTHOR_DATE": "@1700000000 +0000", "GIT_COMMITTER_DATE": "@1700000000 +0000"}
+
+        def git(*command):
+            run = subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e",
+                                  "-c", "commit.gpgSign=false", *command], cwd=root,
+                                 env=os.environ | when, check=True, capture_output=True, text=True)
+            return run.stdout.strip()
+
+        def commit():
+            if not (root / ".git").exists():
+                git("init", "-q", "--object-format=sha1")
+            git("commit", "-q", "--allow-empty", "-m", "one more")
+            return git("rev-parse", "HEAD")
+
+        yield root, commit
+
+
 class turns(unittest.TestCase):
-    def test_each_comes_within_so_many_commits(self):
+    def test_turns_that_follow_each_other_do_all(self):
         for first in (0, 347):
             for kind, values in ALL.items():
                 many = AT_A_TIME[kind]
@@ -43,22 +70,24 @@ class turns(unittest.TestCase):
         self.assertGreater(len(FEATURES), 5)
         self.assertEqual(chosen("--full", turn=3), ALL)
 
-    def test_the_next_commit_is_the_next_turn(self):
-        with tempfile.TemporaryDirectory() as folder:
-            root = pathlib.Path(folder)
-            for name in ("scripts/test", "scripts/packages.sh", "src/runtime/poller.hpp"):
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, root / name)
+    def test_the_id_of_the_commit_says_whose_turn_it_is(self):
+        with history() as (root, commit):
             self.assertEqual(chosen(root=root), ALL, "without a history all have their turn")
+            for _ in range(3):
+                turn = int(commit()[:7], 16)
+                self.assertEqual(chosen(root=root), chosen(turn=turn))
 
-            def git(*command):
-                subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e", *command],
-                               cwd=root, check=True, capture_output=True)
-
-            git("init", "-q")
-            for number in (1, 2):
-                git("commit", "-q", "--allow-empty", "-m", "one more")
-                self.assertEqual(chosen(root=root), chosen(turn=number))
+    def test_pushes_of_an_even_number_of_commits_leave_nothing_out(self):
+        seen = {kind: set() for kind in ALL}
+        with history() as (root, commit):
+            for _ in range(60):
+                commit()
+                commit()
+                for kind, values in chosen(root=root).items():
+                    seen[kind] |= values
+                if seen == ALL:
+                    break
+        self.assertEqual(seen, ALL)
 
     def test_tests_are_told_of_it_and_the_compilers_are_named(self):
         """In a copy of the script, with a cmake that only says what it was told."""
