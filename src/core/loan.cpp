@@ -9,6 +9,7 @@
 #include <coro/core/fiber.hpp>
 #include <coro/core/task.hpp>
 
+#include "core/await_chain.hpp"
 #include "core/sanitizers.hpp"
 
 namespace coro::inline v0::detail {
@@ -22,14 +23,45 @@ bool holds(task_promise_base& frame, const void* address) noexcept {
     const auto* const at = static_cast<const char*>(address);
     if (at >= begin && at < begin + ::malloc_usable_size(begin)) return true;
     const fiber_core* const fiber = current->fiber;
-    return fiber != nullptr && fiber->is_hosted_by(frame) && fiber->stack_holds(address);
+    return fiber != nullptr && fiber->is_hosted_by(frame) &&
+           fiber->stack_holds(address_on_stack(address));
 }
 
-void append_site(std::string& text, const std::source_location& where) {
-    text += where.function_name();
-    text += " (";
-    text += where.file_name();
-    text += ":" + std::to_string(where.line()) + ")";
+/// `handle (/src/echo.cpp:12)`
+void append_frame(std::string& text, const frame_link& frame) {
+    text += function_name(frame.created.function_name()).view();
+    text += std::string(" (") + frame.created.file_name() + ":" +
+            std::to_string(frame.created.line()) + ")";
+}
+
+/// The frame or, where that is the library's own, the innermost one around it of the program's.
+const frame_link& program_frame(const frame_link& frame) noexcept {
+    chain_position at{frame.strand, &frame};
+    while (at.frame != nullptr && is_library_frame(*at.frame)) at = outer(at);
+    return at.frame != nullptr ? *at.frame : frame;
+}
+
+/// The outermost frame of the program's own in the strand that borrows; nullptr: there is none yet.
+const frame_link* frame_of_borrower(const loan& kept) noexcept {
+    const frame_link* found = nullptr;
+    for (const frame_link* at = kept.borrower != nullptr ? kept.borrower->leaf : nullptr;
+         at != nullptr; at = at->parent)
+        if (!is_library_frame(*at)) found = at;
+    return found;
+}
+
+/// A fiber, or a callable of which nobody knows what it is, has a frame of the library's around it.
+/// Before it has one of the program's, the place of its spawn stands for it.
+void append_borrower(std::string& text, const loan& kept) {
+    if (kept.name != nullptr) text += std::string("\"") + kept.name + "\", ";
+    frame_link made;
+    made.created = kept.made;
+    if (!is_library_frame(made)) return append_frame(text, made);
+    if (const frame_link* const frame = frame_of_borrower(kept)) return append_frame(text, *frame);
+    text += "spawned by ";
+    text += function_name(kept.spawned_in.function_name()).view();
+    text += std::string(" (") + kept.spawned_after.file_name() + ":" +
+            std::to_string(kept.spawned_after.line()) + " or later)";
 }
 
 void print_exception(const std::source_location& where, const std::exception_ptr& error) noexcept {
@@ -47,13 +79,13 @@ void print_exception(const std::source_location& where, const std::exception_ptr
 }
 
 [[noreturn]] void refuse(const loan& kept, const std::exception_ptr& error) {
-    const frame_link& lender = *kept.lender;
+    const frame_link& lender = program_frame(*kept.lender);
     if (error) print_exception(lender.created, error);
     std::string text = error ? "an exception ended " : "the end came to ";
-    append_site(text, lender.created);
+    if (&lender != kept.lender) text += "a task of ";
+    append_frame(text, lender);
     text += " before the task that it spawned with a reference to a variable of its own: ";
-    if (kept.borrower.name != nullptr) text += std::string("\"") + kept.borrower.name + "\", ";
-    append_site(text, kept.borrower.created);
+    append_borrower(text, kept);
     text += error ? "; declare the variable before with_task_group, which waits for the task"
                   : "; end the body of the group with co_await group.join(), or declare the "
                     "variable before with_task_group";
@@ -61,33 +93,61 @@ void print_exception(const std::source_location& where, const std::exception_ptr
                      text.c_str());
 }
 
+[[noreturn]] void refuse_at_once(const loan& kept) {
+    std::string text = "spawn with a reference to a variable that ends before the task starts: ";
+    append_borrower(text, kept);
+    text += "; end the body of the group with co_await group.join(), or declare the variable "
+            "before with_task_group";
+    misused(__FILE__, __LINE__, text.c_str());
+}
+
 /// Whether `address` is on the thread's own stack, in a function that runs now: it returns before a
 /// spawned task starts. clang keeps there the variables of a coroutine that no await can see.
 bool on_running_stack(const void* address) noexcept {
     if (current->fiber != nullptr) return false;  // the thread is on the stack of a fiber
-    const auto at = reinterpret_cast<std::uintptr_t>(address_on_stack(address));
-    return at > reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) &&
-           at < reinterpret_cast<std::uintptr_t>(current->stack_base);
+    const void* const real = address_on_stack(address);
+    const auto at = reinterpret_cast<std::uintptr_t>(real);
+    // What the sanitizer keeps elsewhere is alive, so that no lower bound is needed; and the place
+    // that it names is a little below the frame.
+    const bool is_of_a_caller =
+        real != address || at > reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+    return is_of_a_caller && at < reinterpret_cast<std::uintptr_t>(current->stack_base);
+}
+
+void add_loan(std::unique_ptr<loan>& loans, task_promise_base* lender) {
+    auto made = std::make_unique<loan>();
+    if (const frame_link* spawner = current->running->leaf; spawner != nullptr) {
+        // A fiber has neither a name nor a place before its first await.
+        if (spawner->awaiting.line() == 0) spawner = &program_frame(*spawner);
+        made->spawned_in = spawner->created;
+        made->spawned_after = spawner->awaiting;
+    }
+    if (lender != nullptr) {
+        made->lender = lender;
+        lender->lends = true;
+        current->loans.push_back(*made);
+    }
+    made->next = std::move(loans);
+    loans = std::move(made);
 }
 
 }  // namespace
 
 void lend(std::unique_ptr<loan>& loans, const void* address, const void* group) {
     if (address == nullptr || current == nullptr || current->running == nullptr) return;
-    CORO_ASSERT(!on_running_stack(address),
-                "spawn with a reference to a variable that ends before the task starts; end the "
-                "body of the group with co_await group.join(), or declare the variable before "
-                "with_task_group");
+    if (on_running_stack(address)) return add_loan(loans, nullptr);
     for (frame_link* at = current->running->leaf; at != nullptr; at = at->parent) {
         auto& frame = static_cast<task_promise_base&>(*at);
         if (holds(frame, group)) return;  // it ends after the group, and so after the children
-        if (!holds(frame, address)) continue;
-        auto made = std::make_unique<loan>(frame);
-        current->loans.push_back(*made);
-        frame.lends = true;
-        made->next = std::move(loans);
-        loans = std::move(made);
-        return;
+        if (holds(frame, address)) return add_loan(loans, &frame);
+    }
+}
+
+void lend_to(loan& loans, const std::source_location& made, const char* name) {
+    for (loan* each = &loans; each != nullptr; each = each->next.get()) {
+        each->made = made;
+        each->name = name;
+        if (each->lender == nullptr) refuse_at_once(*each);
     }
 }
 

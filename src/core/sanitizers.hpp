@@ -38,8 +38,8 @@ inline bool thread_sanitizer_is_there() noexcept { return &__tsan_switch_to_fibe
 inline bool switches_are_announced() noexcept {
     return address_sanitizer_is_there() || thread_sanitizer_is_there();
 }
-/// Where a variable of this thread would be on its stack, if the address sanitizer had not put it
-/// elsewhere; otherwise `address`.
+/// Where a variable would be on the stack that runs, a fiber's or the thread's own, if the address
+/// sanitizer had not put it elsewhere; otherwise `address`.
 inline const void* address_on_stack(const void* address) noexcept {
     if (&__asan_addr_is_in_fake_stack == nullptr) return address;
     void* const fake = __asan_get_current_fake_stack();

@@ -4,7 +4,7 @@
 #include <coro/core/fiber.hpp>
 #include <coro/core/loop.hpp>
 
-#include "runtime/await_chain.hpp"
+#include "core/await_chain.hpp"
 #include "runtime/misuse_place.hpp"
 
 namespace coro::inline v0::detail {

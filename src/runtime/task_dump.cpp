@@ -8,7 +8,7 @@
 #include <coro/runtime/sleep.hpp>
 
 #include "base/text_line.hpp"
-#include "runtime/await_chain.hpp"
+#include "core/await_chain.hpp"
 #include "runtime/scheduler.hpp"
 
 namespace coro::inline v0::detail {

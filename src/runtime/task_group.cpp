@@ -29,6 +29,8 @@ private:
         static constexpr strand_kind as_child{
             .resume = &resume_coroutine, .finished = &ended, .granted = nullptr};
         kind = &as_child;
+        for (loan* each = needs_.loans.get(); each != nullptr; each = each->next.get())
+            each->borrower = this;
     }
 
     static void ended(context& strand) noexcept {
@@ -148,8 +150,7 @@ void task_group::start(spawn_options options, task<> child, detail::child_needs 
     detail::loop_core& home = detail::this_loop();
     CORO_ASSERT(&home == detail::scope_access::owner(scope_)->loop,
                 "spawn into a task group of another loop: only tasks of its own loop may spawn");
-    for (detail::loan* each = needs.loans.get(); each != nullptr; each = each->next.get())
-        each->borrower = {.created = promise.created, .name = options.name};
+    if (needs.loans) detail::lend_to(*needs.loans, promise.created, options.name);
     if (options.loop == same_loop || options.loop == home.index)
         return detail::child_strand::start(*this, options, std::move(child), std::move(needs));
     CORO_ASSERT(options.loop < home.team->size(),

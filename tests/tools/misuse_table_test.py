@@ -42,7 +42,6 @@ INTERNAL = {
     "a handler of serve answered a task": "serve calls a handler once for each connection",
     "join of a task group": "conformance: group_join_test",
     "two joins of a task group": "conformance: group_join_test",
-    "spawn with a reference to a variable": "conformance: lent_variable_death_test",
     "a socket slot": "the poller's slots",
     "a listener was freed while": "the poller's slots",
     "an io_uring poller was used from": "a loop belongs to one thread",

@@ -18,6 +18,7 @@
 
 namespace coro::inline v0::detail {
 
+class context;
 class frame_link;
 
 /// Where a promise is in its frame, by its alignment: both compilers put two pointers before it and
@@ -30,26 +31,25 @@ constexpr std::uint8_t promise_offset(std::size_t alignment) noexcept {
 /// Lives as long as its borrower, in the list of the lender's loop.
 class loan final : public list_node<loan> {
 public:
-    explicit loan(const frame_link& frame) noexcept : lender(&frame) {}
-
-    struct task_named {
-        std::source_location created;
-        const char* name = nullptr;
-    };
-
     static void* operator new(std::size_t size) { return allocate_block(size); }
     static void operator delete(void* memory, std::size_t size) noexcept {
         free_block(memory, size);
     }
 
-    const frame_link* lender;
-    task_named borrower;  ///< copies: the task may be on another loop, and gone
+    const frame_link* lender = nullptr;  ///< nullptr: a function, which ends before the task starts
+    std::source_location spawned_in;     ///< the coroutine that called spawn
+    std::source_location spawned_after;  ///< its latest await then
+    std::source_location made;           ///< the borrower's outermost frame
+    const char* name = nullptr;          ///< of the borrower
+    const context* borrower = nullptr;
     std::unique_ptr<loan> next;  ///< of the same borrower
 };
 
 /// Adds a loan to `loans` if `address` is in one of the frames that run here right now, from the
 /// innermost one to that which has `group` in it: those may end before a child of `group` does.
 CORO_EXPORT void lend(std::unique_ptr<loan>& loans, const void* address, const void* group);
+/// Notes in all of `loans` who the borrower will be. Aborts if it could not start in time.
+CORO_EXPORT void lend_to(loan& loans, const std::source_location& made, const char* name);
 /// The frame of `lender` ends, by `error` if there is one. Aborts if somebody refers to it still.
 CORO_EXPORT void check_lent(const frame_link& lender, const std::exception_ptr& error) noexcept;
 

@@ -1,5 +1,5 @@
 // The chain of frames, read from the strands and their scopes; names of functions, from signatures.
-#include "runtime/await_chain.hpp"
+#include "core/await_chain.hpp"
 
 #include <coro/core/cancel_scope.hpp>
 
