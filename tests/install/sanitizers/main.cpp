@@ -2,7 +2,8 @@
 // what one thread hands to another. tests/install/sanitizers_test.py builds this in many ways; a
 // sanitizer that reports anything ends it with another status.
 //
-//     main ok|race|overflow|frame      all is well; or one planted mistake, which must be found
+//     main ok|race|overflow|frame|shift|leak    all is well; or a planted mistake, which must be
+//                                               found
 #include <coro/coro.hpp>
 
 #include <array>
@@ -245,11 +246,25 @@ static task<> frame() {
     std::printf("%d\n", *dangling);
 }
 
+static task<> shift() {
+    volatile int places = 40;
+    co_await coro::yield();
+    std::printf("%d\n", 1 << places);
+}
+
+static task<> leak() {
+    std::vector<std::string*> texts{new std::string(100, 'x')};
+    co_await coro::yield();
+    std::printf("%zu\n", texts.size());
+}
+
 int main(int argc, char** argv) {
     const std::string which = argc > 1 ? argv[1] : "ok";
     const coro::run_options options{.loops = 2};
     if (which == "race") return coro::run_main(race(), options);
     if (which == "overflow") return coro::run_main(overflow(), options);
     if (which == "frame") return coro::run_main(frame(), options);
+    if (which == "shift") return coro::run_main(shift(), options);
+    if (which == "leak") return coro::run_main(leak(), options);
     return coro::run_main(everything(), options);
 }
