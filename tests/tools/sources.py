@@ -9,7 +9,7 @@ Prints what CMake compiles, separated by semicolons.
                 the time of a small file goes into what it includes. A file takes part when it has
                 one unnamed namespace. That gets a named one around it, so that no two files clash;
                 what follows it may use it. `#line` keeps the places of each file. The other files
-                stay as they are.
+                stay as they are, as do those that say `// compiled alone`.
 --threads       Leaves out a file when neither it nor a file that it includes in quotes includes
                 anything that can start a thread.
 """
@@ -23,6 +23,7 @@ MOST_BYTES = 120_000
 OPENS = re.compile(r"^namespace \{$", re.MULTILINE)
 CLOSES = re.compile(r"^\}  // namespace$", re.MULTILINE)
 PREFACE = re.compile(r"$|//|#\s*(include|pragma)\b|namespace [\w: ]+ \{$")
+ALONE = re.compile(r"^// compiled alone", re.MULTILINE)  # CMakeLists.txt says how
 DEFINES = re.compile(r"^\s*#\s*define\b", re.MULTILINE)
 # A test starts a thread by one of these, or by the library, or forks a process; or it switches
 # stacks, which the thread sanitizer is told of.
@@ -55,7 +56,7 @@ def wrapped(path):
     """The text of `path` with a namespace of its own, or None when it has to stay alone."""
     text = path.read_text(encoding="utf-8")
     opens, closes = OPENS.findall(text), CLOSES.findall(text)
-    if len(opens) != 1 or len(closes) != 1:
+    if len(opens) != 1 or len(closes) != 1 or ALONE.search(text):
         return None
     before, after = OPENS.split(text)[0], CLOSES.split(text)[1]
     if not all(PREFACE.match(line) for line in before.splitlines()) or DEFINES.search(text):

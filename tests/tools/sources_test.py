@@ -61,6 +61,10 @@ class united(unittest.TestCase):
         printed = subprocess.check_output([self.place / "program"], text=True)
         self.assertEqual(printed, f"{files[0]}:7 2\n{files[1]}:7 4\n")
 
+    def test_a_file_that_says_so_stays_alone(self):
+        one = self.plant("x/a_test.cpp", "// What it is.\n// compiled alone\n" + ALONE)
+        self.assertEqual(sources("--unite", self.place / "out", one), [one])
+
     def test_an_unused_function_is_still_found(self):
         bad = ALONE.replace("NUMBER", "1").replace("twice(1)", "1")
         made = sources("--unite", self.place / "out", self.plant("x/bad_test.cpp", bad))

@@ -200,14 +200,15 @@ public:
         : function_(std::forward<F>(function)), args_(std::forward<A>(args)...) {}
 
     task<> make() {
-        return std::apply(
-            [this](auto&... args) {
-                return detail::invoke_callable(std::move(function_), std::move(args)...);
-            },
-            args_);
+        return make_with(std::make_index_sequence<std::tuple_size_v<Arguments>>());
     }
 
 private:
+    template <std::size_t... Index>
+    task<> make_with(std::index_sequence<Index...>) {
+        return detail::invoke_callable(std::move(function_), std::move(std::get<Index>(args_))...);
+    }
+
     Function function_;
     Arguments args_;
 };

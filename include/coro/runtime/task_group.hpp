@@ -172,9 +172,12 @@ private:
             start(options, make(std::decay_t<Args>(std::forward<Args>(args))...),
                   {nullptr, std::move(loans)});
         } else if constexpr (call::known) {
-            auto kept = std::make_unique<detail::kept_call<Function, typename call::arguments>>(
-                std::in_place, std::move(make), std::forward<Args>(args)...);
-            task<> child = kept->make();
+            // A unique_ptr to each type of call would cost the compiler a fifth of this function.
+            using kept_call = detail::kept_call<Function, typename call::arguments>;
+            auto* const made =
+                new kept_call(std::in_place, std::move(make), std::forward<Args>(args)...);
+            std::unique_ptr<detail::kept_base> kept(made);
+            task<> child = made->make();
             // An object with state may own the closure whose body this is: it is kept as well.
             if constexpr (!std::is_pointer_v<Function> && !std::is_empty_v<Function>)
                 detail::task_access::promise(child).capturing_closure = false;

@@ -1,12 +1,12 @@
 // Each awaitable of the library runs once: the second await of the same object ends the program
 // with a sentence, in tasks and in fibers.
+// compiled alone
 #include <array>
 #include <functional>
 #include <map>
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -53,6 +53,8 @@ struct place {
     semaphore places{1};
     channel<int> numbers{1};
     std::optional<signal_set> signals;
+    decltype(flag.wait()) named = flag.wait();
+    task_group* group = nullptr;
     std::array<std::byte, 4> buffer{};
     std::vector<mutable_bytes> parts{mutable_bytes(buffer)};
     std::vector<const_bytes> const_parts{const_bytes(buffer)};
@@ -70,53 +72,51 @@ inline constexpr bool awaited_by_name =
 template <typename Op>
 using given = std::conditional_t<awaited_by_name<Op>, Op&, Op&&>;
 
-/// The scope is cancelled, so that each first await ends at once.
-template <typename Make>
-task<> twice_in_a_task(place& here, Make make) {
-    auto op = make(here);
-    using operand = given<decltype(op)>;
-    try {
-        static_cast<void>(co_await static_cast<operand>(op));
-    } catch (const cancelled&) {
-    }
-    static_cast<void>(co_await static_cast<operand>(op));
-}
-template <typename Make>
-task<> twice_in_a_fiber(place& here, Make make) {
-    co_await fiber([&here, make] {
-        auto op = make(here);
-        using operand = given<decltype(op)>;
-        try {
-            static_cast<void>(await(static_cast<operand>(op)));
-        } catch (const cancelled&) {
-        }
-        static_cast<void>(await(static_cast<operand>(op)));
-    });
-}
-
-using second_await = std::function<task<>(place&, bool in_a_fiber)>;
+/// How an operation is awaited twice. Functions, because each type that a fiber or a std::function
+/// holds costs the compiler more than all that is tested here.
+struct second_await {
+    task<> (*in_a_task)(place&);
+    void (*in_a_fiber)(place&);
+};
 using table = std::map<std::string, std::vector<second_await>>;
 
+/// The scope is cancelled, so that each first await ends at once.
 template <typename Make>
-void add(table& to, const std::string& name, Make make) {
-    to[name].push_back([make](place& here, bool in_a_fiber) {
-        return in_a_fiber ? twice_in_a_fiber(here, make) : twice_in_a_task(here, make);
-    });
+task<> twice_in_a_task(place& here) {
+    auto op = Make()(here);
+    for (int i = 0; i < 2; ++i) {
+        try {
+            static_cast<void>(co_await static_cast<given<decltype(op)>>(op));
+        } catch (const cancelled&) {
+        }
+    }
+}
+template <typename Make>
+void twice_in_a_fiber(place& here) {
+    auto op = Make()(here);
+    for (int i = 0; i < 2; ++i) {
+        try {
+            static_cast<void>(await(static_cast<given<decltype(op)>>(op)));
+        } catch (const cancelled&) {
+        }
+    }
+}
+
+template <typename Make>
+void add(table& to, const char* name, Make) {
+    to[name].push_back({twice_in_a_task<Make>, twice_in_a_fiber<Make>});
 }
 
 /// Of operations, and of tasks.
 template <typename Around>
-void add_around(table& to, const std::string& name, Around around) {
-    add(to, name, [around](place& here) {
+void add_around(table& to, const char* name, Around) {
+    add(to, name, [](place& here) {
         here.flag.set();
-        return around(nothing());
+        return Around()(nothing());
     });
-    to[name].push_back([around](place& here, bool in_a_fiber) -> task<> {
+    add(to, name, [](place& here) {
         here.flag.set();
-        auto named = here.flag.wait();
-        const auto make = [&named, around](place&) { return around(named); };
-        if (in_a_fiber) co_await twice_in_a_fiber(here, make);
-        else co_await twice_in_a_task(here, make);
+        return Around()(here.named);
     });
 }
 
@@ -209,13 +209,7 @@ void add_streams(table& to) {
     add(to, "net::tcp_listener::accept", [](place& p) { return p.listener.accept(); });
     add(to, "net::tcp_listener::accept_waiting",
         [](place& p) { return p.listener.accept_waiting(); });
-    to["task_group::join"].push_back([](place& here, bool in_a_fiber) -> task<> {
-        co_await with_task_group([&here, in_a_fiber](task_group& group) -> task<> {
-            const auto make = [&group](place&) { return group.join(); };
-            if (in_a_fiber) co_await twice_in_a_fiber(here, make);
-            else co_await twice_in_a_task(here, make);
-        });
-    });
+    add(to, "task_group::join", [](place& p) { return p.group->join(); });
     add(to, "serve", [](place& p) { return serve(p.listener, nothing_for); });
 }
 
@@ -245,7 +239,11 @@ void await_twice(const second_await& which, bool in_a_fiber) {
         place here(pair);
         const auto cancelled_at_once = [&](cancel_scope& scope) -> task<> {
             scope.cancel();
-            co_await which(here, in_a_fiber);
+            co_await with_task_group([&](task_group& group) -> task<> {
+                here.group = &group;
+                if (in_a_fiber) co_await fiber(which.in_a_fiber, std::ref(here));
+                else co_await which.in_a_task(here);
+            });
         };
         static_cast<void>(co_await with_cancel_scope(cancelled_at_once));
     });

@@ -1,6 +1,8 @@
 // Arguments of spawn and spawn_fiber live until the child has ended, however the callable is named
 // and whatever its parameters are. The children wait before they read; a sanitizer sees the rest.
+// compiled alone
 #include <array>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
@@ -34,6 +36,8 @@ void use_the_heap() {
     for (int i = 0; i < 32; ++i) others.emplace_back(std::string_view(words).size(), 'x');
     EXPECT_EQ(others.size(), 32u);
 }
+
+void expect_alive(const std::string& own) { EXPECT_EQ(own, words); }
 
 // --- ways to name a callable. Each takes a parameter of type P, reads it late, and tells `out`.
 
@@ -71,7 +75,7 @@ public:
     functor_with_state() : own_(words) {}
     coro::task<> operator()(P parameter, std::string& out) && {
         co_await coro::sleep_for(1ms);
-        EXPECT_EQ(own_, words);
+        expect_alive(own_);
         out = to_text(parameter);
     }
 
@@ -92,12 +96,12 @@ public:
     session() : own_(words) {}
     coro::task<> run(P parameter, std::string& out) {
         co_await coro::sleep_for(1ms);
-        EXPECT_EQ(own_, words);
+        expect_alive(own_);
         out = to_text(parameter);
     }
     coro::task<> run_const(P parameter, std::string& out) const noexcept {
         co_await coro::sleep_for(1ms);
-        EXPECT_EQ(own_, words);
+        expect_alive(own_);
         out = to_text(parameter);
     }
 
@@ -105,48 +109,66 @@ private:
     std::string own_;
 };
 
-using spawner = std::function<void(coro::task_group& group, std::string& out)>;
+/// The children of one body, and what each of them read. Each cell of the matrix is one call of
+/// spawn and no more, because this file has hundreds.
+class readers {
+public:
+    explicit readers(coro::task_group& of, std::deque<std::string>& texts)
+        : group(of), texts_(texts) {}
 
-/// What the child read that `spawn` has spawned.
-std::string read_by_child_of(const spawner& spawn) {
-    return simulate([](const spawner& begin) -> coro::task<std::string> {
-        std::string out;
+    std::reference_wrapper<std::string> out() { return texts_.emplace_back(); }
+
+    coro::task_group& group;
+
+private:
+    std::deque<std::string>& texts_;
+};
+
+/// What the children read that `spawn` has spawned.
+std::deque<std::string> read_by_children_of(const std::function<void(readers&)>& spawn) {
+    std::deque<std::string> texts;
+    simulate([](const std::function<void(readers&)>& begin,
+                std::deque<std::string>& out) -> coro::task<> {
         auto body = [&](coro::task_group& group) -> coro::task<> {
-            begin(group, out);
+            readers children(group, out);
+            begin(children);
             use_the_heap();
             co_return;
         };
         co_await coro::with_task_group(body);
-        co_return out;
-    }(spawn));
+    }(spawn, texts));
+    return texts;
 }
-
-/// Spawns `make(args…, out)` and returns what the child read.
-template <typename Make, typename... Args>
-std::string read_by(const Make& make, const Args&... args) {
-    return read_by_child_of([&](coro::task_group& group, std::string& out) {
-        group.spawn(make, Args(args)..., std::ref(out));
-    });
+void expect_read(std::size_t children, const std::string& expected,
+                 const std::function<void(readers&)>& spawn) {
+    EXPECT_EQ(read_by_children_of(spawn), std::deque<std::string>(children, expected));
 }
 
 template <typename P, typename Argument>
+void spawn_every_callable(readers& to, const Argument& argument) {
+    static session<P> held;
+    coro::task_group& group = to.group;
+    group.spawn(function<P>, Argument(argument), to.out());
+    group.spawn(&function<P>, Argument(argument), to.out());
+    group.spawn(noexcept_function<P>, Argument(argument), to.out());
+    group.spawn(lambda<P>, Argument(argument), to.out());
+    group.spawn(noexcept_mutable_lambda<P>, Argument(argument), to.out());
+    group.spawn(functor<P>(), Argument(argument), to.out());
+    group.spawn(functor_with_state<P>(), Argument(argument), to.out());
+    group.spawn(overloaded<P>(), Argument(argument), to.out());
+    group.spawn(std::function<coro::task<>(P, std::string&)>(lambda<P>), Argument(argument),
+                to.out());
+    group.spawn(&session<P>::run, &held, Argument(argument), to.out());
+    group.spawn(&session<P>::run, std::ref(held), Argument(argument), to.out());
+    group.spawn(&session<P>::run, std::make_shared<session<P>>(), Argument(argument), to.out());
+    group.spawn(&session<P>::run, session<P>(), Argument(argument), to.out());
+    group.spawn(&session<P>::run_const, session<P>(), Argument(argument), to.out());
+    group.spawn(&session<P>::run_const, std::cref(held), Argument(argument), to.out());
+}
+template <typename P, typename Argument>
 void expect_read_by_every_callable(const Argument& argument, const std::string& expected) {
-    EXPECT_EQ(read_by(function<P>, argument), expected);
-    EXPECT_EQ(read_by(&function<P>, argument), expected);
-    EXPECT_EQ(read_by(noexcept_function<P>, argument), expected);
-    EXPECT_EQ(read_by(lambda<P>, argument), expected);
-    EXPECT_EQ(read_by(noexcept_mutable_lambda<P>, argument), expected);
-    EXPECT_EQ(read_by(functor<P>(), argument), expected);
-    EXPECT_EQ(read_by(functor_with_state<P>(), argument), expected);
-    EXPECT_EQ(read_by(overloaded<P>(), argument), expected);
-    EXPECT_EQ(read_by(std::function<coro::task<>(P, std::string&)>(lambda<P>), argument), expected);
-    session<P> held;
-    EXPECT_EQ(read_by(&session<P>::run, &held, argument), expected);
-    EXPECT_EQ(read_by(&session<P>::run, std::ref(held), argument), expected);
-    EXPECT_EQ(read_by(&session<P>::run, std::make_shared<session<P>>(), argument), expected);
-    EXPECT_EQ(read_by(&session<P>::run, session<P>(), argument), expected);
-    EXPECT_EQ(read_by(&session<P>::run_const, session<P>(), argument), expected);
-    EXPECT_EQ(read_by(&session<P>::run_const, std::cref(held), argument), expected);
+    expect_read(15, expected,
+                [&](readers& children) { spawn_every_callable<P>(children, argument); });
 }
 
 TEST_F(spawn_arguments_test, values_are_read_by_every_callable) {
@@ -194,8 +216,6 @@ struct forwarding_functor {
 
 template <typename Argument>
 void expect_read_by_every_template(const Argument& argument, const std::string& expected) {
-    EXPECT_EQ(read_by(template_functor(), argument), expected);
-    EXPECT_EQ(read_by(forwarding_functor(), argument), expected);
     const auto by_value = [](auto parameter, std::string& out) -> coro::task<> {
         co_await coro::sleep_for(1ms);
         out = to_text(parameter);
@@ -205,13 +225,18 @@ void expect_read_by_every_template(const Argument& argument, const std::string& 
         const auto tell = [](const auto& read, std::string& out) { out = to_text(read); };
         tell(parameters...);
     };
-    EXPECT_EQ(read_by(by_value, argument), expected);
-    EXPECT_EQ(read_by(by_forwarding, argument), expected);
     const auto by_reference = [](const auto& parameter, std::string& out) -> coro::task<> {
         co_await coro::sleep_for(1ms);
         out = to_text(parameter);
     };
-    EXPECT_EQ(read_by(by_reference, argument), expected);
+    expect_read(5, expected, [&](readers& to) {
+        coro::task_group& group = to.group;
+        group.spawn(template_functor(), Argument(argument), to.out());
+        group.spawn(forwarding_functor(), Argument(argument), to.out());
+        group.spawn(by_value, Argument(argument), to.out());
+        group.spawn(by_forwarding, Argument(argument), to.out());
+        group.spawn(by_reference, Argument(argument), to.out());
+    });
 }
 
 TEST_F(spawn_arguments_test, every_argument_is_read_by_every_template) {
@@ -310,8 +335,10 @@ TEST_F(spawn_arguments_test, what_is_made_of_an_argument_lives_as_long) {
         co_await coro::sleep_for(1ms);
         out = std::to_string(number) + text;
     };
-    EXPECT_EQ(read_by(later, 7, words), std::string("7") + words);
-    EXPECT_EQ(read_by(half_known, 7, words), std::string("7") + words);
+    expect_read(2, std::string("7") + words, [&](readers& to) {
+        to.group.spawn(later, 7, words, to.out());
+        to.group.spawn(half_known, 7, words, to.out());
+    });
 }
 
 struct alignas(64) aligned {
@@ -413,13 +440,13 @@ public:
     fiber_functor() : own_(words) {}
     void operator()(P parameter, std::string& out) {
         coro::await(coro::sleep_for(1ms));
-        EXPECT_EQ(own_, words);
+        expect_alive(own_);
         out = to_text(parameter);
     }
     void operator()() const {}
     void member(P parameter, std::string& out) const {
         coro::await(coro::sleep_for(1ms));
-        EXPECT_EQ(own_, words);
+        expect_alive(own_);
         out = to_text(parameter);
     }
 
@@ -427,41 +454,39 @@ private:
     std::string own_;
 };
 
-template <typename Make, typename... Args>
-std::string read_by_fiber(const Make& make, const Args&... args) {
-    return read_by_child_of([&](coro::task_group& group, std::string& out) {
-        group.spawn_fiber(make, Args(args)..., std::ref(out));
-    });
-}
-
 template <typename P, typename Argument>
 void expect_read_by_every_fiber(const Argument& argument, const std::string& expected) {
-    EXPECT_EQ(read_by_fiber(fiber_function<P>, argument), expected);
-    EXPECT_EQ(read_by_fiber(noexcept_fiber_function<P>, argument), expected);
-    EXPECT_EQ(read_by_fiber(fiber_functor<P>(), argument), expected);
-    EXPECT_EQ(read_by_fiber(&fiber_functor<P>::member, fiber_functor<P>(), argument), expected);
-    EXPECT_EQ(read_by_fiber(&fiber_functor<P>::member, std::make_shared<fiber_functor<P>>(),
-                            argument),
-              expected);
     const auto lambda_of_one_type = [](P parameter, std::string& out) {
         coro::await(coro::sleep_for(1ms));
         out = to_text(parameter);
     };
-    EXPECT_EQ(read_by_fiber(lambda_of_one_type, argument), expected);
+    using functor = fiber_functor<P>;
+    expect_read(6, expected, [&](readers& to) {
+        coro::task_group& group = to.group;
+        group.spawn_fiber(fiber_function<P>, Argument(argument), to.out());
+        group.spawn_fiber(noexcept_fiber_function<P>, Argument(argument), to.out());
+        group.spawn_fiber(functor(), Argument(argument), to.out());
+        group.spawn_fiber(&functor::member, functor(), Argument(argument), to.out());
+        group.spawn_fiber(&functor::member, std::make_shared<functor>(), Argument(argument),
+                          to.out());
+        group.spawn_fiber(lambda_of_one_type, Argument(argument), to.out());
+    });
 }
 
 template <typename Argument>
 void expect_read_by_every_fiber_template(const Argument& argument, const std::string& expected) {
-    EXPECT_EQ(read_by_fiber([](const auto& parameter, std::string& out) {
-                  coro::await(coro::sleep_for(1ms));
-                  out = to_text(parameter);
-              }, argument),
-              expected);
-    EXPECT_EQ(read_by_fiber([](auto&& parameter, std::string& out) {
-                  coro::await(coro::sleep_for(1ms));
-                  out = to_text(parameter);
-              }, argument),
-              expected);
+    const auto by_reference = [](const auto& parameter, std::string& out) {
+        coro::await(coro::sleep_for(1ms));
+        out = to_text(parameter);
+    };
+    const auto by_forwarding = [](auto&& parameter, std::string& out) {
+        coro::await(coro::sleep_for(1ms));
+        out = to_text(parameter);
+    };
+    expect_read(2, expected, [&](readers& to) {
+        to.group.spawn_fiber(by_reference, Argument(argument), to.out());
+        to.group.spawn_fiber(by_forwarding, Argument(argument), to.out());
+    });
 }
 
 TEST_F(spawn_arguments_test, fibers_read_what_they_were_given) {
