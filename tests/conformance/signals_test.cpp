@@ -10,6 +10,7 @@
 
 #include "child_process.hpp"
 #include "net_test_support.hpp"
+#include "support/extreme_spans.hpp"
 
 namespace coro::inline v0::detail::conformance {
 namespace {
@@ -116,31 +117,20 @@ TEST_P(signals_test, who_finishes_while_it_drains_has_his_value) {
     EXPECT_TRUE(child.exited_with(3)) << child.status();
 }
 
-TEST_P(signals_test, a_drain_that_no_clock_can_hold_has_no_limit) {
-    for (const time_span drain : {time_span(std::chrono::hours::max()),
-                                  time_span(std::chrono::years(300)),
-                                  time_span(std::chrono::duration<double>(INFINITY))}) {
-        child_process child([this, drain](parent_line line) {
-            return run_main(finish_on_stop(line), handling(drain));
-        });
-        ASSERT_TRUE(child.heard("ready"));
-        child.signal(SIGINT);
-        EXPECT_EQ(child.all_words(), "ready stop ");
-        EXPECT_TRUE(child.exited_with(3)) << child.status();
-    }
-}
-
-TEST_P(signals_test, a_drain_of_less_than_nothing_cancels_at_once) {
-    for (const time_span drain : {time_span(std::chrono::hours::min()), time_span(-1s),
-                                  time_span(std::chrono::duration<double>(NAN))}) {
-        child_process child([this, drain](parent_line line) {
+TEST_P(signals_test, a_drain_means_what_each_span_means) {
+    coro_test::for_each_extreme_span([this](const char* name, auto drain,
+                                            coro_test::span_meaning meaning) {
+        SCOPED_TRACE(name);
+        const bool no_limit = meaning == coro_test::span_meaning::no_limit;
+        child_process child([this, drain, no_limit](parent_line line) {
+            if (no_limit) return run_main(finish_on_stop(line), handling(drain));
             return run_main(sleep_long(line), handling(drain));
         });
         ASSERT_TRUE(child.heard("ready"));
         child.signal(SIGINT);
-        EXPECT_EQ(child.all_words(), "ready unwound ");
-        EXPECT_TRUE(child.exited_with(0)) << child.status();
-    }
+        EXPECT_EQ(child.all_words(), no_limit ? "ready stop " : "ready unwound ");
+        EXPECT_TRUE(child.exited_with(no_limit ? 3 : 0)) << child.status();
+    });
 }
 
 TEST_P(signals_test, the_second_one_cancels_now) {
