@@ -109,12 +109,12 @@ prefer_ccache() {  # where there is one
     export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
 }
 
-print_compilers() {  # one line: what is compiled with
+print_compilers() {  # NAME...: one line, what is compiled with
     local name line all=
-    for name in g++ clang++-19; do
+    for name in "$@"; do
         line=$({ "$name" --version; } 2>/dev/null | head -n 1)
         [[ $line =~ clang\ version\ ([0-9.]+) ]] && line="clang ${BASH_REMATCH[1]}"
         [[ -z $line ]] || all+="${all:+, }$line"
     done
-    echo "compilers: $all"
+    if (($# == 1)); then echo "compiler: $all"; else echo "compilers: $all"; fi
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # ctest: timeout=600 label=static
-"""coro-check finds nothing in what we show and test: examples, perf, tests, and the documentation.
+"""coro-check finds nothing in what we show and test: examples, the program of scripts/coro_new, perf,
+tests, and the documentation.
 
 Documentation and examples are looked at in every run; of the other sources one part of six. The
 id of the commit says whose turn it is, as in scripts/test. CORO_TEST_TURN names another, and
@@ -55,6 +56,13 @@ def programs_of_the_pages():
         for number, block in enumerate(pages.blocks(text, "cpp"), 1):
             if "co_await" in block and "#include" in block:
                 yield f"{page}, block {number}", block
+
+
+def program_of_coro_new():
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([ROOT / "scripts/coro_new", "made"], cwd=folder, check=True,
+                       stdout=subprocess.DEVNULL)
+        return "scripts/coro_new", (pathlib.Path(folder) / "made/main.cpp").read_text("utf-8")
 
 
 def headers_of_the_tutorial():
@@ -125,10 +133,11 @@ def shown():
     """[(name, text, cases in it)]: what is looked at in every run."""
     headers = {path.name: path.read_text(encoding="utf-8")
                for path in sorted((ROOT / "examples").glob("*.hpp"))}
+    programs = [*programs_of_the_pages(), program_of_coro_new()]
     return [("docs/guide", guide_test.everything(guide_test.guide().pages()), []),
             ("docs/guide/mistakes.md", cures_of_mistakes(), []),
-            ("README.md and docs/tutorial.md",
-             joined(programs_of_the_pages(), headers_of_the_tutorial()), []),
+            ("README.md, docs/tutorial.md and scripts/coro_new",
+             joined(programs, headers_of_the_tutorial()), []),
             ("examples", joined(sources("examples"), headers), list(sources("examples")))]
 
 

@@ -72,7 +72,7 @@ class failures(unittest.TestCase):
                 self.assertEqual(found.returncode, 1, found.stdout + found.stderr)
                 self.assertIn("no compiler works", found.stdout)
                 if script == "scripts/demo":
-                    self.assertRegex(found.stdout, r"(?m)^compilers: g\+\+ .*, clang 19")
+                    self.assertRegex(found.stdout, r"(?m)^compiler: g\+\+ [^,]*$")
                 self.assertEqual(found.stderr, f"{log} failed with status 7; the whole log is "
                                  f"{where.resolve()}\n")
                 self.assertIn("no compiler works", where.read_text(encoding="utf-8"))
