@@ -287,8 +287,8 @@ void server_run::start_on(server_branch& branch, net::tcp_stream&& stream, net::
     const socket_handle socket = stream.ref().handle;  // the handler may move the stream away
     server_run& server = branch.server;
     task<> child = server.call_(server.handler_, std::move(stream));
-    check_startable(child, "a handler of serve answered a task that was moved from",
-                    "a handler of serve answered a task that had been started before");
+    check_startable(child, "a handler of serve returned a task that was moved from",
+                    "a handler of serve returned a task that had been started before");
     connection::start(branch, socket, peer, ticket, std::move(child));
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # ctest: timeout=600 label=static
-"""coro-check finds nothing in what we show and test: examples, the program of scripts/coro_new, perf,
+"""coro-check finds nothing in what we show and test: examples, what scripts/coro_new writes, perf,
 tests, and the documentation.
 
 Documentation and examples are looked at in every run; of the other sources one part of six. The

@@ -376,8 +376,8 @@ struct opened_by_thread_end {
     }
 };
 
-/// Leaves a call behind that passes `held` and then says so. `opened_at_the_end`: the end of the run
-/// opens the gate, when it has let its idle threads go and waits for the call.
+/// Leaves a call behind that passes `held` and then says so. `opened_at_the_end`: the end of the
+/// run opens the gate, when it has let its idle threads go and waits for the call.
 task<> leave_behind(std::shared_ptr<gate> held, std::atomic<bool>& ended, bool opened_at_the_end) {
     const auto in_group = [&](task_group& group) -> task<> {
         const auto call = [](std::shared_ptr<gate> at, std::atomic<bool>& over) -> task<> {

@@ -256,6 +256,32 @@ const misuse of_the_network[] = {
              co_await coro::serve(listener, handler, {.connections = 0});
          });
      }},
+    {"handler_with_a_moved_from_task", "a handler of serve returned a task that was moved from",
+     says::the_await,
+     [] {
+         in_task([]() -> task<> {
+             auto listener = tcp_listener::bind(endpoint::loopback(0));
+             const auto client = co_await tcp_stream::connect(listener.local_endpoint());
+             const auto handler = [](tcp_stream) -> task<> {
+                 task<> work = nothing();
+                 const task<> taken = std::move(work);
+                 return work;
+             };
+             co_await coro::serve(listener, handler);
+         });
+     }},
+    {"handler_with_a_started_task",
+     "a handler of serve returned a task that had been started before", says::the_await,
+     [] {
+         in_task([]() -> task<> {
+             auto listener = tcp_listener::bind(endpoint::loopback(0));
+             const auto client = co_await tcp_stream::connect(listener.local_endpoint());
+             task<> work = nothing();
+             co_await std::move(work);
+             const auto handler = [&work](tcp_stream) -> task<> { return std::move(work); };
+             co_await coro::serve(listener, handler);
+         });
+     }},
 };
 
 INSTANTIATE_TEST_SUITE_P(synchronisation, misuse_place_death_test,

@@ -231,6 +231,36 @@ const misuse of_groups[] = {
              co_await coro::with_task_group(children);
          });
      }},
+    {"join_by_a_child",
+     "join of a task group outside of its body: a child would wait for itself", says::the_await,
+     [] {
+         coro::run([]() -> task<> {
+             const auto children = [](coro::task_group& group) -> task<> {
+                 const auto child = [](coro::task_group& of) -> task<> { co_await of.join(); };
+                 group.spawn({.name = "culprit"}, child, std::ref(group));
+                 co_return;
+             };
+             co_await coro::with_task_group(children);
+         }());
+     }},
+    {"two_joins", "two joins of a task group at once", says::the_await,
+     [] {
+         in_task([]() -> task<> {
+             const auto children = [](coro::task_group& group) -> task<> {
+                 group.spawn([]() -> task<> { co_await coro::sleep_for(20s); });
+                 co_await coro::when_all(group.join(), group.join());
+             };
+             co_await coro::with_task_group(children);
+         });
+     }},
+    {"join_after_the_end", "join of a task group that has ended", says::the_await,
+     [] {
+         in_fiber([] {
+             coro::local_task_group group;
+             group.join();
+             coro::await(static_cast<coro::task_group&>(group).join());
+         });
+     }},
     {"local_group_in_a_task",
      "a local_task_group outside of a fiber: in a coroutine use with_task_group", says::or_later,
      [] {
