@@ -1,5 +1,4 @@
-// expect: this takes a task, and an operation lives in the await of one
+// expect: this takes a task, or a combinator of nothing but tasks
 #include <coro/coro.hpp>
 
-coro::task<int> answer();
-int main() { return coro::run_main(coro::shield(answer())); }
+int main() { return coro::run_main(coro::shield(coro::yield())); }

@@ -10,9 +10,13 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <tuple>
 #include <vector>
 
+#include <coro/core/when_all.hpp>
+#include <coro/core/when_any.hpp>
 #include <coro/runtime/loops.hpp>
+#include <coro/runtime/timeout.hpp>
 
 #include "net_test_support.hpp"
 #include "runtime/loop_team.hpp"
@@ -288,6 +292,7 @@ task<int> double_later(int value) {
     co_await sleep_for(1ms);
     co_return 2 * value;
 }
+task<> sleep_for_an_hour() { co_await sleep_for(1h); }
 task<int> throwing(int) {
     co_await yield();
     throw std::runtime_error("inside");
@@ -306,6 +311,32 @@ TEST_P(loops_test, a_foreign_thread_waits_for_a_task) {
         other.join();
     };
     in_loops(2, body());
+}
+
+/// Its frame ends on the thread that waits, maybe after the loop: nothing in it may look at that.
+TEST_P(loops_test, a_foreign_thread_waits_for_combinators_of_tasks) {
+    std::thread other;
+    const auto body = [&]() -> task<> {
+        const loop_handle here = loop_handle::of_this_loop();
+        std::atomic<bool> over{false};
+        other = std::thread([&over, here] {
+            EXPECT_EQ(sync_wait(here, with_timeout(1h, double_later(21))), 42);
+            EXPECT_FALSE(sync_wait(here, move_on_after(1ms, sleep_for_an_hour())));
+            EXPECT_THROW(sync_wait(here, shield(throwing(1))), std::runtime_error);
+            EXPECT_EQ(sync_wait(here, when_all(double_later(1), double_later(2))),
+                      std::tuple(2, 4));
+            over.store(true);
+            while (!here.has_ended())
+                try {
+                    (void)sync_wait(here, when_any(sleep_for_an_hour(), sleep_for_an_hour()));
+                } catch (const io_error& error) {
+                    EXPECT_TRUE(error == errc::closed);
+                }
+        });
+        while (!over.load()) co_await sleep_for(1ms);
+    };
+    in_loops(2, body());
+    other.join();
 }
 
 TEST_P(loops_test, the_end_of_the_run_cancels_what_foreign_threads_wait_for) {

@@ -37,9 +37,18 @@ public:
         }
     }
 
+    result_awaiter relocated() noexcept { return result_awaiter(std::move(inner_)); }
+    [[nodiscard]] const frame_link* capturing() noexcept { return inner_.capturing(); }
+
 private:
     Inner inner_;
 };
+
+template <typename Inner>
+inline constexpr bool owns_operands<result_awaiter<Inner>> = owns_operands<Inner>;
+/// An error is told in it.
+template <typename Inner>
+inline constexpr bool returns_nothing<result_awaiter<Inner>> = false;
 
 }  // namespace detail
 

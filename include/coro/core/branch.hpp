@@ -85,6 +85,9 @@ protected:
     branch_set(const char* verb, branch_policy policy) noexcept : verb_(verb), policy_(policy) {}
     virtual ~branch_set() = default;
 
+    /// For relocated().
+    void check_unawaited() const noexcept { CORO_ASSERT(owner_ == nullptr, awaited_twice); }
+
     /// The owner begins to wait; `resume` is where it goes on.
     void open(std::coroutine_handle<> resume) noexcept;
     void start(branch_base& branch) noexcept;
@@ -216,6 +219,10 @@ public:
     explicit branch(From&& from) noexcept : inner_(std::forward<From>(from)) {}
 
     [[nodiscard]] branch_outcome<value_type>& outcome() noexcept { return outcome_; }
+
+    /// For relocated().
+    [[nodiscard]] Inner&& take_inner() noexcept { return std::move(inner_); }
+    [[nodiscard]] const frame_link* capturing() noexcept { return inner_.capturing(); }
 
 private:
     bool begin(context& strand) noexcept override {

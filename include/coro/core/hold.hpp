@@ -14,6 +14,41 @@
 
 namespace coro::inline v0::detail {
 
+/// Awaits a task and owns it.
+template <typename T>
+class [[nodiscard]] owning_task_awaiter : public awaiter_face<owning_task_awaiter<T>> {
+public:
+    explicit owning_task_awaiter(task<T>&& child) noexcept : owned_(std::move(child)) {
+        check_awaitable(owned_);
+    }
+    void bind(context& strand) noexcept {
+        check_awaitable(owned_);
+        task_access::promise(owned_).strand = &strand;
+    }
+    bool await_ready() const noexcept { return false; }
+    bool suspend(frame_link* parent, std::coroutine_handle<> continuation) noexcept {
+        task_promise_base& child = task_access::promise(owned_);
+        return start_child(parent, continuation, child, task_access::frame(owned_));
+    }
+    T await_resume() { return task_access::promise(owned_).take(); }
+
+    /// The task, if it is the body of a lambda with captures.
+    [[nodiscard]] const frame_link* capturing() noexcept {
+        if (!owned_) return nullptr;
+        const task_promise_base& child = task_access::promise(owned_);
+        return child.capturing_closure ? &child : nullptr;
+    }
+
+private:
+    task<T> owned_;
+};
+/// The same for a task that refers to what it awaits.
+template <typename T>
+class [[nodiscard]] referring_task_awaiter : public owning_task_awaiter<T> {
+public:
+    using owning_task_awaiter<T>::owning_task_awaiter;
+};
+
 template <typename T>
 owning_task_awaiter<T> hold(task<T>&& child) noexcept {
     return owning_task_awaiter<T>(std::move(child));
@@ -45,7 +80,7 @@ task<foreign_result<Awaitable>> await_foreign(Awaitable&& awaitable) {
 }
 template <foreign_awaitable Awaitable>
 auto hold(Awaitable&& awaitable) {
-    return owning_task_awaiter<foreign_result<Awaitable>>(
+    return referring_task_awaiter<foreign_result<Awaitable>>(
         await_foreign(std::forward<Awaitable>(awaitable)));
 }
 
@@ -64,14 +99,82 @@ using held = decltype(hold(std::declval<Awaitable>()));
 template <typename Awaitable>
 using await_result = decltype(std::declval<held<Awaitable>&>().await_resume());
 
-/// What can be awaited and is no task. It belongs to the await: it may not outlive its loop.
+/// What can be awaited and is no task.
 template <typename Awaitable>
 concept task_free_awaitable = branchable<Awaitable> && !task_type<Awaitable>;
+
+// --- operations that own what they await, and so can be run and spawned
+
+/// Whether awaiters of this type own all that they await: tasks. All others belong to the
+/// expression that makes them, or cannot be moved.
+template <typename Op>
+inline constexpr bool owns_operands = false;
+template <typename T>
+inline constexpr bool owns_operands<owning_task_awaiter<T>> = true;
+/// Whether what such an operation returns says nothing that the program would miss.
+template <typename Op>
+inline constexpr bool returns_nothing =
+    std::is_void_v<decltype(std::declval<Op&>().await_resume())>;
+
+template <typename Awaitable>
+concept owning_operation = own_awaiter<Awaitable> && owns_operands<std::remove_cvref_t<Awaitable>>;
+
+/// An operation that nobody awaits yet, on its way into a task.
+template <typename Op>
+class carried {
+public:
+    explicit carried(Op& from) : op(from.relocated()) {}
+    carried(carried&& from) : op(from.op.relocated()) {}
+    carried& operator=(carried&&) = delete;
+    ~carried() = default;
+
+    Op op;
+};
+// A local variable ends on the loop of the task; a parameter would end wherever the frame does.
+template <typename Op>
+task<decltype(std::declval<Op&>().await_resume())> operation_coroutine(carried<Op> it) {
+    Op op = it.op.relocated();
+    co_return co_await std::move(op);
+}
+template <typename Op>
+task<> spawned_operation_coroutine(carried<Op> it) {
+    Op op = it.op.relocated();
+    (void)co_await std::move(op);
+}
+
+/// Such a one as it is made, or moved.
+template <typename Awaitable>
+concept runnable = owning_operation<Awaitable> && !std::is_lvalue_reference_v<Awaitable>;
+/// The compiler's sentence for all others.
 template <typename Awaitable>
 constexpr void refuse_operation() {
-    static_assert(sizeof(Awaitable) == 0,
-                  "coro: this takes a task, and an operation lives in the await of one: await it "
-                  "in a task, and hand in that");
+    static_assert(runnable<Awaitable>,
+                  "coro: this takes a task, or a combinator of nothing but tasks; another "
+                  "operation lives in the await that makes it: await it in a task, and hand in "
+                  "that");
+}
+
+/// A task that owns and awaits `operation`, whose tasks are moved into it.
+template <runnable Operation>
+auto as_task(Operation&& operation) {
+    return operation_coroutine(carried<Operation>(operation));
+}
+/// The same for a child, whose value nobody sees.
+template <owning_operation Operation>
+task<> as_child(Operation&& operation) {
+    using op = std::remove_cvref_t<Operation>;
+    refuse_named_bound_awaiter<Operation>();
+    static_assert(returns_nothing<op>,
+                  "coro: nobody would see what this operation returns: await it, or spawn a task<> "
+                  "that hands the value out by a reference or a channel");
+    const frame_link* const capturing = operation.capturing();
+    task<> child = spawned_operation_coroutine(carried<op>(operation));
+    if (capturing != nullptr) [[unlikely]] {
+        // spawn refuses it, and names the lambda.
+        task_access::promise(child).capturing_closure = true;
+        task_access::promise(child).created = capturing->created;
+    }
+    return child;
 }
 
 /// A value as it stands in an optional or a vector.

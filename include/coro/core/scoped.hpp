@@ -32,6 +32,7 @@ public:
     bool suspend(frame_link* parent, std::coroutine_handle<> resume) noexcept {
         return inner_.suspend(parent, resume);
     }
+    [[nodiscard]] const frame_link* capturing() noexcept { return inner_.capturing(); }
 
 protected:
     scoped_awaiter(Inner&& inner, bool shielded) noexcept
@@ -44,6 +45,12 @@ protected:
     inner_result leave_and_resume() {
         const leaver guard{*this};
         return inner_.await_resume();
+    }
+
+    /// For relocated(). Requires: nobody has awaited it.
+    [[nodiscard]] Inner&& take_inner() noexcept {
+        CORO_ASSERT(strand_ == nullptr, awaited_twice);
+        return std::move(inner_);
     }
 
     [[nodiscard]] context& strand() const noexcept { return *strand_; }

@@ -344,27 +344,6 @@ private:
     task<T>* child_;
 };
 
-/// The same, and owns the task: what combinators hold.
-template <typename T>
-class [[nodiscard]] owning_task_awaiter : public awaiter_face<owning_task_awaiter<T>> {
-public:
-    explicit owning_task_awaiter(task<T>&& child) noexcept : owned_(std::move(child)) {
-        check_awaitable(owned_);
-    }
-    void bind(context& strand) noexcept {
-        check_awaitable(owned_);
-        task_access::promise(owned_).strand = &strand;
-    }
-    bool await_ready() const noexcept { return false; }
-    bool suspend(frame_link* parent, std::coroutine_handle<> continuation) noexcept {
-        task_promise_base& child = task_access::promise(owned_);
-        return start_child(parent, continuation, child, task_access::frame(owned_));
-    }
-    T await_resume() { return task_access::promise(owned_).take(); }
-private:
-    task<T> owned_;
-};
-
 /// Resumes a strand that is made of coroutine frames.
 inline void resume_coroutine(context& self) noexcept { self.resume_point.resume(); }
 

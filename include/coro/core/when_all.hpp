@@ -37,6 +37,21 @@ public:
             branches_);
     }
 
+    when_all_awaiter relocated() noexcept {
+        check_unawaited();
+        return std::apply([](auto&... each) { return when_all_awaiter(each.take_inner()...); },
+                          branches_);
+    }
+    [[nodiscard]] const frame_link* capturing() noexcept {
+        return std::apply(
+            [](auto&... each) {
+                const frame_link* found = nullptr;
+                ((found = found != nullptr ? found : each.capturing()), ...);
+                return found;
+            },
+            branches_);
+    }
+
 private:
     std::tuple<branch<Inner>...> branches_;
 };
@@ -68,9 +83,32 @@ public:
         }
     }
 
+    when_all_list_awaiter relocated() noexcept {
+        check_unawaited();
+        return when_all_list_awaiter(std::move(branches_));
+    }
+    [[nodiscard]] const frame_link* capturing() noexcept {
+        for (one& each : branches_)
+            if (const frame_link* found = each.capturing(); found != nullptr) return found;
+        return nullptr;
+    }
+
 private:
+    explicit when_all_list_awaiter(std::vector<one>&& branches) noexcept
+        : branch_set("when_all", branch_policy::all), branches_(std::move(branches)) {}
+
     std::vector<one> branches_;
 };
+
+template <typename... Inner>
+inline constexpr bool owns_operands<when_all_awaiter<Inner...>> = (owns_operands<Inner> && ...);
+template <typename... Inner>
+inline constexpr bool returns_nothing<when_all_awaiter<Inner...>> =
+    (std::is_void_v<typename branch<Inner>::value_type> && ...);
+template <typename T>
+inline constexpr bool owns_operands<when_all_list_awaiter<T>> = true;
+template <typename T>
+inline constexpr bool returns_nothing<when_all_list_awaiter<T>> = std::is_void_v<T>;
 
 }  // namespace detail
 
@@ -93,7 +131,7 @@ template <detail::branchable... Awaitables>
         detail::hold(std::forward<Awaitables>(awaitables))...);
 }
 template <detail::owned_operand... Awaitables>
-[[nodiscard("co_await it")]] auto when_all(Awaitables&&... awaitables) {
+[[nodiscard("co_await it or spawn it")]] auto when_all(Awaitables&&... awaitables) {
     return detail::when_all_awaiter<detail::held<Awaitables>...>(
         detail::hold(std::forward<Awaitables>(awaitables))...);
 }
@@ -101,7 +139,7 @@ template <detail::owned_operand... Awaitables>
 /// Returns `std::vector` of the values in order (of std::reference_wrapper, for tasks of
 /// references), nothing for tasks of void: when_all of any number of tasks of one type.
 template <typename T>
-[[nodiscard("co_await it")]] auto when_all(std::vector<task<T>> tasks) {
+[[nodiscard("co_await it or spawn it")]] auto when_all(std::vector<task<T>> tasks) {
     return detail::when_all_list_awaiter<T>(std::move(tasks));
 }
 

@@ -98,6 +98,21 @@ public:
             branches_);
     }
 
+    when_any_awaiter relocated() noexcept {
+        check_unawaited();
+        return std::apply([](auto&... each) { return when_any_awaiter(each.take_inner()...); },
+                          branches_);
+    }
+    [[nodiscard]] const frame_link* capturing() noexcept {
+        return std::apply(
+            [](auto&... each) {
+                const frame_link* found = nullptr;
+                ((found = found != nullptr ? found : each.capturing()), ...);
+                return found;
+            },
+            branches_);
+    }
+
 private:
     std::tuple<branch<Inner>...> branches_;
 };
@@ -129,9 +144,32 @@ public:
         return when_any_list<T>(first(), std::move(outcomes));
     }
 
+    when_any_list_awaiter relocated() noexcept {
+        check_unawaited();
+        return when_any_list_awaiter(std::move(branches_));
+    }
+    [[nodiscard]] const frame_link* capturing() noexcept {
+        for (one& each : branches_)
+            if (const frame_link* found = each.capturing(); found != nullptr) return found;
+        return nullptr;
+    }
+
 private:
+    explicit when_any_list_awaiter(std::vector<one>&& branches) noexcept
+        : branch_set("when_any", branch_policy::any), branches_(std::move(branches)) {}
+
     std::vector<one> branches_;
 };
+
+template <typename... Inner>
+inline constexpr bool owns_operands<when_any_awaiter<Inner...>> = (owns_operands<Inner> && ...);
+template <typename... Inner>
+inline constexpr bool returns_nothing<when_any_awaiter<Inner...>> =
+    (std::is_void_v<typename branch<Inner>::value_type> && ...);
+template <typename T>
+inline constexpr bool owns_operands<when_any_list_awaiter<T>> = true;
+template <typename T>
+inline constexpr bool returns_nothing<when_any_list_awaiter<T>> = std::is_void_v<T>;
 
 }  // namespace detail
 
@@ -156,7 +194,7 @@ template <detail::branchable... Awaitables>
 }
 template <detail::owned_operand... Awaitables>
     requires(sizeof...(Awaitables) > 0)
-[[nodiscard("co_await it")]] auto when_any(Awaitables&&... awaitables) {
+[[nodiscard("co_await it or spawn it")]] auto when_any(Awaitables&&... awaitables) {
     return detail::when_any_awaiter<detail::held<Awaitables>...>(
         detail::hold(std::forward<Awaitables>(awaitables))...);
 }
@@ -164,7 +202,7 @@ template <detail::owned_operand... Awaitables>
 /// Returns `when_any_list`: when_any of any number of tasks of one type.
 /// Requires: `tasks` is not empty.
 template <typename T>
-[[nodiscard("co_await it")]] auto when_any(std::vector<task<T>> tasks) {
+[[nodiscard("co_await it or spawn it")]] auto when_any(std::vector<task<T>> tasks) {
     return detail::when_any_list_awaiter<T>(std::move(tasks));
 }
 

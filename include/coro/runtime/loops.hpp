@@ -126,10 +126,12 @@ T sync_wait(const loop_handle& where, task<T> work) {
     return promise.take();
 }
 
-/// The sentence for what is no task.
+/// The same for a combinator of tasks.
 template <detail::task_free_awaitable Awaitable>
-void sync_wait(const loop_handle&, Awaitable&&) {
-    detail::refuse_operation<Awaitable>();
+decltype(auto) sync_wait(const loop_handle& where, Awaitable&& work) {
+    if constexpr (detail::runnable<Awaitable>)
+        return sync_wait(where, detail::as_task(std::forward<Awaitable>(work)));
+    else detail::refuse_operation<Awaitable>();
 }
 
 }  // namespace coro::inline v0

@@ -99,10 +99,12 @@ T run(task<T> main, const run_options& options = {}) {
     return promise.take();
 }
 
-/// The sentence for what is no task.
+/// The same for a combinator of tasks, as in run(with_timeout(1s, work())).
 template <detail::task_free_awaitable Awaitable>
-void run(Awaitable&&, const run_options& = {}) {
-    detail::refuse_operation<Awaitable>();
+decltype(auto) run(Awaitable&& main, const run_options& options = {}) {
+    if constexpr (detail::runnable<Awaitable>)
+        return run(detail::as_task(std::forward<Awaitable>(main)), options);
+    else detail::refuse_operation<Awaitable>();
 }
 
 /// run() for main(): returns the exit code. An exception becomes one line on stderr and 1; an
@@ -123,8 +125,14 @@ int run_main(task<T> main, const run_options& options = {}) noexcept {
 }
 
 template <detail::task_free_awaitable Awaitable>
-int run_main(Awaitable&&, const run_options& = {}) noexcept {
+int run_main(Awaitable&& main, const run_options& options = {}) noexcept {
     detail::refuse_operation<Awaitable>();
+    try {
+        if constexpr (detail::runnable<Awaitable>)
+            return run_main(detail::as_task(std::forward<Awaitable>(main)), options);
+    } catch (...) {
+        return detail::report_exit(std::current_exception());
+    }
     return 1;
 }
 

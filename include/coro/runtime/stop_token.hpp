@@ -96,6 +96,10 @@ public:
         }
     }
 
+    stop_token_awaiter relocated() {
+        return stop_token_awaiter(std::move(token_), this->take_inner());
+    }
+
 private:
     struct sender {
         void operator()() const noexcept { post->send(*home); }
@@ -154,6 +158,10 @@ public:
 
     decltype(auto) await_resume() { return this->leave_and_resume(); }
 
+    stop_source_awaiter relocated() {
+        return stop_source_awaiter(post_->source, this->take_inner());
+    }
+
 private:
     void opened() noexcept {
         post_->home = this->strand().loop;
@@ -168,6 +176,14 @@ private:
 
     source_post* post_;
 };
+
+template <typename Inner>
+inline constexpr bool owns_operands<stop_token_awaiter<Inner>> = owns_operands<Inner>;
+template <typename Inner>
+inline constexpr bool returns_nothing<stop_token_awaiter<Inner>> =
+    std::is_void_v<decltype(std::declval<Inner&>().await_resume())>;
+template <typename Inner>
+inline constexpr bool owns_operands<stop_source_awaiter<Inner>> = owns_operands<Inner>;
 
 }  // namespace detail
 
@@ -184,7 +200,7 @@ template <detail::referred_operand Awaitable>
         std::move(token), detail::hold(std::forward<Awaitable>(awaitable)));
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it")]] auto with_stop_token(std::stop_token token,
+[[nodiscard("co_await it or spawn it")]] auto with_stop_token(std::stop_token token,
                                                               Awaitable&& awaitable) {
     return detail::stop_token_awaiter<detail::held<Awaitable>>(
         std::move(token), detail::hold(std::forward<Awaitable>(awaitable)));
@@ -203,7 +219,7 @@ template <detail::referred_operand Awaitable>
         std::move(source), detail::hold(std::forward<Awaitable>(awaitable)));
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it")]] auto with_stop_source(std::stop_source source,
+[[nodiscard("co_await it or spawn it")]] auto with_stop_source(std::stop_source source,
                                                                Awaitable&& awaitable) {
     return detail::stop_source_awaiter<detail::held<Awaitable>>(
         std::move(source), detail::hold(std::forward<Awaitable>(awaitable)));

@@ -85,6 +85,16 @@ public:
     /// of other loops must be made for that.
     void spawn(spawn_options options, task<> child) { start(options, std::move(child), {}); }
     void spawn(task<> child) { spawn(spawn_options{}, std::move(child)); }
+    /// The same for a combinator of tasks, as in spawn(with_timeout(1s, work())), if what it
+    /// returns may be dropped. A span is counted from the start of the child.
+    template <detail::owning_operation Operation>
+    void spawn(spawn_options options, Operation&& operation) {
+        start(options, detail::as_child(std::forward<Operation>(operation)), {});
+    }
+    template <detail::owning_operation Operation>
+    void spawn(Operation&& operation) {
+        spawn(spawn_options{}, std::forward<Operation>(operation));
+    }
 
     /// Calls `make(args…)` and spawns the task it returns. `make` is a function, a lambda without
     /// captures, an object with operator() or a pointer to member. It and the arguments are copied
@@ -92,11 +102,12 @@ public:
     /// may be views of them and references to them. To hand in a reference to something of one's
     /// own, which must outlive the child, say std::ref.
     template <typename Function, typename... Args>
+        requires(!detail::owning_operation<Function>)
     void spawn(spawn_options options, Function make, Args&&... args) {
         spawn_call(options, make, std::forward<Args>(args)...);
     }
     template <typename Function, typename... Args>
-        requires(!std::same_as<Function, spawn_options>)
+        requires(!std::same_as<Function, spawn_options> && !detail::owning_operation<Function>)
     void spawn(Function make, Args&&... args) {
         spawn_call(spawn_options{}, make, std::forward<Args>(args)...);
     }

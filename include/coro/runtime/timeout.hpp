@@ -113,6 +113,11 @@ public:
         }
     }
 
+    timeout_awaiter relocated() noexcept {
+        return timeout_awaiter(this->take_inner(), this->limit_, verb_, where_,
+                               scope_access::shielded(this->scope()));
+    }
+
 private:
     const char* verb_;
     std::source_location where_;
@@ -146,7 +151,19 @@ public:
             else return std::optional<storable<value>>();
         }
     }
+
+    move_on_awaiter relocated() noexcept {
+        return move_on_awaiter(this->take_inner(), this->limit_);
+    }
 };
+
+template <typename Inner>
+inline constexpr bool owns_operands<timeout_awaiter<Inner>> = owns_operands<Inner>;
+template <typename Inner>
+inline constexpr bool owns_operands<move_on_awaiter<Inner>> = owns_operands<Inner>;
+template <typename Inner>
+inline constexpr bool returns_nothing<move_on_awaiter<Inner>> =
+    std::is_void_v<decltype(std::declval<Inner&>().await_resume())>;
 
 template <branchable Awaitable>
 timeout_awaiter<held<Awaitable>> limited(Awaitable&& awaitable, time_limit limit, const char* verb,
@@ -179,7 +196,7 @@ template <detail::referred_operand Awaitable>
                            where);
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it")]] auto with_timeout(
+[[nodiscard("co_await it or spawn it")]] auto with_timeout(
     time_span timeout, Awaitable&& awaitable,
     std::source_location where = std::source_location::current()) {
     return detail::limited(std::forward<Awaitable>(awaitable), {.span = timeout}, "with_timeout",
@@ -195,7 +212,7 @@ template <detail::referred_operand Awaitable>
                            where);
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it")]] auto with_deadline(
+[[nodiscard("co_await it or spawn it")]] auto with_deadline(
     time_point deadline, Awaitable&& awaitable,
     std::source_location where = std::source_location::current()) {
     return detail::limited(std::forward<Awaitable>(awaitable), {.point = deadline}, "with_deadline",
@@ -211,7 +228,7 @@ template <detail::referred_operand Awaitable>
     return detail::left_behind(std::forward<Awaitable>(awaitable), {.span = timeout});
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it")]] auto move_on_after(
+[[nodiscard("co_await it or spawn it")]] auto move_on_after(
     time_span timeout, Awaitable&& awaitable) {
     return detail::left_behind(std::forward<Awaitable>(awaitable), {.span = timeout});
 }
@@ -229,7 +246,7 @@ template <detail::referred_operand Awaitable>
                            true);
 }
 template <detail::owned_operand Awaitable>
-[[nodiscard("co_await it")]] auto shield(
+[[nodiscard("co_await it or spawn it")]] auto shield(
     Awaitable&& awaitable, time_span limit = default_shield_limit,
     std::source_location where = std::source_location::current()) {
     return detail::limited(std::forward<Awaitable>(awaitable), {.span = limit}, "shield", where,
