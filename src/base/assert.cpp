@@ -32,10 +32,14 @@ void write_misuse_places_by(place_writer writer) noexcept {
     write_place.store(writer, std::memory_order_release);
 }
 
+void add_program_place(misuse_text& out, misuse_moment moment) noexcept {
+    write_place.load(std::memory_order_acquire)(out, nullptr, moment);
+}
+
 void misused(const char* file, int line, const char* sentence, misuse_moment moment) noexcept {
     misuse_text text;
     text.add("coro: ");
-    write_place.load(std::memory_order_acquire)(text, nullptr, moment);
+    add_program_place(text, moment);
     text.add(": ").add(sentence).add(" [");
     text.add_site(file, static_cast<std::uint64_t>(line)).add("]");
     print_and_abort(text);

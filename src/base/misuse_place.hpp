@@ -21,6 +21,9 @@ struct program_site {
 using place_writer = void (*)(misuse_text& out, const program_site* known,
                               misuse_moment moment) noexcept;
 
+/// Adds the place of the program's latest await, and the task.
+void add_program_place(misuse_text& out, misuse_moment moment) noexcept;
+
 /// From now on `writer` says where. Any thread.
 void write_misuse_places_by(place_writer writer) noexcept;
 

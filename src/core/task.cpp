@@ -5,6 +5,9 @@
 #include <string>
 
 #include <coro/base/report.hpp>
+#include <coro/core/loop.hpp>
+
+#include "base/misuse_place.hpp"
 
 namespace coro::inline v0 {
 namespace {
@@ -36,6 +39,17 @@ private:
     bool outer_;
 };
 
+/// Who makes a task is not known afterwards. Who drops it mostly is the same function; it is the
+/// only line of the program if the task is one of the library's own coroutines.
+std::string text_of_unstarted() {
+    std::string text = "it was destroyed before it had started: co_await it, spawn it, or hand it "
+                       "to run (coro::report_unstarted_tasks(false) turns this off)";
+    if (current == nullptr || current->running == nullptr) return text;
+    misuse_text place;
+    add_program_place(place, misuse_moment::await_or_later);
+    return text.append("; destroyed at ").append(place.view());
+}
+
 void report_unstarted(const task_promise_base& task) noexcept try {
     if (!unstarted_are_reported.load(std::memory_order_relaxed)) return;
     if (destroying.quiet || std::uncaught_exceptions() != 0) return;
@@ -43,9 +57,8 @@ void report_unstarted(const task_promise_base& task) noexcept try {
     const std::string place = std::string(task.created.file_name()) + ":" +
                               std::to_string(task.created.line()) + " " +
                               task.created.function_name();
-    report({.level = severity::warning, .verb = "task", .endpoint = {}, .error = {},
-            .text = "it was destroyed before it had started: co_await it, spawn it, or hand it to "
-                    "run (coro::report_unstarted_tasks(false) turns this off)",
+    const std::string text = text_of_unstarted();
+    report({.level = severity::warning, .verb = "task", .endpoint = {}, .error = {}, .text = text,
             .task = place});
 } catch (const std::bad_alloc&) {
     report({.level = severity::warning, .verb = "task", .endpoint = {}, .error = {},

@@ -57,6 +57,36 @@ TEST_F(unstarted_task_test, is_told_with_the_place_where_it_was_made) {
     EXPECT_NE(lines[0].find("child()"), std::string::npos);
 }
 
+/// The line of the coroutine is the library's; the program's own is that of its latest await.
+TEST_F(unstarted_task_test, is_told_with_the_task_that_dropped_it) {
+    unsigned line = 0;
+    const auto body = [](unsigned& latest) -> coro::task<> {
+        co_await coro::yield(); latest = __LINE__;
+        const auto group = coro::with_task_group(
+            [](coro::task_group&) -> coro::task<> { co_return; });
+        const auto fiber = coro::fiber([] {});
+    };
+    simulate(body(line));
+    const std::string place = "destroyed at task_end_test.cpp:" + std::to_string(line) +
+                              " or later (task \"main\", #1, in ";
+    const std::vector<std::string> lines = told();
+    ASSERT_EQ(lines.size(), 2u);
+    for (const std::string& each : lines) EXPECT_NE(each.find(place), std::string::npos) << each;
+    EXPECT_NE(lines[0].find("fiber"), std::string::npos) << lines[0];
+    EXPECT_NE(lines[1].find("group_coroutine"), std::string::npos) << lines[1];
+    simulate(coro::fiber([] {
+        coro::await(coro::yield());
+        const auto in_a_fiber = child();
+    }));
+    const std::vector<std::string> in_a_fiber = told();
+    ASSERT_EQ(in_a_fiber.size(), 1u);
+    EXPECT_NE(in_a_fiber[0].find("destroyed at task_end_test.cpp:"), std::string::npos);
+    { const auto outside_of_a_run = child(); }
+    const std::vector<std::string> outside = told();
+    ASSERT_EQ(outside.size(), 1u);
+    EXPECT_EQ(outside[0].find("destroyed at"), std::string::npos) << outside[0];
+}
+
 TEST_F(unstarted_task_test, is_told_whoever_held_it) {
     simulate([]() -> coro::task<> {
         const auto inside_of_a_run = child();
