@@ -123,6 +123,19 @@ std::optional<std::string> drive_simulation(scheduler& loop) {
     return stuck_in;
 }
 
+/// Throws simulation_stuck, and in it what `main` threw when it was cancelled.
+[[noreturn]] void throw_stuck(const std::string& dump, const std::exception_ptr& from_main) {
+    if (!from_main || is_cancelled_exception(from_main)) throw simulation_stuck(dump);
+    const std::string text = dump + "\nmain then ended with ";
+    try {
+        std::rethrow_exception(from_main);
+    } catch (const std::exception& problem) {
+        std::throw_with_nested(simulation_stuck(text + "an exception: " + problem.what()));
+    } catch (...) {
+        std::throw_with_nested(simulation_stuck(text + "an exception that is no std::exception"));
+    }
+}
+
 }  // namespace
 
 loop_runner::loop_runner(const run_options& options) : team_(nullptr), options_(options) {
@@ -148,7 +161,7 @@ void loop_runner::drive(task_promise_base& root, std::coroutine_handle<> frame) 
     const signal_guard signals(handle, first.world());
     root_strand strand(first, root, frame);
     if (first.world_is_virtual()) {
-        if (const auto stuck_in = drive_simulation(first)) throw simulation_stuck(*stuck_in);
+        if (const auto stuck_in = drive_simulation(first)) throw_stuck(*stuck_in, root.error);
     } else {
         std::optional<stop_by_signal> stop;
         if (signals.installed()) stop.emplace(*team_, options_.drain);

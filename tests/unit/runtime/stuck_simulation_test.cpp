@@ -1,7 +1,9 @@
 // A simulation in which nothing can happen any more: run() throws, tells who waits for what, and
 // leaves nothing behind.
 #include <chrono>
+#include <exception>
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -147,6 +149,38 @@ task<> swallow_the_end(coro::event& gate) {
 TEST(stuck_simulation_test, a_main_that_swallows_the_cancellation_does_not_hide_it) {
     coro::event gate;
     EXPECT_NE(stuck_in(swallow_the_end(gate)), "");
+}
+
+task<> fail_at_the_end(coro::event& gate, bool standard) {
+    try {
+        co_await gate.wait();
+    } catch (const coro::cancelled&) {
+        if (standard) throw std::runtime_error("the clean-up failed");
+        throw 42;
+    }
+}
+
+TEST(stuck_simulation_test, what_main_throws_after_the_cancellation_is_kept) {
+    coro::event gate;
+    try {
+        simulate(fail_at_the_end(gate, true));
+        FAIL() << "nothing was thrown";
+    } catch (const coro::simulation_stuck& stuck) {
+        EXPECT_TRUE(contains(stuck.what(), "wait for event")) << stuck.what();
+        EXPECT_TRUE(std::string(stuck.what()).ends_with(
+            "\nmain then ended with an exception: the clean-up failed"))
+            << stuck.what();
+        EXPECT_THROW(std::rethrow_if_nested(stuck), std::runtime_error);
+    }
+    coro::event second_gate;  // an event belongs to one run
+    const std::string other = stuck_in(fail_at_the_end(second_gate, false));
+    EXPECT_TRUE(other.ends_with("main then ended with an exception that is no std::exception"))
+        << other;
+    coro::event third_gate;
+    EXPECT_FALSE(contains(stuck_in(swallow_the_end(third_gate)), "main then"));
+    coro::event fourth_gate;
+    int ended = 0;
+    EXPECT_FALSE(contains(stuck_in(wait_for(fourth_gate, ended)), "main then")) << "cancelled";
 }
 
 TEST(stuck_simulation_test, a_clean_up_may_wait_for_a_timer) {
