@@ -32,16 +32,22 @@ extern "C" {
 namespace coro::inline v0::detail {
 
 inline bool address_sanitizer_is_there() noexcept {
+    return &__asan_unpoison_memory_region != nullptr;
+}
+/// It is there, or another one that follows the stack: the memory sanitizer has the functions of
+/// switches, too, and none of those with "asan" in their names.
+inline bool stack_switches_are_followed() noexcept {
     return &__sanitizer_start_switch_fiber != nullptr;
 }
 inline bool thread_sanitizer_is_there() noexcept { return &__tsan_switch_to_fiber != nullptr; }
 inline bool switches_are_announced() noexcept {
-    return address_sanitizer_is_there() || thread_sanitizer_is_there();
+    return stack_switches_are_followed() || thread_sanitizer_is_there();
 }
 /// Where a variable would be on the stack that runs, a fiber's or the thread's own, if the address
 /// sanitizer had not put it elsewhere; otherwise `address`.
 inline const void* address_on_stack(const void* address) noexcept {
-    if (&__asan_addr_is_in_fake_stack == nullptr) return address;
+    if (&__asan_get_current_fake_stack == nullptr || &__asan_addr_is_in_fake_stack == nullptr)
+        return address;
     void* const fake = __asan_get_current_fake_stack();
     if (fake == nullptr) return address;
     const void* const real =
@@ -50,19 +56,19 @@ inline const void* address_on_stack(const void* address) noexcept {
 }
 /// The address sanitizer keeps a shadow of the context that is suspended: it must end with the
 /// fiber and cannot be used for the next one.
-inline bool contexts_are_reused() noexcept { return !address_sanitizer_is_there(); }
+inline bool contexts_are_reused() noexcept { return !stack_switches_are_followed(); }
 
 /// One switch, seen from the stack that is left and comes back.
 class stack_switch {
 public:
     /// To the stack of a fiber, or back to the one that entered it. `last`: it never comes back.
     void leave_to(const void* bottom, std::size_t size, void* tsan, bool last) noexcept {
-        if (address_sanitizer_is_there())
+        if (stack_switches_are_followed())
             __sanitizer_start_switch_fiber(last ? nullptr : &shadow_, bottom, size);
         if (thread_sanitizer_is_there()) __tsan_switch_to_fiber(tsan, 0);
     }
     void back(const void** from_bottom, std::size_t* from_size) noexcept {
-        if (address_sanitizer_is_there())
+        if (stack_switches_are_followed())
             __sanitizer_finish_switch_fiber(shadow_, from_bottom, from_size);
     }
 
@@ -74,9 +80,12 @@ private:
 inline void* sanitizer_here() noexcept {
     return thread_sanitizer_is_there() ? __tsan_get_current_fiber() : nullptr;
 }
+inline void sanitizer_unpoison(const void* base, std::size_t bytes) noexcept {
+    if (address_sanitizer_is_there()) __asan_unpoison_memory_region(base, bytes);
+}
 /// Before the first frame of a stack: whoever had it before has left by a jump, not by returning.
 inline void sanitizer_begin(const void* bottom, std::size_t size, void*& tsan) noexcept {
-    if (address_sanitizer_is_there()) __asan_unpoison_memory_region(bottom, size);
+    sanitizer_unpoison(bottom, size);
     if (thread_sanitizer_is_there() && tsan == nullptr) tsan = __tsan_create_fiber(0);
 }
 inline void sanitizer_forget(void*& tsan) noexcept {
@@ -90,7 +99,7 @@ inline void sanitizer_map(const void* base, std::size_t bytes) noexcept {
 }
 inline void sanitizer_unmap(const void* base, std::size_t bytes) noexcept {
     if (&__lsan_unregister_root_region != nullptr) __lsan_unregister_root_region(base, bytes);
-    if (address_sanitizer_is_there()) __asan_unpoison_memory_region(base, bytes);
+    sanitizer_unpoison(base, bytes);
 }
 
 // --- What this thread has written before it gives `object` away is seen by who takes it. The

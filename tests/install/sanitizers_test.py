@@ -29,6 +29,21 @@ PLANTED = {
     "shift": ("undefined", "runtime error: shift exponent 40 is too large"),
     "leak": ("leak", "ERROR: LeakSanitizer: detected memory leaks"),
 }
+# What a sanitizer has that follows stacks and is not the address sanitizer.
+SWITCHES_ALONE = """
+static int switches;
+void __sanitizer_start_switch_fiber(void** shadow, const void* bottom, unsigned long size) {
+    (void)shadow; (void)bottom; (void)size;
+    ++switches;
+}
+void __sanitizer_finish_switch_fiber(void* shadow, const void** bottom, unsigned long* size) {
+    (void)shadow; (void)bottom; (void)size;
+    --switches;
+}
+__attribute__((destructor)) static void end(void) {
+    if (switches != 0) __builtin_abort();
+}
+"""
 PATIENCE = 120  # seconds, against hanging only
 SETTINGS = {"ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
             "TSAN_OPTIONS": "halt_on_error=0:exitcode=66"}
@@ -91,6 +106,22 @@ class sanitizers(unittest.TestCase):
                                         if sanitizer not in LINKED_ONLY]))
             list(pool.map(link, programs))
         return {how: work / "-".join(how) for how in programs}
+
+    def test_a_runtime_that_has_only_some_of_the_functions_is_not_asked_for_others(self):
+        with tempfile.TemporaryDirectory() as folder:
+            work = pathlib.Path(folder)
+            runtime = work / "switches.c"
+            runtime.write_text(SWITCHES_ALONE)
+            done(["gcc", "-c", runtime, "-o", work / "switches.o"])
+            prefix = package.install(BUILD, work)
+            program = work / "program"
+            done(["g++", "-std=c++20", "-O1", PROGRAM, work / "switches.o", "-o", program,
+                  *package.pkg_config(prefix, "--cflags"), *package.pkg_config(prefix, "--libs")])
+            for poller in POLLERS:
+                with self.subTest(poller=poller):
+                    status, told, said = run(program, "ok", poller)
+                    self.assertEqual((status, said), (0, ""))
+                    self.assertTrue(told.endswith("end\n"), told)
 
     def test_nothing_false_is_reported_and_nothing_true_is_missed(self):
         with tempfile.TemporaryDirectory() as folder:
