@@ -43,7 +43,12 @@ private:
         leave_group(of);
     }
 
-    ~child_strand() { end_task(); }
+    ~child_strand() {
+        // A name has to outlive the task, and the loans end after it.
+        for (loan* each = needs_.loans.get(); each != nullptr; each = each->next.get())
+            each->name = nullptr;
+        end_task();
+    }
 
     child_needs needs_;
 };

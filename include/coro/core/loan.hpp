@@ -40,7 +40,7 @@ public:
     std::source_location spawned_in;     ///< the coroutine that called spawn
     std::source_location spawned_after;  ///< its latest await then
     std::source_location made;           ///< the borrower's outermost frame
-    const char* name = nullptr;          ///< of the borrower
+    const char* name = nullptr;          ///< of the borrower; forgotten when that is destroyed
     const context* borrower = nullptr;
     std::unique_ptr<loan> next;  ///< of the same borrower
 };

@@ -4,6 +4,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -158,6 +159,50 @@ TEST_F(loan_test, a_function_object_may_own_a_lambda_that_captures) {
         co_await coro::with_task_group(body);
     }(out));
     EXPECT_EQ(out, "a text too long for a string without memory");
+}
+
+// --- the name of a borrower
+
+struct lender_slot {
+    std::optional<coro::task<>> lender;
+};
+/// Owns the lender, and a name; the name ends first.
+class last_owner {
+public:
+    last_owner(std::shared_ptr<lender_slot> slot, std::unique_ptr<std::string> name) noexcept
+        : slot_(std::move(slot)), name_(std::move(name)) {}
+
+private:
+    std::shared_ptr<lender_slot> slot_;
+    std::unique_ptr<std::string> name_;
+};
+coro::task<> borrow_late(int&, last_owner) { co_await coro::sleep_for(1ms); }
+coro::task<> lend_own(coro::task_group& group, std::shared_ptr<lender_slot> slot) {
+    int own = 1;
+    auto name = std::make_unique<std::string>("a name that its task owns, too long to be small");
+    const char* const text = name->c_str();
+    last_owner last(std::move(slot), std::move(name));
+    group.spawn({.name = text}, borrow_late, std::ref(own), std::move(last));
+    co_await coro::yield();
+    EXPECT_EQ(own, 1);
+}
+/// The frame of the lender ends with the parameters of the borrower.
+coro::task<> give_the_lender_away() {
+    const auto body = [](coro::task_group& group) -> coro::task<> {
+        auto slot = std::make_shared<lender_slot>();
+        slot->lender.emplace(lend_own(group, slot));
+        co_await std::move(*slot->lender);
+        slot.reset();
+        co_await group.join();
+    };
+    co_await coro::with_task_group(body);
+}
+
+using loan_death_test = loan_test;
+
+TEST_F(loan_death_test, a_name_that_ended_with_its_task_is_not_read) {
+    EXPECT_DEATH(simulate(give_the_lender_away()),
+                 "variable of its own: [a-z_:{}]*borrow_late");
 }
 
 }  // namespace
