@@ -212,6 +212,9 @@ public:
 /// A coroutine that starts when it is awaited, in the awaiter's strand, and ends before the await
 /// does. T may be void, a reference, or move-only. Move-only itself; destroying a task that was
 /// never started runs nothing of it, destroys its parameters, and is told to the report hook.
+/// Where tasks own each other more than 12 deep, the destructor of an inner one returns before its
+/// frame is destroyed, after the parameters that the outer ones still have; all frames are gone
+/// when the outermost destructor returns.
 ///
 /// Coroutine parameters: by value, or references to what the awaiter keeps alive. A capturing
 /// lambda as a coroutine is fine when awaited at once, and refused by spawn.

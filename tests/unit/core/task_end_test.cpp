@@ -294,6 +294,49 @@ TEST_F(task_chain_test, of_a_million_is_destroyed_unawaited) {
     }());
 }
 
+/// Ends its task, and notes whether the frame of that had gone when the task's destructor returned.
+class watching_owner {
+public:
+    watching_owner(coro::task<int> owned, int& alive, std::vector<bool>& gone) noexcept
+        : task_(std::move(owned)), alive_(&alive), gone_(&gone) {}
+    watching_owner(watching_owner&& other) noexcept
+        : task_(std::move(other.task_)), alive_(std::exchange(other.alive_, nullptr)),
+          gone_(other.gone_) {}
+    watching_owner& operator=(watching_owner&&) = delete;
+    ~watching_owner() {
+        if (alive_ == nullptr) return;
+        const int before = *alive_;
+        task_.reset();
+        gone_->push_back(*alive_ < before);
+    }
+
+private:
+    std::optional<coro::task<int>> task_;
+    int* alive_;
+    std::vector<bool>* gone_;
+};
+coro::task<int> watched(watching_owner, counted) { co_return 0; }
+coro::task<int> innermost(counted) { co_return 0; }
+
+/// What task's comment says: to 12 levels a frame has gone when the destructor of its task returns.
+TEST_F(task_chain_test, beyond_twelve_levels_a_frame_ends_after_the_destructor_of_its_task) {
+    int alive = 0;
+    std::vector<bool> gone;
+    {
+        auto outermost = innermost(counted(alive));
+        for (int i = 0; i < 15; ++i)
+            outermost = watched(watching_owner(std::move(outermost), alive, gone), counted(alive));
+        EXPECT_EQ(alive, 16);
+    }
+    EXPECT_EQ(alive, 0);
+    // From the inside out: frames 2 to 12 end in place, and the 13th waits for the outermost. It
+    // and the three inside of it end from there, one inside of the other again.
+    std::vector<bool> expected{false};
+    expected.insert(expected.end(), 11, true);
+    expected.insert(expected.end(), 3, true);
+    EXPECT_EQ(gone, expected);
+}
+
 TEST_F(task_chain_test, of_a_million_is_awaited_to_its_end) { simulate(await_chains(links)); }
 
 TEST_F(task_chain_test, of_a_million_is_dropped_half_way) { simulate(drop_chains(links)); }
