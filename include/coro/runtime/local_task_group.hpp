@@ -22,6 +22,8 @@ public:
     CORO_EXPORT ~local_task_group();
 
     /// Waits for all children, and ends the group: nothing can be spawned into it any more.
+    /// It hides task_group::join. A function that has this group as a task_group& waits by that
+    /// one for the children alone: the group goes on, and their errors come out of this join.
     /// Suspends until the last child has ended; resumes on this loop.
     /// Throws: the first error of a child; cancelled, if an enclosing scope was cancelled and ended
     /// a child by that. Requires: called once, in the fiber that made the group.

@@ -1,6 +1,7 @@
 // The task group of a fiber: joined by hand, or cancelled and joined by its destructor.
 #include <coro/runtime/local_task_group.hpp>
 
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -177,6 +178,31 @@ TEST_F(local_task_group_test, groups_nest) {
         ++ended;
     }));
     EXPECT_EQ(ended, 5);
+}
+
+/// Who has it as a task_group& waits by the join of that, which is hidden here.
+void spawn_and_wait(coro::task_group& group, int& ended) {
+    const auto work = [](int& count) -> coro::task<> {
+        co_await coro::sleep_for(1ms);
+        ++count;
+    };
+    group.spawn(work, std::ref(ended));
+    coro::await(group.join());
+}
+
+TEST_F(local_task_group_test, the_join_of_its_base_waits_and_does_not_end_it) {
+    simulate(coro::fiber([] {
+        coro::local_task_group group;
+        int ended = 0;
+        spawn_and_wait(group, ended);
+        EXPECT_EQ(ended, 1);
+        spawn_and_wait(group, ended);
+        EXPECT_EQ(ended, 2);
+        group.spawn_fiber([] { throw std::runtime_error("of a child"); });
+        coro::await(static_cast<coro::task_group&>(group).join());
+        EXPECT_TRUE(group.is_cancelled());
+        EXPECT_THROW(group.join(), std::runtime_error);
+    }));
 }
 
 using local_task_group_death_test = local_task_group_test;
