@@ -32,6 +32,8 @@ enum class errc {
 namespace detail {
 /// What only the text of an io_error says, where others have the endpoint.
 struct error_text {
+    /// Not an aggregate: as an argument, {} is an endpoint.
+    explicit error_text(std::string_view shown) noexcept : text(shown) {}
     std::string_view text;
 };
 }  // namespace detail
@@ -51,6 +53,8 @@ public:
     ~io_error() override;
 
     [[nodiscard]] const char* operation() const noexcept { return operation_; }
+    /// Empty where there is none: for a deadline, a limit of blocking(), and text that is no
+    /// address (what() shows that).
     [[nodiscard]] std::string_view endpoint() const noexcept {
         return {endpoint_.data(), endpoint_size_};
     }
@@ -110,7 +114,9 @@ private:
 };
 
 /// Thrown by run() of a simulation in which nothing can ever happen again: every task waits, and no
-/// timer is set. what() is that sentence and the task dump of that moment, one task a line.
+/// timer is set. what() is that sentence and the task dump of that moment, one task a line. If the
+/// main task threw something else than `cancelled` when it was cancelled, what() says so, and that
+/// exception is nested in this one (std::rethrow_if_nested).
 class CORO_EXPORT simulation_stuck : public std::runtime_error {
 public:
     explicit simulation_stuck(const std::string& task_dump);

@@ -30,6 +30,7 @@ public:
     /// Errors: bad_address, whose what() shows the offending part, why, and, where the text looks
     /// like something else (a host name, a URL, a port alone), what to write:
     /// `parse address "127.0.0.256:80": "256" is above 255: not an address`.
+    /// Its endpoint() is empty.
     /// See: RFC 4291 §2.2, RFC 4007 §11; if_nametoindex(3).
     [[nodiscard]] CORO_EXPORT static result<endpoint> parse(std::string_view text);
 

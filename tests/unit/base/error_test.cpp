@@ -58,6 +58,20 @@ TEST(io_error, is_compared_with_the_codes_of_others) {
     EXPECT_FALSE(equals(other, std::io_errc::stream));
 }
 
+TEST(io_error, may_be_made_with_an_empty_endpoint_in_braces) {
+    const io_error braced(errc::closed, "read", {});
+    EXPECT_EQ(braced.endpoint(), "");
+    EXPECT_STREQ(braced.what(), "read: closed while in use");
+    const io_error counted(errc::closed, "read", {}, 3);
+    EXPECT_EQ(counted.bytes_transferred(), 3u);
+}
+
+TEST(io_error, may_say_more_than_it_has_as_an_endpoint) {
+    const io_error late(errc::deadline_exceeded, "with_timeout", detail::error_text("of 5 s"));
+    EXPECT_EQ(late.endpoint(), "");
+    EXPECT_STREQ(late.what(), "with_timeout of 5 s: deadline exceeded");
+}
+
 TEST(io_error, of_a_result_is_compared_too) {
     const result<int> none(io_error(errc::end_of_stream, "read_exact"));
     EXPECT_TRUE(none.error() == errc::end_of_stream);

@@ -223,6 +223,7 @@ TEST(endpoint, shows_the_offending_part) {
                                      ": not an address";
         EXPECT_EQ(why_not(one.text), expected);
         EXPECT_EQ(endpoint::parse(one.text).error().code(), errc::bad_address);
+        EXPECT_EQ(endpoint::parse(one.text).error().endpoint(), "");
     }
 }
 
