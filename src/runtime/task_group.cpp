@@ -44,9 +44,9 @@ private:
     }
 
     ~child_strand() {
-        // A name has to outlive the task, and the loans end after it.
+        // The name may end with the task, and a sentence about a loan would read it after that.
         for (loan* each = needs_.loans.get(); each != nullptr; each = each->next.get())
-            each->name = nullptr;
+            each->name = name = nullptr;
         end_task();
     }
 
