@@ -18,7 +18,7 @@ namespace coro::inline v0::detail {
 namespace {
 
 constexpr std::size_t page_bytes = 4096;
-constexpr std::size_t cache_line = 64;
+constexpr std::size_t shift_step = 64;
 /// How many places of a page stacks begin at; a shallow stack still fits into its first page.
 constexpr std::size_t shifts = 32;
 constexpr std::size_t slab_bytes_at_most = std::size_t{64} * 1024 * 1024;
@@ -127,7 +127,7 @@ void stack_pool::reserve(std::size_t size_class) {
     for (std::size_t at = count; at-- > 0;) {
         fiber_stack& stack = fresh.stacks[at];
         stack.bottom = fresh.base + at * pitch + guard_bytes;
-        stack.shift = static_cast<std::uint16_t>(at % shifts * cache_line);
+        stack.shift = static_cast<std::uint16_t>(at % shifts * shift_step);
         stack.size = size;
         stack.size_class = size_class;
         push(idle.cold, stack);

@@ -63,17 +63,6 @@ std::uint64_t event_data(const socket_slot& slot) noexcept {
     return std::uint64_t{slot.generation} << 32 | slot.index;
 }
 
-bool receives(opcode code) noexcept {
-    return code == opcode::receive || code == opcode::receive_vectored ||
-           code == opcode::receive_leased || code == opcode::accept;
-}
-
-/// accept(2): pending network errors of the new connection, which is gone; the next may be well.
-bool lost_connection(int error) noexcept {
-    return error == ECONNABORTED || error == EPROTO || error == ENETDOWN || error == ENOPROTOOPT ||
-           error == EHOSTDOWN || error == ENONET || error == EHOSTUNREACH || error == ENETUNREACH;
-}
-
 /// Tries once; on EINTR again. A byte count or a negated errno.
 template <typename Call>
 std::int32_t uninterrupted(Call call) noexcept {

@@ -1,6 +1,7 @@
 // The table of sockets and the cold half of the waist, shared by the two pollers over a kernel.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -9,6 +10,18 @@
 #include "runtime/poller.hpp"
 
 namespace coro::inline v0::detail {
+
+/// Whether an operation waits in its slot's `receiver`; the others wait in `sender`.
+[[nodiscard]] inline bool receives(opcode code) noexcept {
+    return code == opcode::receive || code == opcode::receive_vectored ||
+           code == opcode::receive_leased || code == opcode::accept;
+}
+
+/// accept(2): pending network errors of the new connection, which is gone; the next may be well.
+[[nodiscard]] inline bool lost_connection(int error) noexcept {
+    return error == ECONNABORTED || error == EPROTO || error == ENETDOWN || error == ENOPROTOOPT ||
+           error == EHOSTDOWN || error == ENONET || error == EHOSTUNREACH || error == ENETUNREACH;
+}
 
 /// What belongs to a socket and outlives the stream object. Addresses of slots are stable.
 struct socket_slot {

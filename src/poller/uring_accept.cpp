@@ -67,7 +67,7 @@ void uring_poller::on_multishot(std::uint64_t name, std::int32_t result,
         } else {
             prefetch(slot, result);
         }
-    } else if (awaited && (is_no_answer(result) || lost_connection(result))) {
+    } else if (awaited && (is_no_answer(result) || lost_connection(-result))) {
         if (ended) {
             op->backend_state &= static_cast<std::uint8_t>(~in_slot);
             postpone(*op, owes_request);
@@ -107,7 +107,7 @@ void uring_poller::take_waiting(socket_slot& slot, operation& op) noexcept {
     int descriptor = -1;
     for (int tries = 0; tries < most_attempts; ++tries) {
         descriptor = ::accept4(slot.descriptor, nullptr, nullptr, accept_flags);
-        if (descriptor >= 0 || (errno != EINTR && !lost_connection(-errno))) break;
+        if (descriptor >= 0 || (errno != EINTR && !lost_connection(errno))) break;
     }
     if (descriptor < 0 && is_no_answer(-errno)) return;  // nobody; abandon() says so
     const std::int32_t result = descriptor < 0 ? -errno : on_one_shot(slot, op, descriptor);

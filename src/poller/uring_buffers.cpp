@@ -15,7 +15,7 @@ namespace coro::inline v0::detail {
 namespace {
 
 /// io_uring_register(2), IORING_REGISTER_PBUF_RING: at most 2^15 entries.
-constexpr unsigned most_buffers = 1u << 15;
+constexpr unsigned ring_size_most = 1u << 15;
 
 void* map_pages(std::size_t size) noexcept {
     void* const at =
@@ -32,10 +32,10 @@ uring_buffers::~uring_buffers() {
 }
 
 bool uring_buffers::open(uring_ring& ring, const poller_options& options) noexcept {
-    const unsigned first = std::min(options.lease_buffers, most_buffers);
+    const unsigned first = std::min(options.lease_buffers, ring_size_most);
     bytes_ = options.lease_buffer_bytes;
     if (first == 0 || bytes_ == 0) return true;
-    most_ = std::clamp(options.lease_buffers_most, first, most_buffers);
+    most_ = std::clamp(options.lease_buffers_most, first, ring_size_most);
     memory_ = static_cast<std::byte*>(map_pages(most_ * bytes_));
     if (memory_ == nullptr) return false;
     try {

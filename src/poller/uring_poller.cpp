@@ -335,7 +335,7 @@ void uring_poller::on_operation(operation& op, std::int32_t result, std::uint32_
     }
     // unix(7): the backlog is full, and nothing will tell when it is not.
     if (op.code == opcode::connect && result == -EAGAIN) result = -ECONNREFUSED;
-    if (op.code == opcode::accept && lost_connection(result)) result = -EAGAIN;
+    if (op.code == opcode::accept && lost_connection(-result)) result = -EAGAIN;
     if (is_no_answer(result) && (op.backend_state & cancelling) == 0) {
         postpone(op, owes_request);
         return;

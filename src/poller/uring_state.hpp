@@ -43,10 +43,6 @@ inline constexpr std::uint8_t owes_something = owes_request | owes_cancel;
 /// To get requests past EBUSY, EAGAIN or ENOMEM, before what is there is handed out first.
 inline constexpr int most_attempts = 16;
 
-inline bool receives(opcode code) noexcept {
-    return code == opcode::receive || code == opcode::receive_vectored ||
-           code == opcode::receive_leased || code == opcode::accept;
-}
 inline operation*& lane_of(socket_slot& slot, opcode code) noexcept {
     return receives(code) ? slot.receiver : slot.sender;
 }
@@ -54,13 +50,6 @@ inline operation*& lane_of(socket_slot& slot, opcode code) noexcept {
 /// Answers that only mean "not now": cancelled by us, interrupted, or would have blocked.
 inline bool is_no_answer(std::int32_t result) noexcept {
     return result == -ECANCELED || result == -EINTR || result == -EAGAIN;
-}
-
-/// accept(2): pending network errors of the new connection, which is gone; the next may be well.
-inline bool lost_connection(std::int32_t result) noexcept {
-    return result == -ECONNABORTED || result == -EPROTO || result == -ENETDOWN ||
-           result == -ENOPROTOOPT || result == -EHOSTDOWN || result == -ENONET ||
-           result == -EHOSTUNREACH || result == -ENETUNREACH;
 }
 
 /// accept4(2) on a multishot: the descriptors are like those of every other backend.

@@ -15,7 +15,7 @@ using namespace uring;
 
 namespace {
 
-constexpr unsigned most_completions = 1024;  ///< read by one wait()
+constexpr unsigned completions_of_a_wait = 1024;  ///< read by one wait()
 
 __kernel_timespec parts_of(duration span) noexcept {
     __kernel_timespec parts{};
@@ -75,7 +75,7 @@ void uring_poller::on_wake(std::int32_t result, bool ended) noexcept {
 }
 
 void uring_poller::reap() noexcept {
-    ring_.reap(most_completions, [this](const io_uring_cqe& done) { dispatch(done); });
+    ring_.reap(completions_of_a_wait, [this](const io_uring_cqe& done) { dispatch(done); });
 }
 
 /// Gives requests to what has lost or not got one.

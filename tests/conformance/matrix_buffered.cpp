@@ -148,8 +148,7 @@ public:
             check(out_->unsent() == 0, "flush ended before everything was sent");
     }
     task<> complete() override {
-        bool more = true;
-        while (more) more = co_await gather(10ms);
+        co_await drain();
     }
     task<> verify(const outcome& ended) override {
         std::string after;  // what follows the pattern
@@ -167,11 +166,11 @@ public:
             after += as_text(pattern_bytes(written_, small));
         }
         bool more = true;
-        while (gathered_.size() < written_ + after.size() && more) more = co_await gather(1h);
+        while (gathered_.size() < written_ + after.size() && more) more = co_await read_far(1h);
         check(out_->unsent() == 0, "bytes stay unsent");
         pair_.near.close();
         more = true;
-        while (more) more = co_await gather(1h);
+        while (more) more = co_await read_far(1h);
         std::string expected(as_text(pattern_bytes(0, written_)));
         expected += after;
         check(gathered_ == expected, std::to_string(expected.size()) + " bytes went in, " +
@@ -182,8 +181,7 @@ private:
     static constexpr std::size_t limit = 4096;
     static constexpr std::size_t small = 500;
 
-    /// Reads at far what comes within a while; false at the end.
-    task<bool> gather(duration within) {
+    task<bool> read_far(duration within) override {
         std::array<std::byte, 4096> into{};
         const auto n = co_await move_on_after(within, pair_.far.read_some(mutable_bytes(into)));
         if (!n || *n == 0) co_return false;

@@ -212,7 +212,7 @@ public:
 
     task<> operate() override {
         const auto body = [this](cancel_scope& scope) -> task<> {
-            scope_ = &scope;
+            const known_scope known(scope_, scope);
             co_await wait();
         };
         const bool whole = co_await with_cancel_scope(body);
@@ -221,7 +221,7 @@ public:
     /// Its own scope cancels it, and it goes on with "nothing".
     task<> reset() override {
         own_ = true;
-        scope_->cancel();
+        if (scope_ != nullptr) scope_->cancel();
         co_return;
     }
     task<> verify(const outcome& ended) override { co_await combinator_driver::verify(ended); }

@@ -4,6 +4,7 @@
 
 #include <coro/core/with_cancel_scope.hpp>
 
+#include "kernel_queues.hpp"
 #include "matrix_support.hpp"
 #include "runtime/scheduler.hpp"
 #include "sim/sim_poller.hpp"
@@ -12,11 +13,12 @@ namespace coro::inline v0::detail::conformance {
 namespace {
 
 /// Connects until no more connections find room in the queue of `listener`.
-task<> fill_queue(net::endpoint where, std::vector<net::tcp_stream>& clients) {
-    for (;;) {
-        auto one = co_await move_on_after(20ms, net::tcp_stream::connect(where));
-        if (!one) co_return;
-        clients.push_back(std::move(*one));
+task<> fill_queue(const net::tcp_listener& listener, std::vector<net::tcp_stream>& clients) {
+    for (bool full = false; !full;) {
+        auto one = co_await move_on_after(
+            20ms, net::tcp_stream::connect(listener.local_endpoint()));
+        full = is_full(listener, !one);
+        if (one) clients.push_back(std::move(*one));
     }
 }
 
@@ -28,7 +30,7 @@ public:
         net::listen_options options;
         options.backlog = 1;
         full_ = net::tcp_listener::bind(net::endpoint::loopback(0), options);
-        co_await fill_queue(full_.local_endpoint(), clients_);
+        co_await fill_queue(full_, clients_);
     }
     task<> operate() override {
         made_ = co_await net::tcp_stream::connect(full_.local_endpoint());
@@ -212,13 +214,12 @@ public:
     }
     task<> operate() override {
         const auto body = [this](cancel_scope& scope) -> task<> {
-            scope_ = &scope;
+            const known_scope known(scope_, scope);
             const auto handler = [this](net::tcp_stream stream) -> task<> {
                 co_await handle(std::move(stream));
             };
             co_await serve(listener_, handler,
                            {.connections = where_ == serve_stage::full ? 1u : 100u, .drain = 1h});
-            scope_ = nullptr;
         };
         co_await with_cancel_scope(body);
     }

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "kernel_queues.hpp"
 #include "matrix_support.hpp"
 
 namespace coro::inline v0::detail::conformance {
@@ -48,19 +49,30 @@ class writing_driver : public stream_driver {
 protected:
     writing_driver() : stream_driver(true) {}
 
-    /// Writes until nothing goes any more.
+    /// Writes until nothing goes any more, not even when the kernel has moved what it has: an
+    /// acknowledgement makes room for a new attempt, also where it is too little to end a wait.
     task<> fill() {
         for (;;) {
             const std::vector<std::byte> chunk = pattern_bytes(written_, 4096);
+            const bool settled = is_acknowledged(pair_.near);
             const auto n =
                 co_await move_on_after(20ms, pair_.near.write_some(const_bytes(chunk)));
-            if (!n) co_return;
-            written_ += *n;
+            if (n) written_ += *n;
+            else if (settled) co_return;
+        }
+    }
+
+    /// Reads at far until near has nothing more to send, also when a turn went by in which the
+    /// writer was told of the room.
+    task<> drain() {
+        for (int quiet = 0; quiet < 2;) {
+            const bool more = co_await read_far(10ms);
+            quiet = more || !is_drained(pair_.near, pair_.far) ? 0 : quiet + 1;
         }
     }
 
     /// Reads at far what comes within a while; false at the end.
-    task<bool> read_far(duration within) {
+    virtual task<bool> read_far(duration within) {
         std::array<std::byte, 4096> into{};
         const auto n = co_await move_on_after(within, pair_.far.read_some(mutable_bytes(into)));
         if (!n || *n == 0) co_return false;

@@ -80,8 +80,7 @@ public:
     }
     task<> complete() override {
         completed_ = true;
-        bool more = true;
-        while (more) more = co_await read_far(10ms);
+        co_await drain();
     }
     task<> verify(const outcome&) override {
         if (was_reset_) {
@@ -117,7 +116,6 @@ public:
     task<> prepare(ending how) override {
         co_await stream_driver::prepare(how);
         if (filled_) co_await fill();
-        before_ = written_;
         payload_ = pattern_bytes(written_, 1 << 18);
     }
     task<> operate() override {
@@ -125,8 +123,7 @@ public:
         written_ += payload_.size();
     }
     task<> complete() override {
-        bool more = true;
-        while (read_ < before_ + payload_.size() && more) more = co_await read_far(50ms);
+        co_await drain();
     }
     task<> verify(const outcome& ended) override {
         const bool whole = ended.is(outcome_kind::value);
@@ -144,7 +141,6 @@ public:
 
 private:
     bool filled_;
-    std::size_t before_ = 0;
     std::vector<std::byte> payload_;
 };
 

@@ -198,9 +198,8 @@ task<> case_run::enclosed() {
         switch (kind_.how) {
             case ending::cancel: {
                 const auto body = [this](cancel_scope& scope) -> task<> {
-                    scope_ = &scope;
+                    const known_scope known(scope_, scope);
                     co_await subject();
-                    scope_ = nullptr;
                 };
                 left_ = co_await with_cancel_scope(body) ? way_out::value : way_out::swallowed;
                 break;

@@ -136,6 +136,18 @@ struct alive_counts {
                                                 void (*before_end)() = nullptr);
 
 /// Two connected streams. Narrow ones hold some kilobytes only, so that a writer soon waits.
+/// Keeps the address of a scope for a driver, as long as the body that was given it is there.
+class known_scope {
+public:
+    known_scope(cancel_scope*& place, cancel_scope& scope) : place_(place) { place_ = &scope; }
+    ~known_scope() { place_ = nullptr; }
+    known_scope(const known_scope&) = delete;
+    known_scope& operator=(const known_scope&) = delete;
+
+private:
+    cancel_scope*& place_;
+};
+
 class stream_pair {
 public:
     stream_pair() = default;

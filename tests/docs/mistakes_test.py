@@ -179,7 +179,7 @@ class mistakes(unittest.TestCase):
                         self.run_one(program, number, block, world)
 
     def run_one(self, program, number, block, world):
-        run = subprocess.run([program, str(number)], capture_output=True, text=True, timeout=60,
+        run = subprocess.run([program, str(number)], capture_output=True, text=True, timeout=300,
                              env=os.environ | {"CORO_POLLER": world}, check=False)
         said = run.stdout + run.stderr
         wanted = {"aborts": -6, "fails": 1, "runs": 0}[block.fate]

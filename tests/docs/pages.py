@@ -7,7 +7,7 @@ import time
 ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 BUILD = pathlib.Path(os.environ.get("CORO_BUILD_DIR", ROOT / "build/debug")).resolve()
 CXX = os.environ.get("CXX", "g++")
-PATIENCE = 20  # seconds, against hanging only
+PATIENCE = 120  # seconds, against hanging only
 PRINTED_PORT = "loopback(7000)"  # on the pages; the tests take any port, for somebody may have it
 ANY_PORT = "loopback(0)"
 LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp

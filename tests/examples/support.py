@@ -11,7 +11,7 @@ import threading
 
 BUILD = pathlib.Path(os.environ.get("CORO_BUILD_DIR", "build/debug"))
 ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
-PATIENCE = 20  # seconds, against hanging only
+PATIENCE = 120  # seconds, against hanging only
 POLLERS = ["io_uring", "epoll"]
 
 

@@ -29,7 +29,7 @@ VARIANTS = {
     "clang, address sanitizer": ("shared", "clang++-19", "-std=c++20", ADDRESS),
     "clang, thread sanitizer": ("shared", "clang++-19", "-std=c++20", THREAD),
 }
-PATIENCE = 60  # seconds, against hanging only
+PATIENCE = 120  # seconds, against hanging only
 # What is checked here is that the sides fit. The thread sanitizer sees only what it compiled: the
 # library's own order of reads and writes is unknown to it, so it would report races.
 SETTINGS = {"TSAN_OPTIONS": "report_bugs=0", "ASAN_OPTIONS": "detect_leaks=1",

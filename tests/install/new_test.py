@@ -14,7 +14,7 @@ import unittest
 
 from package import BUILD, ROOT, configure, install
 
-PATIENCE = 20  # seconds, against hanging only
+PATIENCE = 120  # seconds, against hanging only
 
 
 def coro_new(folder, *arguments):

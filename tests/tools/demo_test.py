@@ -152,7 +152,7 @@ class steps_of_the_demo(unittest.TestCase):
         script.write_text(script.read_text().replace("against_threads.", "against_threads_stub."))
         path = f"{self.tree / 'bin'}:{os.environ['PATH']}"
         return run("scripts/demo", "--no-install", root=self.tree,
-                   env=os.environ | {"PATH": path, "CORO_SOURCE_DIR": str(self.tree)}, timeout=50)
+                   env=os.environ | {"PATH": path, "CORO_SOURCE_DIR": str(self.tree)}, timeout=300)
 
     def test_it_ends_with_what_was_seen(self):
         found = self.demo()

@@ -19,7 +19,7 @@ for number in (425, 426, 427):
 
 
 def run(*arguments):
-    return subprocess.run([TOOL, *arguments], capture_output=True, text=True, timeout=30)
+    return subprocess.run([TOOL, *arguments], capture_output=True, text=True, timeout=120)
 
 
 class deny_uring(unittest.TestCase):

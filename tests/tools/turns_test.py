@@ -15,8 +15,9 @@ ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).res
 FEATURES = set(re.findall(r"^\s+uring_(\w+) = 1u <<",
                           (ROOT / "src/runtime/poller.hpp").read_text(encoding="utf-8"), re.M))
 ALL = {"masks": {"6.1", "6.8"}, "features": FEATURES, "errors": {"EPERM", "ENOSYS", "EOPNOTSUPP"},
-       "sanitizers": {"address", "thread"}}
-AT_A_TIME = {"masks": 1, "features": 2, "errors": 1, "sanitizers": 1}
+       "compilers": {"g++", "clang++-19"}, "sanitizers": {"address", "thread"}}
+AT_A_TIME = {"masks": 1, "features": 2, "errors": 1, "compilers": 1,
+             "sanitizers": 1}
 
 
 def chosen(*arguments, root=ROOT, turn=None):

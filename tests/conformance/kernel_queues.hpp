@@ -1,0 +1,68 @@
+// What the kernel still has to do for a connection of this process. A test that waits for "nothing
+// moves any more" asks the kernel instead of a clock: on a busy machine a clock has no answer.
+#pragma once
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <string>
+
+#include <coro/net/tcp.hpp>
+
+namespace coro::inline v0::detail::conformance {
+
+/// The descriptor with this local port and, unless it is 0, this port at the other end (127.0.0.1);
+/// -1 when there is none, as in a simulation.
+inline int descriptor_of(std::uint16_t local, std::uint16_t remote) {
+    const auto port_of = [](auto ask, int descriptor) -> int {
+        sockaddr_in name{};
+        socklen_t size = sizeof name;
+        const int failed = ask(descriptor, reinterpret_cast<sockaddr*>(&name), &size);
+        return failed != 0 || name.sin_family != AF_INET ? -1 : ntohs(name.sin_port);
+    };
+    for (int descriptor = 0; descriptor < 1024; ++descriptor) {
+        if (port_of(::getsockname, descriptor) != local) continue;
+        if (remote == 0 || port_of(::getpeername, descriptor) == remote) return descriptor;
+    }
+    return -1;
+}
+
+/// tcp(7), SIOCOUTQ and SIOCOUTQNSD: whether the peer has acknowledged all that was sent. Only then
+/// it is known what room there is.
+[[nodiscard]] inline bool is_acknowledged(const net::tcp_stream& near) {
+    const int descriptor =
+        descriptor_of(near.local_endpoint().port(), near.remote_endpoint().port());
+    if (descriptor < 0) return true;
+    int queued = 0;
+    int unsent = 0;
+    ::ioctl(descriptor, SIOCOUTQ, &queued);
+    ::ioctl(descriptor, SIOCOUTQNSD, &unsent);
+    return queued == unsent;
+}
+
+/// Whether nothing is on the way from near to far, nor waits to be read there.
+[[nodiscard]] inline bool is_drained(const net::tcp_stream& near, const net::tcp_stream& far) {
+    const std::uint16_t local = near.local_endpoint().port();
+    const std::uint16_t remote = far.local_endpoint().port();
+    int queued = 0;
+    int unread = 0;
+    if (const int from = descriptor_of(local, remote); from >= 0) ::ioctl(from, SIOCOUTQ, &queued);
+    if (const int to = descriptor_of(remote, local); to >= 0) ::ioctl(to, SIOCINQ, &unread);
+    return queued == 0 && unread == 0;
+}
+
+/// Whether `listener` takes no more connections: the kernel then drops each handshake. TCP_INFO of
+/// it has the length of its queue in tcpi_unacked and the limit in tcpi_sacked.
+[[nodiscard]] inline bool is_full(const net::tcp_listener& listener, bool otherwise) {
+    const int descriptor = descriptor_of(listener.local_endpoint().port(), 0);
+    if (descriptor < 0) return otherwise;
+    tcp_info known{};
+    socklen_t size = sizeof known;
+    ::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &known, &size);
+    return known.tcpi_unacked > known.tcpi_sacked;
+}
+
+}  // namespace coro::inline v0::detail::conformance
