@@ -56,11 +56,10 @@ def done(command):
 
 
 def clang_tree():
-    """The tree with a static library by clang, which is kept; a few big files compile sooner."""
+    """The tree with a static library by clang, which is kept."""
     tree = BUILD.with_name(BUILD.name + "-clang")
     package.say(package.configure(ROOT, tree, "-DCORO_BUILD_TESTS=OFF", "-DCORO_BUILD_PERF=OFF",
                                   "-DCORO_BUILD_EXAMPLES=OFF", "-DCMAKE_CXX_FLAGS_DEBUG=-O0",
-                                  "-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=12",
                                   compiler="clang++-19"))
     package.say(["cmake", "--build", tree])
     return tree
