@@ -36,7 +36,7 @@ SENTENCES = {
     ),
     "closure": (
         "g++ 12 destroys the captures of this lambda twice, because its statement awaits",
-        f"{NAME_IT}, or capture by reference",
+        f"{NAME_IT} that does not await",
     ),
     "conditional": (
         "g++ 12 destroys the result of this ?: twice, because its statement awaits",

@@ -94,6 +94,10 @@ class the_check(unittest.TestCase):
                 else:
                     self.assertIn(kind, found.get(number, ()))
 
+    def test_no_cure_says_what_spawn_post_and_blocking_forbid(self):
+        for kind, (_, cure) in coro_check.SENTENCES.items():
+            self.assertNotIn("by reference", cure, kind)
+
     def test_every_kind_is_planted(self):
         self.assertEqual({kind for _, kind, _ in forms()}, {"right", *coro_check.SENTENCES})
 

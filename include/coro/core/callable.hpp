@@ -22,6 +22,7 @@ auto call_body(Body& body, Args&... args) {
     else return static_cast<std::unwrap_reference_t<Body>&>(body)(args...);
 }
 
+/// For callables that end before the await does; `blocking` has a sentence of its own.
 template <typename Callable>
 constexpr void check_body_callable() {
     static_assert(!unsafe_closure_temporary<Callable>,

@@ -139,7 +139,10 @@ template <typename Function, typename... Args>
     requires std::invocable<std::decay_t<Function>, std::decay_t<Args>...>
 [[nodiscard("co_await it")]] auto blocking(Function&& f, Args&&... args) {
     using value = std::invoke_result_t<std::decay_t<Function>, std::decay_t<Args>...>;
-    detail::check_body_callable<Function>();
+    static_assert(!detail::unsafe_closure_temporary<Function>,
+                  "coro: g++ 12 may destroy a temporary closure twice in a co_await expression: "
+                  "name the lambda first and pass the name (it is copied; coro::moved(name) moves "
+                  "it); it captures by value, because the call may outlive the task");
     static_assert((!detail::unsafe_aggregate<std::remove_cvref_t<Args>> && ...),
                   "coro: g++ 12 may destroy a temporary aggregate with a non-trivial destructor "
                   "twice in a co_await expression: give the type a constructor, or specialise "
