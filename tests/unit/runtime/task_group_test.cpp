@@ -1,10 +1,12 @@
 // Task groups: order, policies, errors, inheritance, and what is refused.
 #include <coro/runtime/task_group.hpp>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <coro/core/with_cancel_scope.hpp>
@@ -444,6 +446,39 @@ TEST_F(task_group_death_test, spawn_of_a_task_that_was_moved_from_aborts) {
                      });
                  }()),
                  "spawn of a task that was moved from");
+}
+
+/// A task that was moved from.
+coro::task<> taken() {
+    const unstarted_tasks_expected dropped;
+    coro::task<> work = sleep_task(1ms);
+    [[maybe_unused]] const coro::task<> taker = std::move(work);
+    return work;  // NOLINT: moved from on purpose
+}
+coro::task<> taken_by_a_function(std::string_view) { return taken(); }
+struct taking {
+    int state = 0;
+    coro::task<> operator()() { return taken(); }
+    coro::task<> member() { return taken(); }
+};
+template <typename... Call>
+coro::task<> spawn_it(Call... call) {
+    const auto body = [&](coro::task_group& group) -> coro::task<> {
+        group.spawn(std::move(call)...);
+        co_return;
+    };
+    co_await coro::with_task_group(body);
+}
+
+TEST_F(task_group_death_test, so_does_spawn_of_whatever_returns_such_a_task) {
+    const auto spawned = "spawn of a task that was moved from";
+    EXPECT_DEATH(simulate(spawn_it(taken)), spawned);
+    EXPECT_DEATH(simulate(spawn_it(taken_by_a_function, std::string("text"))), spawned);
+    EXPECT_DEATH(simulate(spawn_it(taking())), spawned);
+    EXPECT_DEATH(simulate(spawn_it(&taking::member, taking())), spawned);
+    EXPECT_DEATH(simulate(spawn_it(std::function<coro::task<>()>(taken))), spawned);
+    EXPECT_DEATH(simulate(spawn_it([](auto) { return taken(); }, 1)),
+                 "a task that was moved from was awaited");
 }
 
 TEST_F(task_group_death_test, spawn_of_a_task_that_has_ended_aborts) {
