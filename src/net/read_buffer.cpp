@@ -147,8 +147,11 @@ std::size_t read_buffer::prepare(std::size_t bound) {
 
 mutable_bytes read_buffer::spill_room(std::size_t count) {
     gather();
-    reserve(count);
-    return {spill_ + spill_end_, count};
+    // What the last growth left is used up first. Growing copies all that is unread; a peer that
+    // sends single bytes would have it copied at each of them.
+    const std::size_t left = spill_capacity_ - spill_end_;
+    if (left < std::min(count, first_direct_bytes)) reserve(count);
+    return {spill_ + spill_end_, std::min(count, spill_capacity_ - spill_end_)};
 }
 
 void read_buffer::arrived(net::read_lease&& lease) noexcept {

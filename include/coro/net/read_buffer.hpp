@@ -50,7 +50,8 @@ public:
     /// Lets go of the lease, before a wait for another, of at most as many bytes as this returns.
     /// Requires: size() < bound. Throws: std::bad_alloc (then nothing is lost).
     [[nodiscard]] std::size_t prepare(std::size_t bound);
-    /// The same for a read into the spill itself: `count` bytes behind those that are unread.
+    /// The same for a read into the spill itself: at most `count` bytes behind those that are
+    /// unread, and never so few that growing for each read would cost more than reading.
     [[nodiscard]] mutable_bytes spill_room(std::size_t count);
     void arrived(net::read_lease&& lease) noexcept;
     /// `count` bytes came into the spill_room(); 0 is the end of the stream.
