@@ -12,7 +12,6 @@ import unittest
 ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 PROGRAM = "#include <coro/coro.hpp>\n"
 MOST_LINES = 65_000
-ROUNDS = 3
 
 
 def compiler(name, *flags):
@@ -21,14 +20,11 @@ def compiler(name, *flags):
 
 
 def seconds(name):
-    """Processor time of the fastest of some rounds."""
-    spent = []
-    for _ in range(ROUNDS):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        compiler(name, "-c", "-o", "/dev/null")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(spent)
+    """Processor time of compiling it."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    compiler(name, "-c", "-o", "/dev/null")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 class umbrella(unittest.TestCase):
