@@ -19,8 +19,8 @@ import traceback
 CRASHED = 70  # the exit status of an error in the script itself: Python's own, 1, is a Failure here
 PR_SET_PDEATHSIG = 1  # prctl(2)
 LIBC = ctypes.CDLL(None, use_errno=True)
-START_SECONDS = 10
-STOP_SECONDS = 5
+START_SECONDS = 60  # limits against hanging, as the next one is
+STOP_SECONDS = 60
 NO_MESSAGE = "no message came back in the window"  # as coro_load says it
 HOLD_SECONDS = 30  # longer than anybody looks at idle connections
 

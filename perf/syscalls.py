@@ -67,7 +67,7 @@ COUNTERS = {
 UNTRACED = 20
 UNTRACED_OF_A_CONNECTION = 2
 
-ATTACH_SECONDS = 10
+ATTACH_SECONDS = 60
 PATIENCE = 60  # a limit against hanging
 MESSAGE_BYTES = 64
 SIOCOUTQ = 0x5411  # <linux/sockios.h>: bytes that the peer's kernel has not acknowledged

@@ -29,7 +29,7 @@ constexpr std::array known{
     perf::option{"firehose", "N", "N more connections that send 64 KiB blocks flat out"},
     perf::option{"pin", "CPU", "run on this processor only"},
     perf::option{"json", "", "print one line of JSON instead of the table"},
-    perf::option{"serve-corrupt", "", "be an echo server that cheats after about 1000 messages"},
+    perf::option{"serve-corrupt", "", "be an echo server that cheats after about 20 messages"},
     perf::option{"corruption", "KIND", "how: flip (default), repeat, foreign, drop or none"},
 };
 

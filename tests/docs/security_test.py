@@ -93,7 +93,8 @@ class defaults(unittest.TestCase):
         named = {name for _, _, names in rows() for name in names}
         text = (ROOT / "include/coro/service/server.hpp").read_text(encoding="utf-8")
         body = re.search(r"struct serve_limits \{(.*?)\n\};", text, re.DOTALL)[1]
-        limits = set(re.findall(r"(?:size_t|duration) (\w+) =", body))
+        limits = set(re.findall(r"(?:size_t|time_span|duration) (\w+) =", body))
+        self.assertLessEqual({"connections", "idle", "drain"}, limits)
         self.assertEqual({f"serve_limits::{each}" for each in limits} - named, set())
 
 

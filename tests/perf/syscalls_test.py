@@ -20,7 +20,7 @@ def run(*words):
 
 def count(bound, *server):
     return run("--load", PERF / "load/coro_load", "--max", bound, *server, "--",
-               "--connections", "4", "--seconds", "0.3", "--warmup", "0")
+               "--connections", "4", "--seconds", "3", "--warmup", "0")
 
 
 def play(rounds, bound, *server):
