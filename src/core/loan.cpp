@@ -4,6 +4,7 @@
 #include <malloc.h>
 
 #include <cstdio>
+#include <limits>
 #include <string>
 
 #include <coro/core/fiber.hpp>
@@ -14,6 +15,8 @@
 
 namespace coro::inline v0::detail {
 namespace {
+
+constexpr auto lends_at_most = std::numeric_limits<decltype(task_promise_base::lends)>::max();
 
 /// Whether `address` is in the memory of `frame`, or on the stack of the fiber whose host it is.
 /// The block of a frame is as large as the allocator says: the frame itself need not know.
@@ -64,31 +67,34 @@ void append_borrower(std::string& text, const loan& kept) {
             std::to_string(kept.spawned_after.line()) + " or later)";
 }
 
-void print_exception(const std::source_location& where, const std::exception_ptr& error) noexcept {
-    const char* text = "an exception that is no std::exception";
+/// Prints what the exception says, and returns what the sentence calls it.
+const char* print_exception(const std::source_location& where, const std::exception_ptr& error) {
+    const char* called = "an exception";
+    std::string text = "an exception that is no std::exception ends this coroutine";
     try {
         std::rethrow_exception(error);
+    } catch (const cancelled&) {
+        called = "a cancellation";
+        text = "this coroutine ends, because it was cancelled";
     } catch (const std::exception& problem) {
-        std::fprintf(stderr, "coro: %s:%u: an exception ends this coroutine: %s\n",
-                     where.file_name(), where.line(), problem.what());
-        return;
-    } catch (...) {
+        text = std::string("an exception ends this coroutine: ") + problem.what();
+    } catch (...) {  // nobody can ask it
     }
-    std::fprintf(stderr, "coro: %s:%u: an exception ends this coroutine: %s\n",
-                 where.file_name(), where.line(), text);
+    std::fprintf(stderr, "coro: %s:%u: %s\n", where.file_name(), where.line(), text.c_str());
+    return called;
 }
 
 [[noreturn]] void refuse(const loan& kept, const std::exception_ptr& error) {
     const frame_link& lender = program_frame(*kept.lender);
-    if (error) print_exception(lender.created, error);
-    std::string text = error ? "an exception ended " : "the end came to ";
+    std::string text =
+        error ? print_exception(lender.created, error) + std::string(" ended ") : "the end came to ";
     if (&lender != kept.lender) text += "a task of ";
     append_frame(text, lender);
     text += " before the task that it spawned with a reference to a variable of its own: ";
     append_borrower(text, kept);
-    text += error ? "; declare the variable before with_task_group, which waits for the task"
-                  : "; end the body of the group with co_await group.join(), or declare the "
-                    "variable before with_task_group";
+    // A join would not be reached by a body that fails.
+    text += "; declare the variable before with_task_group, outside of its body";
+    if (!error) text += ", or end the body with co_await group.join()";
     assertion_failed(lender.created.file_name(), static_cast<int>(lender.created.line()),
                      text.c_str());
 }
@@ -96,8 +102,10 @@ void print_exception(const std::source_location& where, const std::exception_ptr
 [[noreturn]] void refuse_at_once(const loan& kept) {
     std::string text = "spawn with a reference to a variable that ends before the task starts: ";
     append_borrower(text, kept);
-    text += "; end the body of the group with co_await group.join(), or declare the variable "
-            "before with_task_group";
+    // clang keeps so the variable of a body as well; a join moves it into the frame.
+    text += "; it ends with its function: pass a copy, or declare the variable before "
+            "with_task_group, outside of its body (a variable of the body itself may stay there if "
+            "the body ends with co_await group.join())";
     misused(__FILE__, __LINE__, text.c_str());
 }
 
@@ -124,7 +132,7 @@ void add_loan(std::unique_ptr<loan>& loans, task_promise_base* lender) {
     }
     if (lender != nullptr) {
         made->lender = lender;
-        lender->lends = true;
+        if (lender->lends != lends_at_most) ++lender->lends;
         current->loans.push_back(*made);
     }
     made->next = std::move(loans);
@@ -132,6 +140,10 @@ void add_loan(std::unique_ptr<loan>& loans, task_promise_base* lender) {
 }
 
 }  // namespace
+
+loan::~loan() {
+    if (lender != nullptr && lender->lends != lends_at_most) --lender->lends;
+}
 
 void lend(std::unique_ptr<loan>& loans, const void* address, const void* group) {
     if (address == nullptr || current == nullptr || current->running == nullptr) return;

@@ -20,6 +20,7 @@ namespace coro::inline v0::detail {
 
 class context;
 class frame_link;
+class task_promise_base;
 
 /// Where a promise is in its frame, by its alignment: both compilers put two pointers before it and
 /// nothing but what aligns it. 0: too far for one byte.
@@ -29,14 +30,20 @@ constexpr std::uint8_t promise_offset(std::size_t alignment) noexcept {
 }
 
 /// Lives as long as its borrower, in the list of the lender's loop.
-class loan final : public list_node<loan> {
+class CORO_EXPORT loan final : public list_node<loan> {
 public:
+    loan() noexcept = default;
+    loan(const loan&) = delete;
+    loan& operator=(const loan&) = delete;
+    ~loan();  ///< The lender, which lives, has one loan less.
+
     static void* operator new(std::size_t size) { return allocate_block(size); }
     static void operator delete(void* memory, std::size_t size) noexcept {
         free_block(memory, size);
     }
 
-    const frame_link* lender = nullptr;  ///< nullptr: a function, which ends before the task starts
+    /// nullptr: a function, which ends before the task starts
+    task_promise_base* lender = nullptr;
     std::source_location spawned_in;     ///< the coroutine that called spawn
     std::source_location spawned_after;  ///< its latest await then
     std::source_location made;           ///< the borrower's outermost frame

@@ -83,7 +83,7 @@ public:
     void unhandled_exception() noexcept {
         error = std::current_exception();
         failed = true;
-        if (lends) [[unlikely]] check_lent(*this, error);
+        if (lends != 0) [[unlikely]] check_lent(*this, error);
     }
     [[nodiscard]] bool ended_well() const noexcept {
         return state == frame_state::ended && !failed;
@@ -127,8 +127,10 @@ public:
     frame_state state = frame_state::unstarted;
     bool failed = false;             ///< it ended, or will end at once, by an exception
     bool capturing_closure = false;  ///< the body of a capturing lambda: must not be spawned
-    bool lends = false;              ///< a spawned task was given a reference into this frame
     std::uint8_t offset_in_frame = 0;  ///< of this promise; 0: not known
+    /// How many references into this frame spawned tasks have. The greatest number stays: it may
+    /// stand for more. (A wider one would make frames larger.)
+    std::uint16_t lends = 0;
 
 protected:
     explicit task_promise_base(std::source_location where) noexcept {
@@ -137,7 +139,7 @@ protected:
         frame_created(this, where);
     }
     ~task_promise_base() {
-        if (lends) [[unlikely]] check_lent(*this, nullptr);
+        if (lends != 0) [[unlikely]] check_lent(*this, nullptr);
         frame_destroyed(this);
     }
 };

@@ -2,7 +2,9 @@
 #include <coro/core/loan.hpp>
 
 #include <array>
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -108,6 +110,70 @@ TEST_F(loan_test, only_what_may_end_before_the_child_is_noted) {
     }());
 }
 
+// --- a frame whose loans have ended looks at nobody else's
+
+coro::detail::task_promise_base& running_frame() {
+    return static_cast<coro::detail::task_promise_base&>(*coro::detail::current->running->leaf);
+}
+/// Lends to `count` children, each with two references, and waits for them.
+coro::task<> lend_and_join(unsigned count) {
+    const auto body = [](coro::task_group& group, unsigned children) -> coro::task<> {
+        int own = 0;
+        int other = 0;
+        for (unsigned child = 0; child < children; ++child)
+            group.spawn(
+                [](int& number, const int* more) -> coro::task<> {
+                    co_await read_late(number);
+                    number += *more;
+                },
+                std::ref(own), &other);
+        EXPECT_EQ(running_frame().lends, 2 * children);
+        co_await group.join();
+        EXPECT_EQ(running_frame().lends, 0u);
+        EXPECT_EQ(own, static_cast<int>(children));
+    };
+    const auto called = [&body, count](coro::task_group& group) { return body(group, count); };
+    co_await coro::with_task_group(called);
+}
+
+TEST_F(loan_test, a_frame_counts_its_loans_down_when_its_children_end) {
+    simulate([]() -> coro::task<> {
+        const auto body = [](coro::task_group& group) -> coro::task<> {
+            int own = 0;
+            group.spawn(
+                [](int& number) -> coro::task<> {
+                    co_await coro::sleep_for(1ms);
+                    ++number;
+                },
+                std::ref(own));
+            for (const unsigned count : {0u, 1u, 5u}) co_await lend_and_join(count);
+            EXPECT_EQ(loans_here(), 1u);
+            EXPECT_EQ(running_frame().lends, 1u);
+            co_await group.join();
+            EXPECT_EQ(own, 1);
+        };
+        co_await coro::with_task_group(body);
+    }());
+}
+
+constexpr auto full = std::numeric_limits<std::uint16_t>::max();
+
+TEST_F(loan_test, a_count_that_is_full_stays_and_the_frame_is_looked_for) {
+    simulate([]() -> coro::task<> {
+        const auto body = [](coro::task_group& group) -> coro::task<> {
+            int own = 0;
+            for (unsigned child = 0; child < full + 3u; ++child)
+                group.spawn(read_late, std::ref(own));
+            EXPECT_EQ(running_frame().lends, full);
+            co_await group.join();
+            EXPECT_EQ(loans_here(), 0u);
+            EXPECT_EQ(running_frame().lends, full);
+            EXPECT_EQ(own, full + 3);
+        };
+        co_await coro::with_task_group(body);
+    }());
+}
+
 // --- arguments of which a task keeps a copy of its own
 
 coro::task<> keep_name(std::string name, int number, std::string& out) {
@@ -199,6 +265,20 @@ coro::task<> give_the_lender_away() {
 }
 
 using loan_death_test = loan_test;
+
+TEST_F(loan_death_test, a_frame_whose_count_is_full_aborts_as_well) {
+    EXPECT_DEATH(simulate([]() -> coro::task<> {
+                     const auto body = [](coro::task_group& group) -> coro::task<> {
+                         int own = 0;
+                         running_frame().lends = full;
+                         group.spawn(read_late, std::ref(own));
+                         co_await coro::yield();
+                         group.spawn(read_late, std::ref(own));
+                     };
+                     co_await coro::with_task_group(body);
+                 }()),
+                 "variable of its own: [a-z_:{}]*read_late");
+}
 
 TEST_F(loan_death_test, a_name_that_ended_with_its_task_is_not_read) {
     EXPECT_DEATH(simulate(give_the_lender_away()),
