@@ -216,7 +216,8 @@ public:
 /// never started runs nothing of it, destroys its parameters, and is told to the report hook.
 /// Where tasks own each other more than 12 deep, the destructor of an inner one returns before its
 /// frame is destroyed, after the parameters that the outer ones still have; all frames are gone
-/// when the outermost destructor returns.
+/// when the outermost destructor returns. So the destructor of a parameter of an inner one must not
+/// use an object of an outer frame by a reference: share that object (std::shared_ptr).
 ///
 /// Coroutine parameters: by value, or references to what the awaiter keeps alive. A capturing
 /// lambda as a coroutine is fine when awaited at once, and refused by spawn.
