@@ -7,14 +7,17 @@
 
 FLAGS are what the sources are compiled with: -std=c++20, -I, -D; FILE holds more, one a line. With
 --build they are taken from TREE/compile_commands.json, and SOURCE defaults to all that it names.
-clang 19 reads the sources and compiles nothing. What it finds below a DIR of --outside, or in a
-system directory, is not reported.
+clang 19 reads the sources and compiles nothing. What it finds below a DIR of --outside is not
+reported, and neither are headers in a directory of the system: /usr/include, /usr/lib*,
+/usr/local/include, clang's own, and those of -isystem. A SOURCE that is named is always looked at.
 
 Prints `file:line:column: what is wrong [the cure]` for each finding. Ends with 1 when there is one,
 with 0 when there is none, and with 2 when it could not look.
 """
 import argparse
+import functools
 import gc
+import glob
 import json
 import os
 import pathlib
@@ -472,7 +475,16 @@ def jobs_of_build(tree, sources):
         raise cannot(f"{path} does not name {', '.join(sorted(missing))}")
 
 
-def system_directories(flags):
+@functools.cache
+def directories_of_system(compiler):
+    """Not all of /usr: programs are built in /usr/src, too."""
+    asked = subprocess.run([compiler, "-print-resource-dir"], capture_output=True, text=True,
+                           check=False)
+    of_compiler = [asked.stdout.strip()] if asked.returncode == 0 else []
+    return ["/usr/include", "/usr/local/include", *sorted(glob.glob("/usr/lib*")), *of_compiler]
+
+
+def directories_of_flags(flags):
     words = iter(flags)
     for word in words:
         if word == "-isystem":
@@ -481,13 +493,21 @@ def system_directories(flags):
             yield word[len("-isystem"):]
 
 
-def check(compiler, source, flags, folder, outside):
+def check(compiler, source, flags, folder, outside, is_named):
     """The findings in the user's files, as lines."""
-    away = ["/usr", *outside, *system_directories(flags)]
-    away = [os.path.realpath(os.path.join(folder, each)) + os.sep for each in away if each]
+    def is_below(path, directories):
+        below = (os.path.realpath(os.path.join(folder, each)) for each in directories if each)
+        return any(path.startswith(each + os.sep) for each in below)
+
+    own = os.path.realpath(os.path.join(folder, source))
+    system = [*directories_of_system(compiler), *directories_of_flags(flags)]
     for file, line, column, kind in findings(dump_of(compiler, source, flags, folder)):
         path = os.path.realpath(os.path.join(folder, file))
-        if not os.path.exists(path) or any(path.startswith(each) for each in away):
+        if not os.path.exists(path):
+            continue
+        if not (is_named and path == own) and is_below(path, outside):
+            continue
+        if path != own and is_below(path, system):
             continue
         wrong, cure = SENTENCES[kind]
         yield f"{file}:{line}:{column}: {wrong} [{cure}]"
@@ -520,7 +540,8 @@ def main(arguments):
             jobs = jobs_of_build(options.build, options.sources)
         lines = []
         for source, its_flags, folder in jobs:
-            lines += check(options.compiler, source, its_flags, folder, options.outside)
+            lines += check(options.compiler, source, its_flags, folder, options.outside,
+                           bool(options.sources))
     except cannot as error:
         print(f"coro-check: {error}", file=sys.stderr)
         return 2
