@@ -86,8 +86,8 @@ const char* print_exception(const std::source_location& where, const std::except
 
 [[noreturn]] void refuse(const loan& kept, const std::exception_ptr& error) {
     const frame_link& lender = program_frame(*kept.lender);
-    std::string text =
-        error ? print_exception(lender.created, error) + std::string(" ended ") : "the end came to ";
+    std::string text = "the end came to ";
+    if (error) text = std::string(print_exception(lender.created, error)) + " ended ";
     if (&lender != kept.lender) text += "a task of ";
     append_frame(text, lender);
     text += " before the task that it spawned with a reference to a variable of its own: ";
@@ -102,10 +102,10 @@ const char* print_exception(const std::source_location& where, const std::except
 [[noreturn]] void refuse_at_once(const loan& kept) {
     std::string text = "spawn with a reference to a variable that ends before the task starts: ";
     append_borrower(text, kept);
-    // clang keeps so the variable of a body as well; a join moves it into the frame.
+    // On clang it may be a variable of the body, which a join moves into the frame.
     text += "; it ends with its function: pass a copy, or declare the variable before "
-            "with_task_group, outside of its body (a variable of the body itself may stay there if "
-            "the body ends with co_await group.join())";
+            "with_task_group, outside of its body, or in a body that ends with co_await "
+            "group.join()";
     misused(__FILE__, __LINE__, text.c_str());
 }
 

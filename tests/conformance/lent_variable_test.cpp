@@ -46,9 +46,9 @@ constexpr const char* both_are_named =
 // clang keeps a variable that no await can see on the stack: it is found at the spawn already.
 #define FOUND_AT_ONCE(BORROWER)                                                               \
     "lent_variable_test.cpp:[0-9]+ or later .*: spawn with a reference to a variable that ends " \
-    "before the task starts: " BORROWER "; it ends with its function: pass a copy, or declare "    \
-    "the variable before with_task_group, outside of its body .a variable of the body itself may "  \
-    "stay there if the body ends with co_await group.join"
+    "before the task starts: " BORROWER "; it ends with its function: pass a copy, or declare "  \
+    "the variable before with_task_group, outside of its body, or in a body that ends with "     \
+    "co_await group.join"
 #define READER "(\"viewer\", )?[^ ]*read_[a-z]* .[^ ]*lent_variable_test.cpp:[0-9]+."
 #if defined(__clang__)
 constexpr const char* found_at_once_or_at_the_end =
