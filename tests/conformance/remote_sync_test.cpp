@@ -159,7 +159,8 @@ task<> receive_impatiently(channel<int>& from, std::atomic<std::int64_t>& sum,
         if (!in_time) cancelled_ones.fetch_add(1);
     }
 }
-task<> send_slowly(channel<int>& to, int count) {
+task<> send_slowly(channel<int>& to, int count, const std::atomic<int>& cancelled_ones) {
+    while (cancelled_ones.load() == 0) co_await sleep_for(60us);  // so that one is for sure
     for (int i = 1; i <= count; ++i) {
         co_await to.send(i);
         if (i % 2 == 0) co_await sleep_for(60us);
@@ -177,7 +178,8 @@ TEST_P(remote_sync, cancelling_a_remote_receive_loses_no_item) {
             for (unsigned i = 0; i < 3; ++i)
                 group.spawn({.loop = i}, receive_impatiently, std::ref(numbers), std::ref(sum),
                             std::ref(cancelled_ones));
-            group.spawn({.loop = 1}, send_slowly, std::ref(numbers), count);
+            group.spawn({.loop = 1}, send_slowly, std::ref(numbers), count,
+                        std::cref(cancelled_ones));
             co_return;
         };
         co_await with_task_group(in_group);
@@ -194,7 +196,9 @@ task<> lock_impatiently(mutex& guard, int& plain, int times) {
             ++plain;
             if (i % 5 == 0) co_await sleep_for(20us);
         };
-        co_await move_on_after(duration(i % 80 * 1000), one());
+        // The last one has no hurry, so that one is for sure.
+        const duration limit = i + 1 < times ? duration(i % 80 * 1000) : duration(1h);
+        co_await move_on_after(limit, one());
     }
 }
 

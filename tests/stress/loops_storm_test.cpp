@@ -373,6 +373,8 @@ TEST_P(loops_storm, threads_wait_for_tasks_while_runs_end) {
                     }
                 });
             }
+            // The first run stays until one was answered, so that one is for sure.
+            while (round == 0 && answered.load() == 0) co_await sleep_for(50us);
             co_await sleep_for(dice(round).up_to(2ms));
         };
         storm(body);
@@ -396,14 +398,20 @@ TEST_P(loops_storm, signals_come_at_every_moment_of_a_run) {
     unsigned interruptions = 0;
     for (unsigned round = 0; round < 150; ++round) {
         dice random(round + 1);
-        std::thread sender([&random] {
+        // The first run and its signals wait for each other, so that one interruption is for sure.
+        const bool sure = round == 0;
+        std::atomic<bool> begun{false};
+        std::thread sender([&random, &begun, sure] {
+            while (sure && !begun.load()) std::this_thread::yield();
             for (unsigned i = 0; i < 2; ++i) {
                 std::this_thread::sleep_for(random.up_to(2ms));
                 ::raise(SIGINT);
             }
         });
-        const auto body = [round]() -> task<> {
-            co_await on_each_loop(nap_there, dice(round).up_to(4ms));
+        const auto body = [&begun, sure, round]() -> task<> {
+            begun.store(true);
+            const duration nap_length = sure ? duration(1h) : dice(round).up_to(4ms);
+            co_await on_each_loop(nap_there, nap_length);
             co_await yield();  // a cancelled child is none; this is a cancellation point
         };
         run_options how = options(storm_loops);

@@ -75,9 +75,9 @@ protected:
         return ends;
     }
 
-    /// Collects until `op` is completed, at most for a second.
+    /// Collects until `op` is completed; the limit only turns a hang into a failure.
     void complete(operation& op) {
-        const time_point deadline = saturating_add(poller_->now(), milliseconds(1000));
+        const time_point deadline = saturating_add(poller_->now(), std::chrono::seconds(60));
         operation_list completed;
         while (op.phase == operation_phase::submitted && poller_->now() < deadline) {
             poller_->wait(deadline, completed);
