@@ -472,7 +472,9 @@ def jobs_of_build(tree, sources):
         flags = [word for word in flags_of(words) if word != entry["file"]]
         yield file, flags, entry["directory"]
     if missing := wanted - seen:
-        raise cannot(f"{path} does not name {', '.join(sorted(missing))}")
+        names = ", ".join(sorted(missing))
+        raise cannot(f"{path} does not name {names}; if that build unites files, "
+                     "configure one with -DCMAKE_UNITY_BUILD=OFF")
 
 
 @functools.cache

@@ -197,7 +197,11 @@ class consumer(unittest.TestCase):
         include = f"-I{self.prefix}/include"
         self.assertEqual(self.coro_check("bad.cpp", "--", "-std=c++20", include),
                          (1, self.place("bad.cpp") + SAYS + "\n"))
-        self.configure("-DCMAKE_EXPORT_COMPILE_COMMANDS=ON")
+        self.configure("-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", "-DCMAKE_UNITY_BUILD=ON")
+        status, said = self.coro_check("--build", "build", "good.cpp")
+        self.assertEqual(status, 2, said)
+        self.assertIn("-DCMAKE_UNITY_BUILD=OFF", said)
+        self.configure("-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", "-DCMAKE_UNITY_BUILD=OFF")
         self.assertEqual(self.coro_check("--build", "build", "good.cpp"), (0, ""))
 
         status, said = self.coro_check("bad.cpp", "--", "-std=c++20", "-I/nowhere")
