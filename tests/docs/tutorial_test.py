@@ -43,6 +43,7 @@ from pages import (
     ports_of,
 )
 
+OUTPUT_PATIENCE = PATIENCE
 PAGE = ROOT / "docs/tutorial.md"
 POLLERS = ["io_uring", "epoll"]
 PARTS = re.compile(r"^## (?P<heading>[^\n]*)$|^```(?P<language>\w+)\n(?P<body>.*?)^```$",
@@ -229,7 +230,7 @@ class reader:
         if self.server.told:
             self.leave()
             self.server.wait()
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + OUTPUT_PATIENCE
         while len(self.server.said) < len(self.shown) and time.monotonic() < end:
             time.sleep(0.01)
         if self.server.said != self.shown:
@@ -287,7 +288,7 @@ class tutorial(unittest.TestCase):
             start + "```text\n$ build/lines\na line too many\n```\n## ",
             "```sh\nbuild/service\n```\n## \n",  # it prints what is not shown
         ):
-            with self.subTest(page=wrong), unittest.mock.patch(__name__ + ".PATIENCE", 3):
+            with self.subTest(page=wrong), unittest.mock.patch(__name__ + ".OUTPUT_PATIENCE", 3):
                 self.assertRaises(Untrue, self.follow, "epoll", wrong)
 
     def test_the_first_program_is_that_of_the_readme(self):
