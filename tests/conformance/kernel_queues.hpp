@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include <string>
+#include <thread>
 
 #include <coro/net/tcp.hpp>
 
@@ -54,15 +55,34 @@ inline int descriptor_of(std::uint16_t local, std::uint16_t remote) {
     return queued == 0 && unread == 0;
 }
 
-/// Whether `listener` takes no more connections: the kernel then drops each handshake. TCP_INFO of
-/// it has the length of its queue in tcpi_unacked and the limit in tcpi_sacked.
-[[nodiscard]] inline bool is_full(const net::tcp_listener& listener, bool otherwise) {
-    const int descriptor = descriptor_of(listener.local_endpoint().port(), 0);
-    if (descriptor < 0) return otherwise;
+/// TCP_INFO; that of a listener has the length of its queue in tcpi_unacked and the limit in
+/// tcpi_sacked.
+[[nodiscard]] inline tcp_info queue_of(int descriptor) {
     tcp_info known{};
     socklen_t size = sizeof known;
     ::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &known, &size);
+    return known;
+}
+
+/// Whether `listener` takes no more connections: the kernel then drops each handshake.
+[[nodiscard]] inline bool is_full(const net::tcp_listener& listener, bool otherwise) {
+    const int descriptor = descriptor_of(listener.local_endpoint().port(), 0);
+    if (descriptor < 0) return otherwise;
+    const tcp_info known = queue_of(descriptor);
     return known.tcpi_unacked > known.tcpi_sacked;
+}
+
+/// How many connections wait in the queue of the listener with this port. A client is connected
+/// before it waits there: its last packet of the handshake may be on the way.
+[[nodiscard]] inline std::size_t queue_length(std::uint16_t port, std::size_t otherwise) {
+    const int descriptor = descriptor_of(port, 0);
+    return descriptor < 0 ? otherwise : queue_of(descriptor).tcpi_unacked;
+}
+
+/// Requires: this client has shut down sending. Returns when the peer has acknowledged that: then
+/// the client waits in the queue of the listener, or somebody has accepted it.
+inline void await_acknowledgement(int descriptor) {
+    while (queue_of(descriptor).tcpi_state == TCP_FIN_WAIT1) std::this_thread::yield();
 }
 
 }  // namespace coro::inline v0::detail::conformance

@@ -306,6 +306,7 @@ TEST_P(poller_cancel_test, pending_connect) {
     const listener_socket listener = listen(0);
     const socket_handle first = open();
     ASSERT_EQ(connect(first, listener.address), 0);
+    await_queue(listener, 1);
     socket_address where = listener.address;
     operation connecting(opcode::connect, open());
     connecting.data = &where;

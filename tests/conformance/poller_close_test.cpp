@@ -71,6 +71,7 @@ TEST_P(poller_close_test, pending_accept_ends_as_closed) {
 TEST_P(poller_close_test, pending_connect_ends_as_closed) {
     const listener_socket listener = listen(0);
     ASSERT_EQ(connect(open(), listener.address), 0);
+    await_queue(listener, 1);
     socket_address where = listener.address;
     operation connecting(opcode::connect, open());
     connecting.data = &where;

@@ -104,6 +104,7 @@ TEST_P(poller_listener_test, each_connection_is_accepted_once) {
 TEST_P(poller_listener_test, full_backlog_keeps_the_next_connect_pending_until_there_is_room) {
     const listener_socket listener = listen(0);
     ASSERT_EQ(connect(open(), listener.address), 0);
+    await_queue(listener, 1);
     socket_address where = listener.address;
     operation connecting(opcode::connect, open());
     connecting.data = &where;
@@ -122,7 +123,7 @@ TEST_P(poller_listener_test, closing_the_listener_gives_up_who_waits) {
     const socket_handle second = open();
     ASSERT_EQ(connect(first, listener.address), 0);
     ASSERT_EQ(connect(second, listener.address), 0);
-    settle(1ms);
+    await_queue(listener, 2);
     world().close(listener.handle);
     expect_given_up(first);
     expect_given_up(second);
@@ -158,7 +159,7 @@ TEST_P(poller_listener_test, accept_without_descriptors_says_so_and_loses_nobody
     const listener_socket listener = listen();
     const socket_handle client = open();
     ASSERT_EQ(connect(client, listener.address), 0);
-    settle(1ms);
+    await_queue(listener, 1);
     limit.use_up();
     for (int i = 0; i < 3; ++i) {
         operation accepting(opcode::accept, listener.handle);
@@ -194,7 +195,7 @@ TEST_P(poller_listener_test, shedding_gives_up_exactly_one) {
     const socket_handle second = open();
     ASSERT_EQ(connect(first, listener.address), 0);
     ASSERT_EQ(connect(second, listener.address), 0);
-    settle(1ms);
+    await_queue(listener, 2);
     limit.use_up();
     EXPECT_EQ(world().shed_connection(listener.handle), 0);
     limit.free_all();
@@ -217,7 +218,7 @@ TEST_P(poller_listener_test, shedding_works_time_and_again) {
         clients.push_back(open());
         ASSERT_EQ(connect(clients.back(), listener.address), 0);
     }
-    settle(1ms);
+    await_queue(listener, 10);
     limit.use_up();
     for (int i = 0; i < 9; ++i) EXPECT_EQ(world().shed_connection(listener.handle), 0) << i;
     limit.free_all();

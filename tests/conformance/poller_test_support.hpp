@@ -24,6 +24,7 @@
 
 #include <gtest/gtest.h>
 
+#include "conformance/kernel_queues.hpp"
 #include "runtime/make_poller.hpp"
 #include "runtime/poller.hpp"
 
@@ -331,6 +332,12 @@ protected:
         EXPECT_EQ(run(op), 0);
         keep(op.accepted);
         return op.accepted;
+    }
+
+    /// Until so many clients wait in the kernel's queue of a listener on which nothing accepts.
+    void await_queue(const listener_socket& listener, std::size_t count) {
+        while (queue_length(port_of(listener.address), count) < count)
+            collect(world().now() + 1ms);
     }
 
     connected_pair connect_pair(const listener_socket& listener,

@@ -2,6 +2,7 @@
 #include <csignal>
 #include <random>
 
+#include "kernel_queues.hpp"
 #include "net_test_support.hpp"
 
 namespace coro::inline v0::detail::conformance {
@@ -179,7 +180,8 @@ TEST_P(tcp_test, a_cancelled_read_exact_says_how_much_had_come) {
         stream_pair pair;
         co_await pair.open();
         co_await say(pair.far, "abc");
-        co_await sleep_for(5ms);
+        do co_await sleep_for(1ms);
+        while (!is_acknowledged(pair.far));
         std::array<std::byte, 10> into{};
         std::size_t moved = 99;
         const auto reading = [&]() -> task<> {
@@ -397,13 +399,20 @@ TEST_P(tcp_test, a_moved_stream_goes_on_waiting) {
         stream_pair pair;
         co_await pair.open();
         std::error_code reader = errc::busy;
+        bool over = false;
         const auto waiting = [&](task_group& group) -> task<> {
-            group.spawn(read_into, std::ref(pair.near), std::ref(reader));
+            const auto reading = [](net::tcp_stream& from, std::error_code& ended,
+                                    bool& at_end) -> task<> {
+                co_await read_into(from, ended);
+                at_end = true;
+            };
+            group.spawn(reading, std::ref(pair.near), std::ref(reader), std::ref(over));
             co_await sleep_for(5ms);
             net::tcp_stream moved = std::move(pair.near);
+            EXPECT_FALSE(over);
             reader = {};
             co_await say(pair.far, "x");
-            co_await sleep_for(5ms);
+            while (!over) co_await sleep_for(1ms);
         };
         co_await with_task_group(waiting);
         EXPECT_FALSE(reader) << reader;

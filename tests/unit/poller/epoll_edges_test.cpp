@@ -10,7 +10,10 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <thread>
 #include <vector>
+
+#include "conformance/kernel_queues.hpp"
 
 namespace coro::detail::epoll_tests {
 namespace {
@@ -117,6 +120,7 @@ struct hanging_connect {
         EXPECT_EQ(::getsockname(listener, kernel_view, &size), 0);
         filler = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         EXPECT_EQ(::connect(filler, kernel_view, size), 0);
+        while (conformance::queue_of(listener).tcpi_unacked < 1) std::this_thread::yield();
         std::memcpy(address.bytes.data(), &where, sizeof where);
         address.size = sizeof where;
     }
