@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 
 #include <string>
-#include <thread>
 
 #include <coro/net/tcp.hpp>
 
@@ -77,12 +76,6 @@ inline int descriptor_of(std::uint16_t local, std::uint16_t remote) {
 [[nodiscard]] inline std::size_t queue_length(std::uint16_t port, std::size_t otherwise) {
     const int descriptor = descriptor_of(port, 0);
     return descriptor < 0 ? otherwise : queue_of(descriptor).tcpi_unacked;
-}
-
-/// Requires: this client has shut down sending. Returns when the peer has acknowledged that: then
-/// the client waits in the queue of the listener, or somebody has accepted it.
-inline void await_acknowledgement(int descriptor) {
-    while (queue_of(descriptor).tcpi_state == TCP_FIN_WAIT1) std::this_thread::yield();
 }
 
 }  // namespace coro::inline v0::detail::conformance
