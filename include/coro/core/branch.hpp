@@ -238,4 +238,12 @@ private:
     branch_outcome<value_type> outcome_;
 };
 
+/// The body of a lambda with captures among the tasks of `branches`; null when there is none.
+template <typename... Branches>
+[[nodiscard]] const frame_link* first_capturing(Branches&... branches) noexcept {
+    const frame_link* found = nullptr;
+    ((found = found != nullptr ? found : branches.capturing()), ...);
+    return found;
+}
+
 }  // namespace coro::inline v0::detail

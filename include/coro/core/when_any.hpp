@@ -104,13 +104,7 @@ public:
                           branches_);
     }
     [[nodiscard]] const frame_link* capturing() noexcept {
-        return std::apply(
-            [](auto&... each) {
-                const frame_link* found = nullptr;
-                ((found = found != nullptr ? found : each.capturing()), ...);
-                return found;
-            },
-            branches_);
+        return std::apply([](auto&... each) { return first_capturing(each...); }, branches_);
     }
 
 private:
