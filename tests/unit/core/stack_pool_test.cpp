@@ -99,6 +99,47 @@ TEST_F(stack_pool_test, idle_stacks_beyond_the_warm_ones_give_their_pages_back) 
     EXPECT_EQ(pool.stacks_open(), 400u);
 }
 
+/// A context lies on its stack. One that is kept while the pages go is a jump to nowhere.
+TEST_F(stack_pool_test, a_stack_that_gives_its_pages_back_forgets_its_context) {
+    stack_pool pool;
+    std::vector<fiber_stack*> taken;
+    for (int i = 0; i < 400; ++i) {
+        taken.push_back(&pool.take(64 * kib));
+        taken.back()->context = taken.back()->top();
+    }
+    for (fiber_stack* const stack : taken) pool.give(*stack);
+    std::size_t kept = 0;
+    for (fiber_stack*& stack : taken) {
+        stack = &pool.take(64 * kib);
+        kept += stack->context != nullptr ? 1 : 0;
+    }
+    EXPECT_EQ(kept, stack_pool::warm_bytes / (64 * kib));
+    for (fiber_stack* const stack : taken) {
+        stack->context = nullptr;
+        pool.give(*stack);
+    }
+}
+
+TEST_F(stack_pool_test, fibers_beyond_the_warm_stacks_run_again_and_again) {
+    std::size_t ended = 0;
+    simulate([](std::size_t& out) -> coro::task<> {
+        for (int round = 0; round < 3; ++round) {
+            const auto body = [&](coro::task_group& group) -> coro::task<> {
+                for (int i = 0; i < 300; ++i)
+                    group.spawn([](std::size_t& count) -> coro::task<> {
+                        co_await coro::fiber([](std::size_t& in) {
+                            coro::await(coro::sleep_for(1ms));
+                            ++in;
+                        }, std::ref(count));
+                    }, std::ref(out));
+                co_return;
+            };
+            co_await coro::with_task_group(body);
+        }
+    }(ended));
+    EXPECT_EQ(ended, 900u);
+}
+
 TEST_F(stack_pool_test, beyond_its_bound_it_says_what_to_do) {
     stack_pool pool(20);
     std::vector<fiber_stack*> taken;

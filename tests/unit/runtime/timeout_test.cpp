@@ -353,6 +353,32 @@ TEST_F(timeout_test, a_shield_keeps_cancellation_and_deadlines_out) {
     }());
 }
 
+TEST_F(timeout_test, the_current_deadline_is_seen_up_to_a_shield_and_no_further) {
+    simulate([]() -> coro::task<> {
+        const auto seen_inside = []() -> coro::task<coro::duration> {
+            co_return coro::current_deadline() - coro::now();
+        };
+        const auto nested = [&]() -> coro::task<coro::duration> {
+            const auto in_group = [&](coro::task_group&) -> coro::task<coro::duration> {
+                const coro::duration seen = co_await coro::with_timeout(1h, seen_inside());
+                co_return seen;
+            };
+            const coro::duration seen = co_await coro::with_task_group(in_group);
+            co_return seen;
+        };
+        const auto shielded = [&]() -> coro::task<std::pair<coro::duration, coro::duration>> {
+            const coro::duration plain = co_await coro::shield(seen_inside(), 5s);
+            const coro::duration deep = co_await coro::shield(nested(), 5s);
+            co_return std::pair(plain, deep);
+        };
+        const auto [plain, deep] = co_await coro::with_timeout(1s, shielded());
+        EXPECT_EQ(plain, 5s) << "the deadline of one second is outside of the shield";
+        EXPECT_EQ(deep, 5s) << "and so it is for what is deeper inside";
+        const coro::duration open = co_await coro::with_timeout(1s, nested());
+        EXPECT_EQ(open, 1s) << "without a shield it counts";
+    }());
+}
+
 TEST_F(timeout_test, a_shield_has_a_limit) {
     simulate([]() -> coro::task<> {
         for (const auto limit : {coro::default_shield_limit, coro::duration(30ms)}) {

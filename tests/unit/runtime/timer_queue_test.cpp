@@ -339,6 +339,43 @@ TEST(timer_queue, fires_a_million_of_one_instant_in_bounded_calls) {
     EXPECT_LE(calls, 3 * timers / limit + 2);  // cascaded, filed, fired: three steps each at most
 }
 
+/// A step fires, files or cascades one timer. A slot of a higher level that comes up holds as many
+/// timers as the program likes, and the loop must not stand still for all of them.
+TEST(timer_queue, filing_the_timers_of_a_slot_that_came_up_counts_as_firing_does) {
+    constexpr std::size_t count = 10'000;
+    constexpr std::size_t limit = 100;
+    timer_queue queue(at(0ns));
+    std::vector<test_timer> timers(count);
+    for (test_timer& timer : timers) queue.arm(timer, at(300ms));  // a slot of the second level
+    ASSERT_EQ(queue.next_deadline(), at(256ms)) << "when that slot comes up";
+    std::size_t calls = 0;
+    while (queue.next_deadline() <= at(256ms)) {
+        EXPECT_EQ(queue.expire(at(256ms), limit), 0u) << "none is due";
+        ++calls;
+    }
+    EXPECT_GE(calls, count / limit);
+    EXPECT_LE(calls, count / limit + 2);
+    std::size_t fired = 0;
+    for (calls = 0; fired < count && calls < 1000; ++calls) fired += queue.expire(at(301ms), limit);
+    EXPECT_EQ(fired, count);
+    EXPECT_GE(calls, 2 * count / limit - 2) << "filed into the precise queue, and fired: two steps";
+}
+
+/// Otherwise a near timer would stand on a high level, as seen from where the queue was when it had
+/// something to do; each would cost a cascade more.
+TEST(timer_queue, one_that_has_nothing_to_do_follows_the_time) {
+    timer_queue queue(at(0ns));
+    test_timer timer;
+    for (const duration present : {duration(1s), duration(1h), duration(24h * 365)}) {
+        // In a block of 256 ticks, so that nothing has to come up before it.
+        const duration block = present / (256 * timer_queue::tick) * (256 * timer_queue::tick);
+        EXPECT_EQ(queue.expire(at(block), unlimited), 0u);
+        queue.arm(timer, at(block + 200ms));
+        EXPECT_EQ(queue.next_deadline(), at(block + 200ms)) << "no wake-up before its own";
+        queue.disarm(timer);
+    }
+}
+
 TEST(timer_queue, a_timer_may_do_anything_when_it_fires) {
     timer_queue queue(at(0s));
     test_timer other;
