@@ -1,6 +1,8 @@
 // The end of groups: join() in a body, and what is spawned at the last moment. In all worlds.
+#include <atomic>
 #include <functional>
 #include <stdexcept>
+#include <thread>
 
 #include <coro/core/when_any.hpp>
 #include <coro/runtime/local_task_group.hpp>
@@ -273,6 +275,48 @@ TEST_P(group_join_test, a_post_that_spawns_at_the_last_moment_is_waited_for) {
         while (!late.has_run) co_await yield();
     };
     run_here(work());
+}
+
+class group_join_loops_test : public world_test {};
+INSTANTIATE_TEST_SUITE_P(real_worlds, group_join_loops_test, ::testing::ValuesIn(real_worlds()),
+                         parameter_name);
+
+struct post_from_elsewhere {
+    late_spawner late;
+    loop_handle home = loop_handle::of_this_loop();
+    std::atomic<bool> has_posted{false};
+
+    task<> post() {
+        home.post([this] {
+            EXPECT_EQ(late.group->size(), 0u);
+            late.spawn_if_possible();
+        });
+        has_posted = true;
+        co_return;
+    }
+};
+
+/// The message that the last child has ended and the post come in one turn, in this order: this
+/// loop is held until both have been sent.
+TEST_P(group_join_loops_test, the_last_child_may_have_ended_on_another_loop) {
+    const auto work = []() -> task<> {
+        post_from_elsewhere of;
+        const auto body = [&of](task_group& outer) -> task<> {
+            const auto inner = [&](task_group& group) -> task<> {
+                of.late.group = &group;
+                group.spawn({.loop = 1}, []() -> task<> { co_return; });
+                outer.spawn({.loop = 1}, &post_from_elsewhere::post, std::ref(of));
+                while (!of.has_posted) std::this_thread::yield();
+                co_return;
+            };
+            co_await with_task_group(inner);
+            of.late.over = true;
+        };
+        co_await with_task_group(body);
+        EXPECT_EQ(of.late.spawned, 1);
+        EXPECT_EQ(of.late.ended, 1);
+    };
+    in_loops(2, work());
 }
 
 // --- misuse
