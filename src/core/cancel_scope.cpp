@@ -29,6 +29,7 @@ cancel_scope* cancel_scope::next_after_subtree(const cancel_scope& top) noexcept
 }
 
 void cancel_scope::cancel() noexcept {
+    check_home();
     cancel_called_ = true;
     if (cancelled_) return;
     cancelled_ = true;
@@ -50,6 +51,7 @@ void cancel_scope::cancel() noexcept {
 }
 
 void cancel_scope::request_stop() noexcept {
+    check_home();
     if (stop_requested_) return;
     // Stop is advice and passes through shields: what is shielded may still want to hurry.
     for (cancel_scope* at = this; at != nullptr; at = at->next_in_tree(*this)) {
@@ -68,6 +70,7 @@ void cancel_scope::call_listeners(bool on_cancel) noexcept {
 }
 
 time_point cancel_scope::deadline() const noexcept {
+    check_home();
     time_point earliest = own_deadline_;
     for (const cancel_scope* at = this; !at->shielded_ && at->parent_ != nullptr; at = at->parent_)
         earliest = std::min(earliest, at->parent_->own_deadline_);

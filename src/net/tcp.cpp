@@ -119,7 +119,7 @@ bool accept_awaiter::go_on() noexcept {
         switch (classify(result)) {
             case accept_problem::fatal: return true;
             case accept_problem::dead_connection:
-                if (strand().scope->is_cancelled()) {
+                if (scope_access::cancelled(*strand().scope)) {
                     result = -ECANCELED;
                     return true;
                 }
@@ -137,7 +137,7 @@ bool accept_awaiter::go_on() noexcept {
                                             "(ulimit -n) or lower serve_limits.connections"
                                           : "waiting for descriptors or memory to come back",
                         .task = {}});
-                if (only_now_ || strand().scope->is_cancelled()) {
+                if (only_now_ || scope_access::cancelled(*strand().scope)) {
                     result = -ECANCELED;
                     return true;
                 }
@@ -167,7 +167,7 @@ void accept_awaiter::cancel_wait() noexcept {
 
 net::tcp_stream accept_awaiter::finish() {
     if (result >= 0) return net::tcp_stream({&loop(), accepted});
-    if (only_now_ && result == -ECANCELED && !strand().scope->is_cancelled()) return {};
+    if (only_now_ && result == -ECANCELED && !scope_access::cancelled(*strand().scope)) return {};
     throw_io(result, verb(), own_socket());
 }
 

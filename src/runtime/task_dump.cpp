@@ -53,7 +53,7 @@ public:
             out_.write(", deadline ");
             write_span(deadline > now_ ? deadline - now_ : duration::zero());
         }
-        if (strand.scope->is_cancelled()) out_.write(", cancelled");
+        if (scope_access::cancelled(*strand.scope)) out_.write(", cancelled");
         while (at.frame != nullptr) {
             at = outer(at);
             if (at.frame != nullptr) write_caller(*at.frame);

@@ -148,6 +148,44 @@ const misuse of_tasks[] = {
      }},
 };
 
+constexpr const char* of_another_loop =
+    "a task_group or cancel_scope was used outside of its loop: post to its loop instead "
+    "(loop_handle::post)";
+
+/// Has `touch` touch a group, or a scope, of loop 0 on loop 1.
+void group_elsewhere(void (*touch)(coro::task_group& group)) {
+    const auto main = [](void (*use)(coro::task_group& group)) -> task<> {
+        const auto body = [use](coro::task_group& group) -> task<> {
+            const auto child = [](coro::task_group& of, void (*how)(coro::task_group&)) -> task<> {
+                how(of);
+                co_return;
+            };
+            group.spawn({.name = "culprit", .loop = 1}, child, std::ref(group), use);
+            co_return;
+        };
+        co_await coro::with_task_group(body);
+    };
+    coro::run(main(touch), {.loops = 2});
+}
+void scope_elsewhere(void (*touch)(coro::cancel_scope& scope)) {
+    const auto main = [](void (*use)(coro::cancel_scope& scope)) -> task<> {
+        const auto body = [use](coro::cancel_scope& scope) -> task<> {
+            const auto in_group = [&](coro::task_group& group) -> task<> {
+                const auto child = [](coro::cancel_scope& of,
+                                      void (*how)(coro::cancel_scope&)) -> task<> {
+                    how(of);
+                    co_return;
+                };
+                group.spawn({.name = "culprit", .loop = 1}, child, std::ref(scope), use);
+                co_return;
+            };
+            co_await coro::with_task_group(in_group);
+        };
+        co_await coro::with_cancel_scope(body);
+    };
+    coro::run(main(touch), {.loops = 2});
+}
+
 const misuse of_groups[] = {
     {"spawn_of_a_moved_from_task", "spawn of a task that was moved from", says::or_later,
      [] {
@@ -218,6 +256,30 @@ const misuse of_groups[] = {
                  group.spawn(nothing());
                  co_return;
              });
+     }},
+    {"cancel_of_a_group_of_another_loop", of_another_loop, says::or_later,
+     [] { group_elsewhere([](coro::task_group& group) { group.cancel(); }); }},
+    {"request_stop_of_a_group_of_another_loop", of_another_loop, says::or_later,
+     [] { group_elsewhere([](coro::task_group& group) { group.request_stop(); }); }},
+    {"is_cancelled_of_a_group_of_another_loop", of_another_loop, says::or_later,
+     [] { group_elsewhere([](coro::task_group& group) { (void)group.is_cancelled(); }); }},
+    {"size_of_a_group_of_another_loop", of_another_loop, says::or_later,
+     [] { group_elsewhere([](coro::task_group& group) { (void)group.size(); }); }},
+    {"cancel_of_a_scope_of_another_loop", of_another_loop, says::or_later,
+     [] { scope_elsewhere([](coro::cancel_scope& scope) { scope.cancel(); }); }},
+    {"stop_of_a_scope_of_another_loop", of_another_loop, says::or_later,
+     [] { scope_elsewhere([](coro::cancel_scope& scope) { (void)scope.stop_requested(); }); }},
+    {"deadline_of_a_scope_of_another_loop", of_another_loop, says::or_later,
+     [] { scope_elsewhere([](coro::cancel_scope& scope) { (void)scope.deadline(); }); }},
+    {"cancel_of_a_group_by_a_thread", of_another_loop, says::no_task,
+     [] {
+         in_task([]() -> task<> {
+             const auto body = [](coro::task_group& group) -> task<> {
+                 std::thread([&group] { group.cancel(); }).join();
+                 co_return;
+             };
+             co_await coro::with_task_group(body);
+         });
      }},
     {"spawn_onto_no_loop",
      "spawn onto a loop that this run does not have: spawn_options.loop must be below "

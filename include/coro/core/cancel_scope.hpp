@@ -1,6 +1,7 @@
 // cancel_scope: the tree along which cancellation, deadlines and stop requests are inherited.
 #pragma once
 
+#include <coro/base/assert.hpp>
 #include <coro/base/intrusive_list.hpp>
 #include <coro/base/time.hpp>
 #include <coro/core/context.hpp>
@@ -29,7 +30,8 @@ public:
 /// cancelled, every await in it throws `cancelled`, until the work has left the scope.
 ///
 /// You meet scopes through with_cancel_scope, task groups, timeouts and shield; none can be made by
-/// hand. A scope belongs to its loop's thread: all members must be called there.
+/// hand. A scope belongs to its loop: all members must be called there, and abort elsewhere. What
+/// runs on another loop or thread posts to it (loop_handle::post).
 class cancel_scope : private detail::list_node<cancel_scope> {
 public:
     /// Cancels everything inside: waits that are pending end with `cancelled`, unless they had
@@ -37,11 +39,17 @@ public:
     /// nobody.
     CORO_EXPORT void cancel() noexcept;
     /// Whether awaits in this scope throw `cancelled`, by its own cancel() or an enclosing one's.
-    [[nodiscard]] bool is_cancelled() const noexcept { return cancelled_; }
+    [[nodiscard]] bool is_cancelled() const noexcept {
+        check_home();
+        return cancelled_;
+    }
 
     /// Advises the work inside to end in its own time: serve stops accepting, handlers finish.
     CORO_EXPORT void request_stop() noexcept;
-    [[nodiscard]] bool stop_requested() const noexcept { return stop_requested_; }
+    [[nodiscard]] bool stop_requested() const noexcept {
+        check_home();
+        return stop_requested_;
+    }
 
     /// The point in time at which this scope or one that encloses it (up to a shield) is cancelled;
     /// `never` if there is none.
@@ -58,6 +66,12 @@ private:
     cancel_scope(const cancel_scope&) = delete;
     cancel_scope& operator=(const cancel_scope&) = delete;
 
+    /// A scope that a program can name has been opened by a strand, which ends after it.
+    void check_home() const noexcept {
+        CORO_ASSERT(owner_ == nullptr || owner_->loop == detail::current,
+                    "a task_group or cancel_scope was used outside of its loop: post to its loop "
+                    "instead (loop_handle::post)");
+    }
     void call_listeners(bool on_cancel) noexcept;
     cancel_scope* next_in_tree(const cancel_scope& top) noexcept;
     cancel_scope* next_after_subtree(const cancel_scope& top) noexcept;
@@ -121,6 +135,9 @@ struct scope_access {
     static time_point own_deadline(const cancel_scope& scope) noexcept {
         return scope.own_deadline_;
     }
+    /// is_cancelled(), for those who know that they are on the scope's loop: each wait asks.
+    static bool cancelled(const cancel_scope& scope) noexcept { return scope.cancelled_; }
+    static void check_home(const cancel_scope& scope) noexcept { scope.check_home(); }
     /// Cancelled here (by cancel() or deadline) while nothing that encloses it was: the one who
     /// opened the scope swallows the `cancelled` that comes out.
     static bool swallows(const cancel_scope& scope) noexcept {

@@ -91,7 +91,7 @@ public:
     }
 
     bool await_ready() {
-        if (strand_->scope->is_cancelled()) [[unlikely]] {
+        if (scope_access::cancelled(*strand_->scope)) [[unlikely]] {
             if (may_throw_cancelled_now(*strand_)) throw cancelled();
             refused_ = true;
             return false;

@@ -43,7 +43,7 @@ public:
 
     /// Cancellation wins at entry, even over a ready result.
     [[nodiscard]] bool await_ready() noexcept {
-        if (this->owner->scope->is_cancelled()) [[unlikely]] {
+        if (scope_access::cancelled(*this->owner->scope)) [[unlikely]] {
             set_outcome(wait_outcome::cancelled);
             return may_throw_cancelled_now(*this->owner);
         }
@@ -115,7 +115,7 @@ private:
                 [](wait_point& wait, context& agent) noexcept {
                     auto& self = static_cast<library_wait&>(wait);
                     self.owner = &agent;
-                    if (agent.scope->is_cancelled()) {
+                    if (scope_access::cancelled(*agent.scope)) {
                         self.set_outcome(wait_outcome::cancelled);
                         return false;
                     }

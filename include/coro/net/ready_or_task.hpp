@@ -30,7 +30,7 @@ public:
 
     /// Cancellation wins at entry, even over a ready result.
     bool await_ready() noexcept {
-        if (strand_->scope->is_cancelled()) [[unlikely]] {
+        if (scope_access::cancelled(*strand_->scope)) [[unlikely]] {
             cancelled_ = true;
             return may_throw_cancelled_now(*strand_);
         }

@@ -173,7 +173,7 @@ private:
             if (this->size == 0) return true;
             // The cancellation may have found the operation in the moment of its success: it is
             // not asked again, so it must be looked at here.
-            if (this->strand().scope->is_cancelled()) {
+            if (scope_access::cancelled(*this->strand().scope)) {
                 this->result = -ECANCELED;
                 return true;
             }

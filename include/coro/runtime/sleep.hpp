@@ -118,7 +118,7 @@ public:
 
 /// Whether the task that asks is cancelled: its next await throws `cancelled`.
 [[nodiscard]] inline bool is_cancelled() noexcept {
-    return detail::this_strand().scope->is_cancelled();
+    return detail::scope_access::cancelled(*detail::this_strand().scope);
 }
 
 }  // namespace coro::inline v0

@@ -70,7 +70,8 @@ static_assert(std::is_trivially_destructible_v<group_options> &&
               std::is_trivially_destructible_v<spawn_options>);
 
 /// Runs children side by side on its loop. Exists only inside with_task_group, which ends after the
-/// last child. A group belongs to its loop's thread.
+/// last child. A group belongs to its loop: its members are called there, and abort elsewhere. What
+/// runs on another loop or thread posts to it (loop_handle::post).
 class task_group {
 public:
     task_group(const task_group&) = delete;
@@ -154,7 +155,10 @@ public:
     [[nodiscard]] bool is_cancelled() const noexcept { return scope_.is_cancelled(); }
     [[nodiscard]] cancel_scope& scope() noexcept { return scope_; }
     /// Children that have not ended.
-    [[nodiscard]] std::size_t size() const noexcept { return alive_; }
+    [[nodiscard]] std::size_t size() const noexcept {
+        detail::scope_access::check_home(scope_);
+        return alive_;
+    }
 
 private:
     friend class detail::group_run;
