@@ -33,7 +33,6 @@ constexpr std::array feature_names{
     feature_name{"defer_taskrun", uring_defer_taskrun, {6, 1}},
     feature_name{"coop_taskrun", uring_coop_taskrun, {5, 19}},
     feature_name{"submit_all", uring_submit_all, {5, 18}},
-    feature_name{"multishot_accept", uring_multishot_accept, {5, 19}},
     feature_name{"buffer_ring", uring_buffer_ring, {5, 19}},
     feature_name{"registered_ring", uring_registered_ring, {5, 18}},
     feature_name{"no_iowait", uring_no_iowait, {6, 15}},

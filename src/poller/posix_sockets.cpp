@@ -133,14 +133,23 @@ socket_slot* posix_sockets::find(socket_handle socket) noexcept {
 }
 
 socket_slot* posix_sockets::make_slot(int descriptor) noexcept {
+    socket_slot* const slot = take_slot();
+    if (slot != nullptr) open_slot(*slot, descriptor);
+    return slot;
+}
+
+socket_slot* posix_sockets::take_slot() noexcept {
     if (!slot_available()) return nullptr;
     socket_slot& slot = slot_at(free_.back());
     free_.pop_back();
+    return &slot;
+}
+
+void posix_sockets::open_slot(socket_slot& slot, int descriptor) noexcept {
     slot.descriptor = descriptor;
     slot.open = true;
     slot.activity.last = turn_time;
     ++open_slots_;
-    return &slot;
 }
 
 void posix_sockets::free_slot(socket_slot& slot) noexcept {
@@ -164,9 +173,6 @@ void posix_sockets::vacate_slot(socket_slot& slot) noexcept {
         }
     }
     close_descriptor(slot.descriptor);
-    if (slot.prefetched != nullptr) {
-        for (const int waiting : *slot.prefetched) close_descriptor(waiting);
-    }
     const std::uint32_t index = slot.index;
     const std::uint32_t next_generation = slot.generation + 1;
     slot = socket_slot{};
@@ -177,13 +183,7 @@ void posix_sockets::vacate_slot(socket_slot& slot) noexcept {
 }
 
 poller_census posix_sockets::census() const noexcept {
-    poller_census alive{pending_operations_, open_slots_, leases_out_};
-    for (const auto& chunk : chunks_) {
-        for (std::size_t i = 0; i < slots_per_chunk; ++i) {
-            if (chunk[i].prefetched != nullptr) alive.sockets += chunk[i].prefetched->size();
-        }
-    }
-    return alive;
+    return {pending_operations_, open_slots_, leases_out_};
 }
 
 // --- descriptors come and go

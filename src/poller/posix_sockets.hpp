@@ -39,18 +39,13 @@ struct socket_slot {
     operation* receiver = nullptr;
     operation* sender = nullptr;
 
-    // epoll: what is known about readiness. io_uring: state of the armed multishot accept.
+    // What is known about readiness; io_uring looks at `readable` of listeners only.
     bool registered = false;
     bool readable = true;   ///< optimistic: the first attempt finds out
     bool writable = true;
     bool hung_up = false;   ///< RDHUP, HUP or ERR seen: a short receive no longer means "empty"
-    bool multishot_armed = false;
-    bool multishot_cancelling = false;
     std::uint32_t user_word = 0;  ///< for the layers above
     std::uint32_t in_flight = 0;  ///< requests the kernel still holds for this slot (io_uring)
-
-    /// Accepted by a multishot and not asked for yet; bounded, see uring_poller.
-    std::unique_ptr<std::vector<int>> prefetched;
 
     socket_activity activity;
     socket_address remote;
@@ -80,7 +75,7 @@ public:
     int close_if_idle(socket_handle listener) noexcept override;
     void random(void* into, std::size_t size) noexcept final;
     void close(socket_handle socket) noexcept final;
-    /// Operations, open slots with their prefetched accepts, leases.
+    /// Operations, open slots, leases.
     [[nodiscard]] poller_census census() const noexcept override;
     /// The heap half only; a backend with a pool overrides it and passes on what is from the heap.
     void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override;
@@ -90,8 +85,12 @@ protected:
     [[nodiscard]] socket_slot* find(socket_handle socket) noexcept;
     /// A fresh slot that owns `descriptor`; nullptr (descriptor not taken) without memory.
     socket_slot* make_slot(int descriptor) noexcept;
-    /// Closes the descriptor and what is prefetched, frees the slot. Requires: nothing pending,
-    /// nothing in flight.
+    /// A slot for a descriptor that is still to come, or nullptr without memory: open_slot() it, or
+    /// give_slot() it back.
+    socket_slot* take_slot() noexcept;
+    void open_slot(socket_slot& slot, int descriptor) noexcept;
+    void give_slot(socket_slot& slot) noexcept { free_.push_back(slot.index); }
+    /// Closes the descriptor, frees the slot. Requires: nothing pending, nothing in flight.
     void free_slot(socket_slot& slot) noexcept;
     [[nodiscard]] static socket_handle handle_of(const socket_slot& slot) noexcept {
         return {slot.index, slot.generation};
@@ -111,8 +110,8 @@ protected:
     /// Asks the backend to end what is pending on a slot that is closing; returns true when
     /// nothing was pending, so that the caller frees the slot at once.
     virtual bool begin_close(socket_slot& slot) noexcept = 0;
-    /// Called before a descriptor leaves by release(); the backend forgets it (epoll_ctl DEL,
-    /// multishot cancel). Requires: nothing pending. Returns 0 or a negated errno.
+    /// Called before a descriptor leaves by release(); the backend forgets it (epoll_ctl DEL).
+    /// Requires: nothing pending. Returns 0 or a negated errno.
     virtual int forget(socket_slot& slot) noexcept = 0;
 
     /// Counts moved bytes and stamps the turn time.

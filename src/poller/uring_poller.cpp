@@ -8,9 +8,9 @@
 //     entries in order, so a cancel is through before anything submitted after it.
 //  2. `slot.in_flight` counts the requests that name the slot's descriptor. A closing slot keeps it
 //     open until that is 0; close(2) alone would end nothing, because a request pins the file.
-//  3. Nobody is completed outside of wait(). What ends elsewhere (cancelled while it waited for a
-//     multishot, or read because close() or a full queue had to make room) is settled: its result
-//     stands, and the next wait() delivers it. Until then it holds its place in the slot.
+//  3. Nobody is completed outside of submit() and wait(). What ends elsewhere (cancelled before it
+//     had a request, or read because a full queue had to make room) is settled: its result stands,
+//     and the next wait() delivers it. Until then it holds its place in the slot.
 //  4. Reading completions never submits. What then needs an entry (a request to be made again, a
 //     cancel that found no room) is postponed; wait() arms it before it enters.
 //  5. With DEFER_TASKRUN a completion is posted only inside an enter() that collects. That there is
@@ -25,6 +25,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <new>
+#include <utility>
 
 #include <coro/base/assert.hpp>
 
@@ -82,17 +83,9 @@ uring_poller::~uring_poller() {
                 "a poller was destroyed while operations were pending: cancel them and wait for "
                 "their completions first");
     if (ring_.is_ours() && internal_ != 0) {
-        // The kernel tears a ring down later, on another thread: an armed accept would keep its
-        // port until then. So everything is ended here first.
-        const bool all = ring_.has(uring_multishot_accept);
-        if (io_uring_sqe* const entry = take_internal_entry(tag_ignored); entry != nullptr) {
-            entry->opcode = IORING_OP_ASYNC_CANCEL;
-            entry->addr = tag_wake;
-            if (all) entry->cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
-        }
-        if (!all && timeout_armed_) {
-            queue_cancel(timeout_number_ << tag_bits | tag_timeout);
-        }
+        // The kernel tears a ring down later, on another thread. Everything is ended here first.
+        queue_cancel(tag_wake);
+        if (timeout_armed_) queue_cancel(timeout_number_ << tag_bits | tag_timeout);
         for (int attempt = 0; internal_ != 0 && attempt < most_attempts; ++attempt) {
             enter(1, nullptr, true);
             reap();
@@ -118,13 +111,13 @@ bool uring_poller::submit(operation& op) noexcept {
     if (slot == nullptr) return answer(op, result_closed);
     operation*& lane = lane_of(*slot, op.code);
     if (lane != nullptr) return answer(op, result_busy);
-    if (op.code == opcode::accept && answer_prefetched(*slot, op)) return true;
+    if (op.code == opcode::accept && accept_now(*slot, op)) return true;
     if (op.code == opcode::connect) {
         const auto& where = *static_cast<const socket_address*>(op.data);
         if (where.size > where.bytes.size()) return answer(op, -EINVAL);
     }
     if (!arm(*slot, op)) {
-        give_message(op);
+        give_back(op);
         return answer(op, -ENOMEM);
     }
     lane = &op;
@@ -148,9 +141,6 @@ bool uring_poller::answer(operation& op, std::int32_t result) noexcept {
 
 /// Queues the request of `op`; false when there is no entry or no memory.
 bool uring_poller::arm(socket_slot& slot, operation& op) noexcept {
-    if (op.code == opcode::accept && ring_.has(uring_multishot_accept)) {
-        return arm_multishot(slot, op);
-    }
     const bool vectored =
         op.code == opcode::receive_vectored || op.code == opcode::send_vectored;
     if (vectored && op.backend_pointer == nullptr) {
@@ -236,7 +226,7 @@ void uring_poller::deliver(operation& op) noexcept {
     socket_slot& slot = slot_at(op.target.index);
     if (is_no_answer(op.result)) op.result = slot.closing ? result_closed : -ECANCELED;
     lane_of(slot, op.code) = nullptr;
-    give_message(op);
+    give_back(op);
     if (inflight_registry::enabled()) [[unlikely]] inflight_registry::remove(&op);
     op.phase = operation_phase::completed;
     ++counters.completed;
@@ -246,7 +236,7 @@ void uring_poller::deliver(operation& op) noexcept {
 }
 
 void uring_poller::free_if_left(socket_slot& slot) noexcept {
-    if (&slot == closing_now_ || slot.in_flight != 0) return;
+    if (slot.in_flight != 0) return;
     if (slot.receiver == nullptr && slot.sender == nullptr) free_slot(slot);
 }
 
@@ -254,8 +244,6 @@ void uring_poller::cancel(operation& op) noexcept {
     if (op.phase != operation_phase::submitted) return;
     if ((op.backend_state & (cancelling | settled)) != 0) return;
     ++counters.cancels;
-    const bool last_look = op.size != 0 && (op.backend_state & in_slot) != 0;
-    if (last_look) take_waiting(slot_at(op.target.index), op);
     abandon(op);
 }
 
@@ -265,9 +253,6 @@ void uring_poller::abandon(operation& op) noexcept {
     op.backend_state |= cancelling;
     if ((op.backend_state & owes_request) != 0) {
         withdraw(op);
-        settle(op, -ECANCELED);
-    } else if ((op.backend_state & in_slot) != 0) {
-        // A connection that comes now goes to the slot: nothing is lost.
         settle(op, -ECANCELED);
     } else if (!queue_cancel(name_of(op)) && (op.backend_state & settled) == 0) {
         // (Making room may have read its completion.)
@@ -296,17 +281,12 @@ bool uring_poller::begin_close(socket_slot& slot) noexcept {
     for (operation* const op : {slot.receiver, slot.sender}) {
         if (op != nullptr) abandon(*op);
     }
-    closing_now_ = &slot;
-    end_multishot(slot);
-    closing_now_ = nullptr;
     return slot.receiver == nullptr && slot.sender == nullptr && slot.in_flight == 0;
 }
 
-int uring_poller::forget(socket_slot& slot) noexcept {
+int uring_poller::forget(socket_slot&) noexcept {
     ring_.check_ours();
-    // Connections that wait here belong to the loop: whoever releases the listener accepts first.
-    if (!end_multishot(slot)) return -EBUSY;
-    return slot.prefetched != nullptr && !slot.prefetched->empty() ? -EBUSY : 0;
+    return 0;
 }
 
 // --- what the kernel says
@@ -320,7 +300,6 @@ void uring_poller::dispatch(const io_uring_cqe& done) noexcept {
     }
     const bool ended = (done.flags & IORING_CQE_F_MORE) == 0;
     if (ended) --internal_;
-    if (kind == tag_accept) on_multishot(name, done.res, done.flags);
     if (kind == tag_wake) on_wake(done.res, ended);
     if (kind == tag_timeout && name >> tag_bits == timeout_number_) timeout_armed_ = false;
 }
@@ -352,7 +331,9 @@ void uring_poller::on_operation(operation& op, std::int32_t result, std::uint32_
             if (result == 0) on_connected(slot, op);
             break;
         case opcode::accept:
-            if (result >= 0) result = on_one_shot(slot, op, result);
+            if (result < 0) break;
+            accepted(slot, op, result);
+            result = 0;
             break;
         case opcode::receive_leased: break;
     }
@@ -390,13 +371,15 @@ uring_poller::message_record* uring_poller::take_message() noexcept {
     return taken;
 }
 
-void uring_poller::give_message(operation& op) noexcept {
-    if (op.code != opcode::receive_vectored && op.code != opcode::send_vectored) return;
-    if (op.backend_pointer == nullptr) return;
-    auto* const record = static_cast<message_record*>(op.backend_pointer);
+/// Takes back what `op` got for its time in the kernel: a message header, or the slot of a
+/// connection that has not come.
+void uring_poller::give_back(operation& op) noexcept {
+    if (op.code == opcode::receive_leased || op.backend_pointer == nullptr) return;
+    void* const held = std::exchange(op.backend_pointer, nullptr);
+    if (op.code == opcode::accept) return give_slot(*static_cast<socket_slot*>(held));
+    auto* const record = static_cast<message_record*>(held);
     record->next_free = free_messages_;
     free_messages_ = record;
-    op.backend_pointer = nullptr;
 }
 
 std::unique_ptr<poller> make_uring_poller(const poller_options& options, std::string& why_not) {

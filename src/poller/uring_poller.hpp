@@ -20,10 +20,6 @@ std::unique_ptr<poller> make_uring_poller(const poller_options& options, std::st
 /// Queues requests, enters the kernel once a turn; see the top of the .cpp.
 class uring_poller final : public posix_sockets {
 public:
-    /// Prefetched connections at which a multishot accept is cancelled until they are asked for.
-    /// What the kernel accepts before it has seen the cancel is kept as well.
-    static constexpr std::size_t most_prefetched = 64;
-
     explicit uring_poller(const poller_options& options);
     ~uring_poller() override;
     /// False, and in `why_not` a clause, when this system has no io_uring for us.
@@ -78,14 +74,8 @@ private:
     bool queue_cancel(std::uint64_t user_data) noexcept;
 
     // --- accept (uring_accept.cpp)
-    [[nodiscard]] bool answer_prefetched(socket_slot& slot, operation& op) noexcept;
-    bool arm_multishot(socket_slot& slot, operation& op) noexcept;
-    void on_multishot(std::uint64_t key, std::int32_t result, std::uint32_t flags) noexcept;
-    bool end_multishot(socket_slot& slot) noexcept;
-    void take_waiting(socket_slot& slot, operation& op) noexcept;
-    std::int32_t on_one_shot(socket_slot& slot, operation& op, std::int32_t result) noexcept;
-    std::int32_t hand_out(const socket_slot& listener, operation& op, int descriptor) noexcept;
-    void prefetch(socket_slot& slot, int descriptor) noexcept;
+    [[nodiscard]] bool accept_now(socket_slot& listener, operation& op) noexcept;
+    void accepted(socket_slot& listener, operation& op, int descriptor) noexcept;
 
     // --- leases (uring_leases.cpp)
     void on_lease(socket_slot& slot, operation& op, std::int32_t result,
@@ -93,9 +83,9 @@ private:
     void on_readable(socket_slot& slot, operation& op) noexcept;
     bool take_lease(lease& out) noexcept;
 
-    // --- message headers of vectored operations
+    // --- what an operation is given for its time in the kernel
     message_record* take_message() noexcept;
-    void give_message(operation& op) noexcept;
+    void give_back(operation& op) noexcept;
 
     uring_ring ring_;
     operation_list* out_ = nullptr;   ///< where completed operations go while wait() runs
@@ -108,7 +98,6 @@ private:
     bool wake_armed_ = false;
     bool wake_multishot_ = true;
     int wake_descriptor_ = -1;
-    socket_slot* closing_now_ = nullptr;  ///< begin_close() runs for it: its caller frees it
 
     uring_buffers buffers_;
     message_record* free_messages_ = nullptr;

@@ -214,8 +214,8 @@ const char* uring_ring::probe() noexcept {
                                 IORING_OP_TIMEOUT_REMOVE}) {
         if (!knows(code)) return "this io_uring lacks an operation that the poller needs";
     }
-    // Neither has a flag of its own; IORING_OP_SOCKET came with the same release, Linux 5.19.
-    if (!knows(IORING_OP_SOCKET)) features_ &= ~(uring_multishot_accept | uring_buffer_ring);
+    // It has no flag of its own; IORING_OP_SOCKET came with the same release, Linux 5.19.
+    if (!knows(IORING_OP_SOCKET)) features_ &= ~uring_buffer_ring;
     return nullptr;
 }
 

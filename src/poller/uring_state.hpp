@@ -14,9 +14,8 @@ namespace coro::inline v0::detail::uring {
 enum tag : std::uint64_t {
     tag_operation = 0,
     tag_ignored = 1,  ///< a cancel, a removal: what it answers does not matter
-    tag_accept = 2,   ///< a multishot accept: generation << 32 | index << tag_bits
-    tag_wake = 3,     ///< the poll of the event descriptor
-    tag_timeout = 4,  ///< number << tag_bits
+    tag_wake = 2,     ///< the poll of the event descriptor
+    tag_timeout = 3,  ///< number << tag_bits
 };
 inline constexpr unsigned tag_bits = 3;
 inline constexpr std::uint64_t tag_mask = (1u << tag_bits) - 1;
@@ -24,9 +23,6 @@ static_assert(alignof(operation) >= tag_mask + 1);
 
 inline std::uint64_t name_of(const operation& op) noexcept {
     return reinterpret_cast<std::uintptr_t>(&op);
-}
-inline std::uint64_t name_of_multishot(const socket_slot& slot) noexcept {
-    return std::uint64_t{slot.generation} << 32 | slot.index << tag_bits | tag_accept;
 }
 
 // operation::backend_state: 0 is "a request of its own is in the kernel or in the queue", and
@@ -36,7 +32,6 @@ enum state : std::uint8_t {
     owes_request = 4,  ///< postponed: no request in the kernel, wants one
     owes_cancel = 8,   ///< postponed: the request is in the kernel, its cancel found no room
     polling = 16,      ///< leased: the request in the kernel is a poll for readability
-    in_slot = 32,      ///< accept: waits for the slot's multishot, has no request of its own
 };
 inline constexpr std::uint8_t owes_something = owes_request | owes_cancel;
 
@@ -52,7 +47,7 @@ inline bool is_no_answer(std::int32_t result) noexcept {
     return result == -ECANCELED || result == -EINTR || result == -EAGAIN;
 }
 
-/// accept4(2) on a multishot: the descriptors are like those of every other backend.
+/// For accept4(2) and its request: the descriptors are like those of every other backend.
 inline constexpr std::uint32_t accept_flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
 
 }  // namespace coro::inline v0::detail::uring

@@ -23,11 +23,10 @@
 //     result_closed (unless it had succeeded), and closes the descriptor at the last completion;
 //     with nothing outstanding it closes at once. A closed or stale handle answers result_closed.
 //     close() never blocks.
-//  6. The slot, not the awaiter, holds what belongs to the connection: armed multishots, accepted
-//     connections that nobody has asked for yet (a submit of `accept` is answered from there
-//     first; closing the listener closes them), readiness bits, byte counters, time of the last
-//     activity (turn_time of the turn in which bytes moved), the peer's address as of accept or
-//     connect.
+//  6. The slot, not the awaiter, holds what belongs to the connection: readiness bits, byte
+//     counters, time of the last activity (turn_time of the turn in which bytes moved), the peer's
+//     address as of accept or connect. An accept takes one connection out of the kernel's queue;
+//     what nobody has asked for stays there.
 //  7. Only wake() may be called from another thread (or a signal handler). Everything else belongs
 //     to the thread that runs the loop.
 //  8. wait() returns when an operation has completed, when wake() was called since the last wait(),
@@ -97,7 +96,7 @@ struct poller_counters {
 /// How many things are alive; a test that ends with any of them not 0 has leaked.
 struct poller_census {
     std::uint64_t operations = 0;  ///< submitted, not completed
-    std::uint64_t sockets = 0;     ///< open slots, prefetched accepts included
+    std::uint64_t sockets = 0;     ///< open slots
     std::uint64_t leases = 0;      ///< leased buffers not returned
 };
 
@@ -186,12 +185,11 @@ enum uring_feature : std::uint32_t {
     uring_defer_taskrun = 1u << 1,      ///< "defer_taskrun", 6.1; falls back to coop_taskrun
     uring_coop_taskrun = 1u << 2,       ///< "coop_taskrun", 5.19
     uring_submit_all = 1u << 3,         ///< "submit_all", 5.18
-    uring_multishot_accept = 1u << 4,   ///< "multishot_accept", 5.19
-    uring_buffer_ring = 1u << 5,        ///< "buffer_ring", 5.19; without: leases by poll + receive
-    uring_registered_ring = 1u << 6,    ///< "registered_ring", 5.18
-    uring_no_iowait = 1u << 7,          ///< "no_iowait", 6.15
-    uring_no_sqarray = 1u << 8,         ///< "no_sqarray", 6.6
-    uring_wait_argument = 1u << 9,      ///< "wait_argument" (EXT_ARG), 5.11; without: a timeout op
+    uring_buffer_ring = 1u << 4,        ///< "buffer_ring", 5.19; without: leases by poll + receive
+    uring_registered_ring = 1u << 5,    ///< "registered_ring", 5.18
+    uring_no_iowait = 1u << 6,          ///< "no_iowait", 6.15
+    uring_no_sqarray = 1u << 7,         ///< "no_sqarray", 6.6
+    uring_wait_argument = 1u << 8,      ///< "wait_argument" (EXT_ARG), 5.11; without: a timeout op
 };
 
 }  // namespace coro::inline v0::detail

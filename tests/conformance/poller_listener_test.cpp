@@ -129,27 +129,20 @@ TEST_P(poller_listener_test, closing_the_listener_gives_up_who_waits) {
     expect_given_up(second);
 }
 
-/// A backend may have accepted more than was asked for; that too ends with the listener.
-TEST_P(poller_listener_test, closing_the_listener_gives_up_what_was_prefetched) {
+TEST_P(poller_listener_test, what_nobody_asks_for_stays_in_the_queue) {
     const listener_socket listener = listen();
-    const connected_pair served = connect_pair(listener);
-    std::vector<socket_handle> waiting;
-    for (int i = 0; i < 40; ++i) {
-        waiting.push_back(open());
-        ASSERT_EQ(connect(waiting.back(), listener.address), 0);
-    }
+    operation waiting(opcode::accept, listener.handle);
+    ASSERT_FALSE(submit(waiting));
+    settle(1ms);
+    constexpr std::size_t count = 300;
+    for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(connect(open(), listener.address), 0);
+    finish(waiting);
+    keep(waiting.accepted);
+    await_queue(listener, count - 1);
     settle();
-    world().close(listener.handle);
-    for (const socket_handle client : waiting) expect_given_up(client);
-    EXPECT_EQ(receive_after(served, "lives on"), "lives on");
-}
-
-TEST_P(poller_listener_test, prefetched_connections_are_bounded_and_none_is_lost) {
-    const listener_socket listener = listen();
-    connect_pair(listener);
-    for (int i = 0; i < 300; ++i) ASSERT_EQ(connect(open(), listener.address), 0);
-    settle();
-    for (int i = 0; i < 300; ++i) accept(listener);
+    EXPECT_EQ(queue_length(port_of(listener.address), count - 1), count - 1);
+    EXPECT_EQ(world().census().sockets, 1 + count + 1) << "the listener, the clients, and one";
+    for (std::size_t i = 1; i < count; ++i) accept(listener);
 }
 
 // --- without descriptors

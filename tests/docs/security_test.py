@@ -32,7 +32,6 @@ CONSTANTS = {
 }
 # Those that C++ outside of their file cannot see, as text.
 TEXTS = {
-    "uring_poller::most_prefetched": ("src/poller/uring_poller.hpp", r"most_prefetched = (\d+);"),
     "lines_per_second": ("src/base/report.cpp", r"lines_per_second = (\d+);"),
     "tcp_stream::close_gracefully": ("include/coro/net/tcp.hpp",
                                      r"close_gracefully\(\s*time_span limit = "

@@ -72,8 +72,8 @@ public:
         void* data = nullptr;    ///< the buffer, the io_slice array, or the socket_address
         socket_handle accepted;  ///< accept, which has no buffer: the new socket (an answer)
     };
-    std::size_t size = 0;  ///< its bytes, or the number of slices; accept: not 0 = cancel() takes
-                           ///< what waits in the listener's queue before it gives up
+    std::size_t size = 0;  ///< its bytes, or the number of slices; accept: not 0 = who waits is
+                           ///< taken, even if cancel() follows at once
     socket_handle target;
     opcode code;
 

@@ -17,7 +17,8 @@ namespace coro::inline v0 {
 /// Bounds of a server. All are on by default. A span of zero or less is reached at once,
 /// `duration::max()` or any span as great is no limit (base/time.hpp).
 struct serve_limits {
-    /// Connections at once. At the cap serve stops accepting: clients wait in the kernel's queue.
+    /// Connections at once. At the cap serve stops accepting: clients wait in the kernel's queue,
+    /// all of them, and cost no descriptor.
     std::size_t connections = 10'000;
     /// A connection on which no byte has moved for so long is ended: both directions are shut down,
     /// the handler reads the end of the stream. Checked lazily: between one and two times this

@@ -60,8 +60,8 @@ TEST(uring_environment, nothing_is_no_change) {
 
 TEST(uring_environment, disables_features_by_name) {
     poller_options options;
-    EXPECT_EQ(apply_uring_environment("disable=buffer_ring+multishot_accept", options), "");
-    EXPECT_EQ(options.disabled_features, uring_buffer_ring | uring_multishot_accept);
+    EXPECT_EQ(apply_uring_environment("disable=buffer_ring+submit_all", options), "");
+    EXPECT_EQ(options.disabled_features, uring_buffer_ring | uring_submit_all);
 }
 
 TEST(uring_environment, a_mask_takes_away_what_is_newer_than_the_kernel) {

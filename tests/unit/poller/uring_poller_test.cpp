@@ -120,8 +120,8 @@ TEST_P(uring_without, cancelled_operations_end) {
 
 std::string without_name(const testing::TestParamInfo<std::uint32_t>& info) {
     static constexpr std::array names = {
-        "single_issuer", "defer_taskrun",   "coop_taskrun", "submit_all", "multishot_accept",
-        "buffer_ring",   "registered_ring", "no_iowait",    "no_sqarray", "wait_argument"};
+        "single_issuer", "defer_taskrun",   "coop_taskrun", "submit_all",   "buffer_ring",
+        "registered_ring", "no_iowait",     "no_sqarray",      "wait_argument"};
     if (info.param == 0) return "nothing";
     if (info.param == not_in_6_1) return "what_6_1_lacks";
     if (info.param == every_feature) return "anything";
@@ -135,8 +135,8 @@ static_assert(not_in_6_8 == uring_no_iowait, "the mask of 6.8 is one of the sing
 INSTANTIATE_TEST_SUITE_P(
     masks, uring_without,
     testing::Values(0u, uring_single_issuer, uring_defer_taskrun, uring_coop_taskrun,
-                    uring_submit_all, uring_multishot_accept, uring_buffer_ring,
-                    uring_registered_ring, uring_no_iowait, uring_no_sqarray, uring_wait_argument,
+                    uring_submit_all, uring_buffer_ring, uring_registered_ring,
+                    uring_no_iowait, uring_no_sqarray, uring_wait_argument,
                     uring_defer_taskrun | uring_coop_taskrun, not_in_6_1, every_feature),
     without_name);
 

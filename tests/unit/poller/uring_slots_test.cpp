@@ -1,5 +1,5 @@
-// What io_uring keeps in the slot and in the pool: prefetched connections and lease buffers, at
-// their limits; and the debug registry of buffers that the kernel may still write.
+// What io_uring keeps: the slot of a connection that is still to come, and the pool of lease
+// buffers, at its limits; and the debug registry of buffers that the kernel may still write.
 #include "unit/poller/uring_poller_fixture.hpp"
 
 #include <sys/resource.h>
@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <deque>
 
+#include "conformance/kernel_queues.hpp"
 #include "poller/inflight_registry.hpp"
 
 namespace coro::detail::uring_tests {
@@ -14,6 +15,19 @@ namespace {
 
 class uring_slots : public uring_fixture {
 protected:
+    /// Connections in the kernel's queue.
+    std::size_t waiting_at(const listening_end& listener) {
+        return conformance::queue_length(ntohs(listener.where.sin_port), 0);
+    }
+    /// The handle of a socket that is closed again.
+    socket_handle local_pair_closed() {
+        const pair_of_ends ends = local_pair();
+        poller_->close(ends.ours);
+        ours_.pop_back();
+        ::close(ends.theirs);
+        theirs_.pop_back();
+        return ends.ours;
+    }
     void make_with(unsigned buffers, unsigned on_heap, std::uint32_t without = 0) {
         finish();
         poller_options options;
@@ -27,42 +41,64 @@ protected:
 
 // --- accept
 
-TEST_F(uring_slots, connections_that_nobody_asked_for_are_kept_and_bounded) {
+TEST_F(uring_slots, an_accept_takes_one_connection_out_of_the_queue) {
     const listening_end listener = listen(512);
-    client_of(listener);
-    ASSERT_EQ(accept(listener), 0);  // arms the multishot
+    operation waiting(opcode::accept, listener.ours);
+    ASSERT_FALSE(poller_->submit(waiting));
+    turn_now();  // the kernel has the request before anybody comes
     constexpr std::uint64_t count = 200;
-    for (std::uint64_t i = 0; i < count; ++i) {
-        client_of(listener);
-        if (i % 16 == 15) turn_now();
+    for (std::uint64_t i = 0; i < count; ++i) client_of(listener);
+    complete(waiting);
+    ASSERT_EQ(waiting.result, 0);
+    ours_.push_back(waiting.accepted);
+    for (int turn = 0; turn < 8; ++turn) turn_now();
+    EXPECT_EQ(waiting_at(listener), count - 1);
+    for (std::uint64_t i = 1; i < count; ++i) {
+        ASSERT_EQ(accept(listener), 0) << i;
+        EXPECT_EQ(waiting_at(listener), count - 1 - i);
     }
-    turn_now();
-    const std::uint64_t kept = poller_->census().sockets - 2;
-    EXPECT_GE(kept, uring_poller::most_prefetched);
-    EXPECT_LE(kept, uring_poller::most_prefetched + 16);
-    for (std::uint64_t i = 0; i < count; ++i) ASSERT_EQ(accept(listener), 0) << i;
-    EXPECT_EQ(poller_->census().sockets, 2 + count);
+    EXPECT_EQ(poller_->census().sockets, 1 + count);
 }
 
-TEST_F(uring_slots, prefetched_is_answered_at_once_in_order) {
+/// Without a turn of the loop for each: on a busy loop a turn takes milliseconds.
+TEST_F(uring_slots, who_waits_is_accepted_at_once_in_order) {
     const listening_end listener = listen();
-    const int first = client_of(listener);
-    ASSERT_EQ(accept(listener), 0);
-    const int second = client_of(listener);
-    const int third = client_of(listener);
-    ASSERT_TRUE(until([&] { return poller_->census().sockets == 4; }));
-    write(second, "second");
-    write(third, "third");
-    EXPECT_NE(first, second);
-    for (const std::string_view text : {"second", "third"}) {
+    std::vector<int> clients;
+    for (int i = 0; i < 3; ++i) {
+        clients.push_back(client_of(listener));
+        write(clients.back(), "number " + std::to_string(i));
+    }
+    const std::uint64_t before = counters().enters;
+    std::array<socket_handle, 3> accepted;
+    for (socket_handle& each : accepted) {
         operation accepting(opcode::accept, listener.ours);
         ASSERT_TRUE(poller_->submit(accepting));
         ASSERT_EQ(accepting.result, 0);
         ours_.push_back(accepting.accepted);
-        EXPECT_EQ(receive(accepting.accepted), text);
-        socket_address peer;
-        EXPECT_EQ(poller_->remote_address(accepting.accepted, peer), 0);
+        each = accepting.accepted;
     }
+    EXPECT_EQ(counters().enters, before);
+    for (std::size_t i = 0; i < accepted.size(); ++i) {
+        EXPECT_EQ(receive(accepted[i]), "number " + std::to_string(i));
+        socket_address peer;
+        EXPECT_EQ(poller_->remote_address(accepted[i], peer), 0);
+    }
+}
+
+/// The place of a connection that did not come is used by the next: else each takes a new one.
+TEST_F(uring_slots, accepts_that_end_without_a_connection_give_their_slots_back) {
+    const listening_end listener = listen();
+    std::uint32_t highest = 0;
+    for (int i = 0; i < 1000; ++i) {
+        operation accepting(opcode::accept, listener.ours);
+        ASSERT_FALSE(poller_->submit(accepting));
+        if (i % 2 == 0) turn_now();
+        poller_->cancel(accepting);
+        complete(accepting);
+        ASSERT_EQ(accepting.result, -ECANCELED);
+        highest = std::max(highest, local_pair_closed().index);
+    }
+    EXPECT_LE(highest, 2u);
 }
 
 TEST_F(uring_slots, cancelled_accept_loses_no_connection) {
@@ -85,7 +121,7 @@ TEST_F(uring_slots, cancelled_accept_loses_no_connection) {
     for (; accepted < count; ++accepted) ASSERT_EQ(accept(listener), 0);
 }
 
-TEST_F(uring_slots, running_out_of_descriptors_ends_the_multishot_and_not_the_listener) {
+TEST_F(uring_slots, running_out_of_descriptors_does_not_end_the_listener) {
     const listening_end listener = listen();
     const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     theirs_.push_back(client);
@@ -96,31 +132,13 @@ TEST_F(uring_slots, running_out_of_descriptors_ends_the_multishot_and_not_the_li
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
     std::vector<int> fillers;
     for (int filler = 0; (filler = ::dup(client)) >= 0;) fillers.push_back(filler);
-    operation accepting(opcode::accept, listener.ours);
-    ASSERT_FALSE(poller_->submit(accepting));
-    turn_now();
     ASSERT_EQ(::connect(client, reinterpret_cast<const sockaddr*>(&listener.where),
                         sizeof listener.where), 0);
-    complete(accepting);
-    EXPECT_EQ(accepting.result, -EMFILE);
+    EXPECT_EQ(accept(listener), -EMFILE);
     EXPECT_EQ(accept(listener), -EMFILE) << "the next one finds out anew";
     for (const int filler : fillers) ::close(filler);
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
     EXPECT_EQ(accept(listener), 0) << "the connection was still in the queue";
-}
-
-TEST_F(uring_slots, closing_a_listener_closes_what_it_prefetched) {
-    const listening_end listener = listen();
-    client_of(listener);
-    ASSERT_EQ(accept(listener), 0);
-    const int kept = client_of(listener);
-    ASSERT_TRUE(until([&] { return poller_->census().sockets == 3; }));
-    int descriptor = -1;
-    EXPECT_EQ(poller_->release(listener.ours, descriptor), -EBUSY) << "it would lose a connection";
-    poller_->close(listener.ours);
-    EXPECT_EQ(poller_->census().sockets, 1u);
-    char end = 0;
-    EXPECT_EQ(::recv(kept, &end, 1, 0), 0);
 }
 
 TEST_F(uring_slots, released_listener_is_no_longer_accepted_from) {
