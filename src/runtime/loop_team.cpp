@@ -143,12 +143,12 @@ void loop_team::wind_down(scheduler& mine) noexcept {
     mine.ending = false;
     while (mine.world().census().operations != 0) mine.turn();
     mine.close_gate();
-    mine.take_posted();  // while all loops are there: what was posted may post to them
+    mine.run_all_posted();  // while all loops are there: what was posted may post to them
 }
 
 /// On the thread of the loop, which is the running one.
 void loop_team::finish_loop(unsigned index) noexcept {
-    loops_[index]->take_posted();  // whoever posted waits for nothing any more, but owns memory
+    loops_[index]->run_all_posted();  // whoever posted waits for nothing any more, but owns memory
     current->blocks.release();
     current = nullptr;
     loops_[index].reset();

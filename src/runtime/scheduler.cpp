@@ -2,6 +2,7 @@
 #include "runtime/scheduler.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <thread>
 
 #include <coro/base/assert.hpp>
@@ -46,14 +47,15 @@ void scheduler::turn(bool may_sleep) noexcept {
     turn_time = world_->now();
     world_->turn_time = turn_time;
     timers_fired_ += timers_.expire(turn_time, timers_per_turn);
-    take_posted();
+    run_posted(posts_per_turn);
     resume_ready();
     while (!turn_ends_.empty()) {
         turn_end* work = turn_ends_.pop_front();
         work->call(*work);
     }
     if (turn_hook_ != nullptr) turn_hook_(turn_hook_user_);
-    if (has_ready() || ending || !may_sleep || !deferred_.empty()) collect(time_point::min());
+    const bool has_work = has_ready() || unrun_ != nullptr || !deferred_.empty();
+    if (has_work || ending || !may_sleep) collect(time_point::min());
     else sleep();
 }
 
@@ -169,15 +171,24 @@ void scheduler::refuse_foreign_tasks() noexcept {
 
 void scheduler::tell_team_of_quiet() noexcept { team->loop_is_quiet(); }
 
-void scheduler::take_posted() noexcept {
-    if (!mailbox_.holds_something()) return;
-    posted* in_order = mailbox_.take_all();
-    while (in_order != nullptr) {
-        posted* work = std::exchange(in_order, in_order->next);
+void scheduler::run_posted(std::size_t most) noexcept {
+    if (unrun_ == nullptr) {
+        if (!mailbox_.holds_something()) return;
+        unrun_ = mailbox_.take_all();
+    }
+    for (; unrun_ != nullptr && most != 0; --most) {
+        posted* work = std::exchange(unrun_, unrun_->next);
         ++posts_;
         sanitizer_takes(work);
         work->run(*work);  // may destroy it
     }
+    if (unrun_ != nullptr) [[unlikely]] ++posts_put_off_;
+}
+
+void scheduler::run_all_posted() noexcept {
+    constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
+    run_posted(all);  // what is left of earlier turns, if anything is
+    run_posted(all);
 }
 
 bool scheduler::submit(operation& op, context& strand) noexcept {
@@ -220,6 +231,7 @@ loop_stats scheduler::stats() const noexcept {
     all.timers_fired = timers_fired_;
     all.timers_armed = timers_.size();
     all.posts = posts_;
+    all.posts_put_off = posts_put_off_;
     all.operations_submitted = io.submitted;
     all.operations_completed = io.completed;
     all.receive_calls = io.receives;

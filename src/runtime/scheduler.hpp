@@ -34,10 +34,10 @@ struct loop_gate : basic_loop_gate<loop_core> {
 
 /// One loop. A loop is not a thread: turn() may be called wherever it is the current one.
 ///
-/// A turn: (1) read the clock; (2) fire due timers; (3) take what other threads posted; (4) resume
-/// what is ready, at most `resumes_per_turn`; (5) ask the poller, waiting until the nearest
-/// deadline only if nothing is ready; (6) make the owners of completed operations ready. Nobody is
-/// resumed inside (1)-(3), (5) and (6).
+/// A turn: (1) read the clock; (2) fire due timers, at most `timers_per_turn`; (3) run what other
+/// threads posted, at most `posts_per_turn`; (4) resume what is ready, at most `resumes_per_turn`;
+/// (5) ask the poller, waiting until the nearest deadline only if nothing is ready; (6) make the
+/// owners of completed operations ready. Nobody is resumed inside (1)-(3), (5) and (6).
 class scheduler final : public loop_core {
 public:
     /// After this many resumptions the poller is asked, so that I/O is never starved by
@@ -47,6 +47,8 @@ public:
     static constexpr std::int32_t inline_bytes_per_answer = 64 * 1024 / inline_completions;
     /// At most this many timers fire in a turn (1 M timers at one instant must not stall I/O).
     static constexpr std::size_t timers_per_turn = 1024;
+    /// At most so many posts run in a turn; the rest stays in front of the next one.
+    static constexpr unsigned posts_per_turn = 256;
 
     scheduler(std::unique_ptr<poller> world, scheduler_options options);
     ~scheduler();
@@ -69,8 +71,8 @@ public:
         turn_hook_user_ = user;
     }
 
-    /// Runs what other threads posted; for run(), after the last turn.
-    void take_posted() noexcept;
+    /// Runs all that other threads have posted; for run(), after the last turn.
+    void run_all_posted() noexcept;
 
     // --- threads that are no loop of this run
 
@@ -112,6 +114,7 @@ public:
 
 private:
     void tell_team_of_quiet() noexcept;
+    void run_posted(std::size_t most) noexcept;
     void resume_ready() noexcept;
     /// False: nothing came but the ends of our own sends, which say nothing about how long the
     /// peers keep silent.
@@ -133,6 +136,7 @@ private:
     intrusive_list<turn_end> turn_ends_;
 
     mailbox<posted> mailbox_;  ///< what other threads posted
+    posted* unrun_ = nullptr;  ///< taken from there and not run yet, in order: all of it is older
 
     void (*turn_hook_)(void* user) noexcept = nullptr;
     void* turn_hook_user_ = nullptr;
@@ -144,6 +148,7 @@ private:
     std::uint64_t spin_hits_ = 0;
     std::uint64_t timers_fired_ = 0;
     std::uint64_t posts_ = 0;
+    std::uint64_t posts_put_off_ = 0;
 };
 
 /// The scheduler behind a loop; there is no other kind of loop.

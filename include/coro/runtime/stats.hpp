@@ -19,6 +19,7 @@ struct loop_stats {
     std::uint64_t timers_fired = 0;
     std::uint64_t timers_armed = 0;  ///< alive now
     std::uint64_t posts = 0;         ///< pieces of work that other threads handed over
+    std::uint64_t posts_put_off = 0;  ///< turns that left some of them to the next: over 256
     std::uint64_t operations_submitted = 0;
     std::uint64_t operations_completed = 0;
     std::uint64_t receive_calls = 0;  ///< epoll: recv(2) calls; io_uring: receives submitted

@@ -1,0 +1,236 @@
+// What one turn of the loop does at most: posts, timers, resumptions, and bytes moved at once. All
+// by counts.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <coro/core/task.hpp>
+#include <coro/runtime/run.hpp>
+#include <coro/runtime/sleep.hpp>
+#include <coro/runtime/stats.hpp>
+#include <coro/runtime/task_group.hpp>
+
+#include "runtime/scheduler.hpp"
+#include "sim/sim_poller.hpp"
+#include "support/forwarding_poller.hpp"
+
+namespace coro::inline v0::detail {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::unique_ptr<scheduler> make_virtual_loop(std::unique_ptr<poller> world) {
+    scheduler_options how;
+    how.virtual_time = true;
+    return std::make_unique<scheduler>(std::move(world), std::move(how));
+}
+
+class scheduler_turn : public testing::Test {
+protected:
+    scheduler_turn() : loop_(make_virtual_loop(std::make_unique<sim_poller>(poller_options{}))) {}
+
+    /// One more turn; if it sleeps, for an hour.
+    void turn() {
+        timer_node end_of_sleep([](timer_node&) noexcept {});
+        loop_->arm_timer(end_of_sleep, loop_->read_clock() + 1h);
+        loop_->turn();
+        loop_->disarm_timer(end_of_sleep);
+    }
+
+    std::unique_ptr<scheduler> loop_;
+};
+
+// --- posts
+
+/// Notes when it was run, and may post itself once more.
+struct numbered_post : posted {
+    numbered_post(scheduler& on, std::vector<int>& order, int own) noexcept
+        : loop(on), ran(order), number(own) {
+        run = [](posted& self) noexcept {
+            auto& mine = static_cast<numbered_post&>(self);
+            mine.ran.push_back(mine.number);
+            if (mine.again == 0) return;
+            --mine.again;
+            mine.number += 10'000;
+            mine.loop.post(mine);
+        };
+    }
+    scheduler& loop;
+    std::vector<int>& ran;
+    int number;
+    int again = 0;
+};
+
+class scheduler_posts : public scheduler_turn {
+protected:
+    void post(int count) {
+        for (int i = 0; i < count; ++i) {
+            work_.push_back(std::make_unique<numbered_post>(*loop_, ran_, posted_++));
+            loop_->post(*work_.back());
+        }
+    }
+    /// How many ran in one more turn.
+    std::size_t run_in_a_turn() {
+        const std::size_t before = ran_.size();
+        turn();
+        return ran_.size() - before;
+    }
+    void expect_in_order(int count) {
+        std::vector<int> all;
+        for (int i = 0; i < count; ++i) all.push_back(i);
+        EXPECT_EQ(ran_, all);
+    }
+
+    std::vector<std::unique_ptr<numbered_post>> work_;
+    std::vector<int> ran_;
+    int posted_ = 0;
+};
+
+TEST_F(scheduler_posts, at_most_256_run_in_a_turn_in_order_and_none_is_slept_over) {
+    post(1000);
+    EXPECT_EQ(run_in_a_turn(), 256u);
+    EXPECT_EQ(run_in_a_turn(), 256u);
+    EXPECT_EQ(run_in_a_turn(), 256u);
+    EXPECT_EQ(loop_->stats().sleeps, 0u) << "the loop slept over posts that it had put off";
+    EXPECT_EQ(run_in_a_turn(), 232u);
+    EXPECT_EQ(loop_->stats().sleeps, 1u);
+    expect_in_order(1000);
+    EXPECT_EQ(loop_->stats().posts, 1000u);
+    EXPECT_EQ(loop_->stats().posts_put_off, 3u);
+}
+
+TEST_F(scheduler_posts, a_turn_that_can_run_all_puts_nothing_off) {
+    post(256);
+    EXPECT_EQ(run_in_a_turn(), 256u);
+    EXPECT_EQ(loop_->stats().sleeps, 1u);
+    EXPECT_EQ(loop_->stats().posts_put_off, 0u);
+}
+
+TEST_F(scheduler_posts, what_comes_later_runs_behind_what_was_put_off) {
+    post(300);
+    EXPECT_EQ(run_in_a_turn(), 256u);
+    post(300);
+    while (ran_.size() < 600) EXPECT_LE(run_in_a_turn(), 256u);
+    expect_in_order(600);
+}
+
+TEST_F(scheduler_posts, timers_fire_between_them) {
+    post(1000);
+    turn();
+    timer_node due([](timer_node&) noexcept {});
+    loop_->arm_timer(due, loop_->read_clock());
+    turn();
+    EXPECT_FALSE(due.armed());
+    EXPECT_EQ(ran_.size(), 512u);
+    loop_->run_all_posted();
+}
+
+TEST_F(scheduler_posts, work_that_posts_itself_runs_once_a_turn) {
+    post(2);
+    work_[0]->again = 2;
+    EXPECT_EQ(run_in_a_turn(), 2u);
+    EXPECT_EQ(run_in_a_turn(), 1u);
+    EXPECT_EQ(run_in_a_turn(), 1u);
+    EXPECT_EQ(ran_, (std::vector<int>{0, 1, 10'000, 20'000}));
+}
+
+TEST_F(scheduler_posts, the_end_of_a_run_runs_what_was_put_off_and_what_came_since) {
+    post(700);
+    EXPECT_EQ(run_in_a_turn(), 256u);
+    post(700);
+    loop_->run_all_posted();
+    expect_in_order(1400);
+}
+
+// --- timers
+
+TEST_F(scheduler_turn, at_most_1024_timers_fire_in_a_turn_and_none_is_slept_over) {
+    const time_point due = loop_->read_clock();
+    std::vector<std::unique_ptr<timer_node>> timers;
+    for (int i = 0; i < 2500; ++i) {
+        timers.push_back(std::make_unique<timer_node>([](timer_node&) noexcept {}));
+        loop_->arm_timer(*timers.back(), due);
+    }
+    std::uint64_t fired = 0;
+    while (fired < 2500) {
+        turn();
+        const std::uint64_t now_fired = loop_->stats().timers_fired;
+        ASSERT_GT(now_fired, fired) << "a turn has fired none of those that are due";
+        EXPECT_LE(now_fired - fired, 1024u);
+        fired = now_fired;
+        EXPECT_EQ(loop_->stats().sleeps, fired == 2500 ? 1u : 0u)
+            << "the loop slept while timers were due";
+    }
+}
+
+// --- resumptions
+
+task<> note_turn(std::map<std::uint64_t, unsigned>& children_of_turn) {
+    ++children_of_turn[current_loop_stats().turns];
+    co_return;
+}
+
+TEST_F(scheduler_turn, at_most_256_strands_are_resumed_in_a_turn) {
+    std::map<std::uint64_t, unsigned> children_of_turn;
+    const auto main = [&]() -> task<> {
+        const auto body = [&](task_group& group) -> task<> {
+            for (int i = 0; i < 1000; ++i) group.spawn(note_turn, std::ref(children_of_turn));
+            co_return;
+        };
+        co_await with_task_group(body);
+    };
+    run(main(), {.poller = poller_choice::simulation});
+    std::vector<unsigned> counts;
+    for (const auto& [turn, children] : children_of_turn) counts.push_back(children);
+    // The first turn has resumed main too.
+    EXPECT_EQ(counts, (std::vector<unsigned>{255, 256, 256, 233}));
+}
+
+// --- bytes
+
+/// Completes each send at once, as if the kernel had taken all of it.
+class open_mouthed_world final : public forwarding_poller {
+public:
+    open_mouthed_world() : forwarding_poller(std::make_unique<sim_poller>(poller_options{})) {}
+
+    [[nodiscard]] bool submit(operation& op) noexcept override {
+        op.result = static_cast<std::int32_t>(op.size);
+        op.phase = operation_phase::completed;
+        return true;
+    }
+};
+
+/// How many sends of `bytes` one resumption has answered at once.
+unsigned answered_at_once(std::size_t bytes) {
+    const auto loop = make_virtual_loop(std::make_unique<open_mouthed_world>());
+    struct nobody final : context {
+        explicit nobody(scheduler& on) : context(on, on.root_scope()) {}
+    } strand(*loop);
+    loop->inline_budget = inline_completions;
+    std::vector<std::unique_ptr<operation>> sends;
+    unsigned answered = 0;
+    for (;;) {
+        sends.push_back(std::make_unique<operation>(opcode::send));
+        sends.back()->size = bytes;
+        if (loop->submit(*sends.back(), strand)) return answered;
+        if (++answered == 1000) return answered;
+    }
+}
+
+TEST(scheduler_bytes, a_resumption_is_answered_at_once_32_times_or_for_64_kib) {
+    EXPECT_EQ(answered_at_once(0), 32u);
+    EXPECT_EQ(answered_at_once(100), 32u);
+    EXPECT_EQ(answered_at_once(2048), 16u);
+    EXPECT_EQ(answered_at_once(30 * 1024), 2u);
+    EXPECT_EQ(answered_at_once(64 * 1024), 1u);
+    EXPECT_EQ(answered_at_once(1024 * 1024), 1u);
+}
+
+}  // namespace
+}  // namespace coro::inline v0::detail
