@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "net/idle_watch.hpp"
 #include "net/io_failure.hpp"
 #include "runtime/scheduler.hpp"
 
@@ -64,19 +65,19 @@ bool submit_io(operation& op, context& strand) noexcept {
 
 void cancel_io(operation& op, loop_core& loop) noexcept { scheduler_of(loop).world().cancel(op); }
 
-// The bits of `direction` are the bits of the poller's user word of a socket.
+// The bits of `direction` are those of `socket_notes::broken`.
 
 void mark_broken(socket_ref socket, direction which) noexcept {
     check_home(socket);
-    if (std::uint32_t* word = scheduler_of(*socket.loop).world().user_word(socket.handle))
-        *word |= static_cast<std::uint32_t>(which);
+    if (socket_notes* notes = scheduler_of(*socket.loop).world().notes(socket.handle))
+        notes->broken |= static_cast<std::uint32_t>(which);
 }
 
 bool is_broken(socket_ref socket, direction which) noexcept {
     check_home(socket);
     if (socket.loop == nullptr) return false;
-    const std::uint32_t* word = scheduler_of(*socket.loop).world().user_word(socket.handle);
-    return word != nullptr && (*word & static_cast<std::uint32_t>(which)) != 0;
+    const socket_notes* notes = scheduler_of(*socket.loop).world().notes(socket.handle);
+    return notes != nullptr && (notes->broken & static_cast<std::uint32_t>(which)) != 0;
 }
 
 void owned_socket::close_socket(socket_ref which) noexcept {
@@ -111,14 +112,18 @@ bool rebind_awaiter::suspend(frame_link*, std::coroutine_handle<> resume) noexce
 void rebind_awaiter::leave() noexcept {  // on the old loop
     poller& world = scheduler_of(*current).world();
     const socket_handle handle = from_.handle;
-    if (const std::uint32_t* word = world.user_word(handle)) user_word_ = *word;
+    if (const socket_notes* notes = world.notes(handle)) {
+        broken_ = notes->broken;
+        idle_ = notes->idle;
+    }
     result_ = world.release(handle, descriptor_);
     message_.run = [](posted& self) noexcept { static_cast<message&>(self).of->arrive(); };
     strand_->loop->post(message_);
 }
 
 void rebind_awaiter::arrive() noexcept {  // on the new loop
-    poller& world = scheduler_of(*strand_->loop).world();
+    scheduler& here = scheduler_of(*strand_->loop);
+    poller& world = here.world();
     if (result_ == 0 && !socket_) {  // closed meanwhile by another task of this loop
         world.discard(descriptor_);
         result_ = result_closed;
@@ -126,11 +131,15 @@ void rebind_awaiter::arrive() noexcept {  // on the new loop
     if (result_ == 0) {
         socket_handle handle;
         result_ = world.adopt(descriptor_, handle);
+        if (result_ != 0) world.discard(descriptor_);
+        if (result_ == 0 && idle_ != duration::max() && !watch_moved_stream(here, handle, idle_)) {
+            world.close(handle);
+            result_ = -ENOMEM;
+        }
         if (result_ == 0) {
-            *world.user_word(handle) = user_word_;
+            *world.notes(handle) = {broken_, idle_};
             socket_.moved_to({strand_->loop, handle});
         } else {
-            world.discard(descriptor_);
             socket_.moved_to({});
         }
     }

@@ -284,7 +284,6 @@ std::int32_t epoll_poller::note_receive(socket_slot& slot, std::int32_t got,
         if (got == 0) slot.hung_up = true;
         if (!slot.hung_up) slot.readable = false;
     }
-    moved_in(slot, got);
     return got;
 }
 
@@ -337,7 +336,6 @@ std::int32_t epoll_poller::try_send(socket_slot& slot, std::span<io_slice> from)
     if (sent < 0) return sent;
     // The kernel asks for the EPOLLOUT edge itself when it takes less than offered.
     if (static_cast<std::uint32_t>(sent) < asked) slot.writable = false;
-    moved_out(slot, sent);
     return sent;
 }
 

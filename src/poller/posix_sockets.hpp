@@ -44,10 +44,9 @@ struct socket_slot {
     bool readable = true;   ///< optimistic: the first attempt finds out
     bool writable = true;
     bool hung_up = false;   ///< RDHUP, HUP or ERR seen: a short receive no longer means "empty"
-    std::uint32_t user_word = 0;  ///< for the layers above
     std::uint32_t in_flight = 0;  ///< requests the kernel still holds for this slot (io_uring)
+    socket_notes notes;           ///< for the layers above
 
-    socket_activity activity;
     socket_address remote;
 };
 
@@ -66,8 +65,8 @@ public:
     int local_address(socket_handle socket, socket_address& out) noexcept override;
     int remote_address(socket_handle socket, socket_address& out) noexcept override;
     int shutdown(socket_handle socket, shutdown_how how) noexcept override;
-    int activity(socket_handle socket, socket_activity& out) noexcept override;
-    std::uint32_t* user_word(socket_handle socket) noexcept override;
+    int moved_bytes(socket_handle socket, std::uint64_t& out) noexcept override;
+    socket_notes* notes(socket_handle socket) noexcept override;
     int shed_connection(socket_handle listener) noexcept override;
     int adopt(int descriptor, socket_handle& out) noexcept override;
     int release(socket_handle socket, int& descriptor) noexcept override;
@@ -113,18 +112,6 @@ protected:
     /// Called before a descriptor leaves by release(); the backend forgets it (epoll_ctl DEL).
     /// Requires: nothing pending. Returns 0 or a negated errno.
     virtual int forget(socket_slot& slot) noexcept = 0;
-
-    /// Counts moved bytes and stamps the turn time.
-    void moved_in(socket_slot& slot, std::int32_t bytes) noexcept {
-        if (bytes <= 0) return;
-        slot.activity.bytes_in += static_cast<std::uint32_t>(bytes);
-        slot.activity.last = turn_time;
-    }
-    void moved_out(socket_slot& slot, std::int32_t bytes) noexcept {
-        if (bytes <= 0) return;
-        slot.activity.bytes_out += static_cast<std::uint32_t>(bytes);
-        slot.activity.last = turn_time;
-    }
 
     // The lease pool of the readiness world and the heap fallback of both. (io_uring keeps its own
     // ring of buffers and overrides return_lease; it uses the heap half.)

@@ -47,7 +47,6 @@ void uring_poller::on_lease(socket_slot& slot, operation& op, std::int32_t resul
             op.lease_id = id;
             ++leases_out_;
             take_from_kernel();
-            moved_in(slot, result);
         } else {
             // A cancelled receive, or the end of the stream, may have consumed one all the same.
             buffers_.give_back(id);
@@ -101,7 +100,6 @@ void uring_poller::on_readable(socket_slot& slot, operation& op) noexcept {
         op.lease_data = buffer.data;
         op.lease_id = buffer.id;
         op.lease_from_heap = buffer.from_heap;
-        moved_in(slot, result);
     } else if (got_one) {
         return_lease(buffer.id, buffer.data, buffer.from_heap);
     }

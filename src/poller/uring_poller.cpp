@@ -321,12 +321,9 @@ void uring_poller::on_operation(operation& op, std::int32_t result, std::uint32_
     }
     switch (op.code) {
         case opcode::receive:
-        case opcode::receive_vectored:
-            take_from_kernel();
-            moved_in(slot, result);
-            break;
+        case opcode::receive_vectored: take_from_kernel(); break;
         case opcode::send:
-        case opcode::send_vectored: moved_out(slot, result); break;
+        case opcode::send_vectored: break;
         case opcode::connect:
             if (result == 0) on_connected(slot, op);
             break;
@@ -341,7 +338,6 @@ void uring_poller::on_operation(operation& op, std::int32_t result, std::uint32_
 }
 
 void uring_poller::on_connected(socket_slot& slot, const operation& op) noexcept {
-    slot.activity.last = turn_time;
     // Asked, because 0.0.0.0 connects to 127.0.0.1; a peer that is gone again has no name.
     if (ask_peer(slot.descriptor, slot.remote) != 0) {
         slot.remote = *static_cast<const socket_address*>(op.data);

@@ -23,10 +23,9 @@
 //     result_closed (unless it had succeeded), and closes the descriptor at the last completion;
 //     with nothing outstanding it closes at once. A closed or stale handle answers result_closed.
 //     close() never blocks.
-//  6. The slot, not the awaiter, holds what belongs to the connection: readiness bits, byte
-//     counters, time of the last activity (turn_time of the turn in which bytes moved), the peer's
-//     address as of accept or connect. An accept takes one connection out of the kernel's queue;
-//     what nobody has asked for stays there.
+//  6. The slot, not the awaiter, holds what belongs to the connection: readiness bits, the
+//     peer's address as of accept or connect, the notes of the layers above. An accept takes one
+//     connection out of the kernel's queue; what nobody has asked for stays there.
 //  7. Only wake() may be called from another thread (or a signal handler). Everything else belongs
 //     to the thread that runs the loop.
 //  8. wait() returns when an operation has completed, when wake() was called since the last wait(),
@@ -69,11 +68,11 @@ enum class socket_option : std::uint8_t {
     v6_only,             ///< 0/1, ipv6(7) IPV6_V6ONLY
 };
 
-/// What guards and servers read about a connection without a system call.
-struct socket_activity {
-    time_point last{};            ///< turn time of the last byte in or out; of the accept if none
-    std::uint64_t bytes_in = 0;
-    std::uint64_t bytes_out = 0;
+/// What the layers above keep with a socket. The poller only stores it: made with the slot, gone
+/// with it. A rebind takes it along.
+struct socket_notes {
+    std::uint32_t broken = 0;           ///< bits of net's `direction`: framing is lost
+    duration idle = duration::max();    ///< what serve_limits::idle says of the connection
 };
 
 /// Deterministic counts for tests and statistics; each backend counts what it really calls.
@@ -133,10 +132,13 @@ public:
     /// Closes a listener on which no accept is pending, unless a connection waits: then -EAGAIN,
     /// and it is as before. The narrowest gap there is between the last look and the close.
     virtual int close_if_idle(socket_handle listener) noexcept = 0;
-    virtual int activity(socket_handle socket, socket_activity& out) noexcept = 0;
-    /// A word of the socket that the layers above may use as they like, 0 at first; nullptr for a
-    /// handle that is stale or closing. Lives as long as the slot.
-    virtual std::uint32_t* user_word(socket_handle socket) noexcept = 0;
+    /// Bytes of a TCP connection that have arrived here, read or not, and those that the peer's
+    /// system has acknowledged, together: two looks differ when a byte has moved between them.
+    /// Counted by the kernel (an end of stream may count as a byte), asked for by a system call;
+    /// nothing is counted per message. -EOPNOTSUPP for another kind of socket.
+    virtual int moved_bytes(socket_handle socket, std::uint64_t& out) noexcept = 0;
+    /// nullptr for a handle that is stale or closing. Lives as long as the slot.
+    virtual socket_notes* notes(socket_handle socket) noexcept = 0;
     /// Gives up one waiting connection of a listener when no descriptor is left: closes the
     /// reserved descriptor, accepts and closes the connection, reserves again. 0 if one was shed,
     /// else errno.
@@ -151,7 +153,7 @@ public:
 
     [[nodiscard]] virtual poller_census census() const noexcept = 0;
 
-    /// The time of the present turn, set by the scheduler; backends stamp activity with it.
+    /// The time of the present turn, set by the scheduler.
     time_point turn_time{};
     poller_counters counters;
     /// What only a simulation can know: the last wait() found that nothing can ever happen again.

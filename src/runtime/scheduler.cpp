@@ -39,6 +39,7 @@ scheduler::~scheduler() {
     check_no_signals_watched(*this);
     // A thread that has just posted may not have left post() yet: a few instructions.
     while (mailbox_.has_poster()) std::this_thread::yield();
+    while (loop_guest* left = guests.pop_front()) delete left;
     add_frames_of_ended_loop(frames_alive);
 }
 

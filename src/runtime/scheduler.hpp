@@ -32,6 +32,11 @@ struct loop_gate : basic_loop_gate<loop_core> {
     using basic_loop_gate::basic_loop_gate;
 };
 
+/// What lives on a loop without belonging to a task: destroyed with the loop at the latest.
+struct loop_guest : list_node<loop_guest> {
+    virtual ~loop_guest() = default;
+};
+
 /// One loop. A loop is not a thread: turn() may be called wherever it is the current one.
 ///
 /// A turn: (1) read the clock; (2) fire due timers, at most `timers_per_turn`; (3) run what other
@@ -57,6 +62,7 @@ public:
     void turn(bool may_sleep = true) noexcept;
     /// Set when the root task has ended: nothing will come any more that is worth waiting for.
     bool ending = false;
+    intrusive_list<loop_guest> guests;  ///< owned
 
     [[nodiscard]] poller& world() noexcept { return *world_; }
     [[nodiscard]] bool world_is_virtual() const noexcept { return options_.virtual_time; }

@@ -13,6 +13,7 @@
 #include <coro/runtime/timeout.hpp>
 
 #include "base/report_exception.hpp"
+#include "net/idle_watch.hpp"
 #include "net/stream_access.hpp"
 #include "runtime/group_child.hpp"
 #include "runtime/loop_team.hpp"
@@ -61,35 +62,38 @@ private:
 
 /// A connection as its idle_guard sees it.
 struct idle_entry : list_node<idle_entry> {
-    socket_handle watched;
-    time_point look_at{};  ///< when its activity is to be looked at next
+    idle_look looked{{}};
+    time_point look_at{};  ///< when it is to be looked at next; one step after the last look
 };
 
 /// Shuts down connections on which no byte has moved for the idle span. One timer for all: the
-/// span is the same for everybody, so the next look of a connection is always later than those of
-/// all that were put into the list before it. A connection that was active is put to the end
-/// again, hence it is found idle after one span at least and two at most; 24 bytes each instead of
-/// a timer's 72.
+/// time between two looks is the same for everybody, so the next look of a connection is always
+/// later than those of all that were put into the list before it. A connection that was looked at
+/// is put to the end again.
 class idle_guard {
 public:
-    idle_guard(loop_core& loop, duration span) noexcept : loop_(loop), span_(span), timer_(*this) {}
+    idle_guard(loop_core& loop, duration span) noexcept
+        : loop_(loop), span_(span), step_(idle_look::step_of(span)), timer_(*this) {}
     idle_guard(const idle_guard&) = delete;
     idle_guard& operator=(const idle_guard&) = delete;
     ~idle_guard() { loop_.disarm_timer(timer_); }
 
     void add(idle_entry& entry, socket_handle socket) noexcept {
         if (span_ == duration::max()) return;
-        entry.watched = socket;
-        put_last(entry);
+        entry.looked.socket = socket;
+        if (socket_notes* notes = world().notes(socket)) notes->idle = span_;
+        put_last(entry, loop_.turn_time);
         if (!timer_.armed()) arm_for_first();
     }
+    [[nodiscard]] duration span() const noexcept { return span_; }
 
 private:
     /// How many connections are looked at in one go; the others follow in the next turn.
     static constexpr unsigned looks_per_turn = 256;
 
-    void put_last(idle_entry& entry) noexcept {
-        entry.look_at = saturating_add(loop_.turn_time, span_);
+    [[nodiscard]] poller& world() const noexcept { return scheduler_of(loop_).world(); }
+    void put_last(idle_entry& entry, time_point looked_at) noexcept {
+        entry.look_at = saturating_add(looked_at, step_);
         entries_.push_back(entry);
     }
     void arm_for_first() noexcept {
@@ -97,28 +101,32 @@ private:
         if (first == nullptr) return;
         // Never for this turn: what is armed there in the past fires at once.
         const time_point next_turn = saturating_add(loop_.turn_time, duration(1));
-        loop_.arm_timer(timer_, std::max(first->look_at, next_turn));
+        due_ = std::max(first->look_at, next_turn);
+        loop_.arm_timer(timer_, due_);
     }
     void look() noexcept {
+        if (idle_look::stood_still(loop_.turn_time - due_, span_)) stood_until_ = loop_.turn_time;
         for (unsigned looked = 0; looked < looks_per_turn; ++looked) {
             idle_entry* first = entries_.front();
             if (first == nullptr || first->look_at > loop_.turn_time) break;
             first->unlink();
-            if (end_if_idle(*first)) continue;
-            put_last(*first);
+            look_at(*first);
         }
         arm_for_first();
     }
-    /// True when there is nothing more to guard. Both directions are shut down and the handler
-    /// reads the end of the stream, as it does for any peer: no cancellation, no scope per
-    /// connection.
-    bool end_if_idle(idle_entry& entry) noexcept {
-        socket_activity seen;
-        poller& world = scheduler_of(loop_).world();
-        if (world.activity(entry.watched, seen) < 0) return true;  // the handler has closed it
-        if (saturating_add(seen.last, span_) > loop_.turn_time) return false;
-        static_cast<void>(world.shutdown(entry.watched, shutdown_how::both));  // ENOTCONN: as good
-        return true;
+    /// An idle connection is shut down in both directions and its handler reads the end of the
+    /// stream, as it does for any peer: no cancellation, no scope per connection. One that is gone
+    /// was closed by its handler, or has moved and is watched over where it is.
+    void look_at(idle_entry& entry) noexcept {
+        const bool afresh = entry.look_at - step_ < stood_until_;
+        switch (entry.looked.look(world(), afresh)) {
+            case idle_look::finding::gone: return;
+            // Not the turn's time: the kernel's count was read now, and what it counts came before.
+            case idle_look::finding::alive: return put_last(entry, loop_.read_clock());
+            case idle_look::finding::idle: break;
+        }
+        const int failed = world().shutdown(entry.looked.socket, shutdown_how::both);
+        static_cast<void>(failed);  // ENOTCONN: as good
     }
 
     struct look_timer : timer_node {
@@ -132,6 +140,9 @@ private:
 
     loop_core& loop_;
     duration span_;
+    duration step_;              ///< between two looks at one connection
+    time_point due_{};           ///< what the timer was armed for
+    time_point stood_until_{};   ///< until then the loop stood still
     intrusive_list<idle_entry> entries_;
     look_timer timer_;
 };
@@ -230,6 +241,27 @@ void send_home(handed_over& ticket) noexcept {
     ticket.home->post(ticket);
 }
 
+/// Whether it is an error of the connection to `peer`, and not of another one (a proxy's target).
+bool is_about(const std::exception_ptr& error, const net::endpoint& peer) noexcept {
+    try {
+        std::rethrow_exception(error);
+    } catch (const io_error& problem) {
+        std::array<char, net::endpoint::text_capacity> buffer;
+        return problem.endpoint() == peer.to_text(buffer);
+    } catch (...) {
+        return false;
+    }
+}
+
+/// What a handler meets after the guard has shut its connection down is the guard's doing, and the
+/// report says so.
+void report_idle(duration span, const net::endpoint& peer) noexcept {
+    std::array<char, net::endpoint::text_capacity> buffer;
+    const idle_sentence text(span);
+    report({.level = severity::info, .verb = "serve", .endpoint = peer.to_text(buffer),
+            .error = {}, .text = text.view(), .task = {}});
+}
+
 void report_problem(const std::exception_ptr& error, const net::endpoint& peer) noexcept {
     if (is_cancelled_exception(error)) return;
     std::array<char, net::endpoint::text_capacity> buffer;
@@ -253,7 +285,6 @@ private:
         : group_child(*branch.group, nullptr, std::move(child)),
           branch_(branch),
           ticket_(ticket),
-          socket_(socket),
           peer_(peer) {
         static constexpr strand_kind as_connection{
             .resume = &resume_coroutine, .finished = &ended, .granted = nullptr};
@@ -268,7 +299,7 @@ private:
         server_branch& branch = self->branch_;
         handed_over* ticket = self->ticket_;
         self->tell_hooks_of_end();
-        if (self->error()) [[unlikely]] report_problem(self->error(), self->peer_);
+        if (self->error()) [[unlikely]] self->report_error();
         self->~connection();  // closes the stream, if the handler still had it
         free_block(self, sizeof(connection));
         if (ticket != nullptr) send_home(*ticket);
@@ -276,9 +307,14 @@ private:
         leave_group(of);
     }
 
+    void report_error() noexcept {
+        if (looked.found_idle() && is_about(error(), peer_))
+            report_idle(branch_.guard->span(), peer_);
+        else report_problem(error(), peer_);
+    }
+
     server_branch& branch_;
     handed_over* ticket_;  ///< nullptr on the acceptor's loop
-    socket_handle socket_;
     net::endpoint peer_;
 };
 

@@ -209,16 +209,22 @@ int sim_poller::remote_address(socket_handle handle, socket_address& out) noexce
     return 0;
 }
 
-int sim_poller::activity(socket_handle handle, socket_activity& out) noexcept {
+/// Acknowledged is what has arrived at the peer and fits into its receive buffer: the rest is here.
+int sim_poller::moved_bytes(socket_handle handle, std::uint64_t& out) noexcept {
     const sim_socket* socket = find(handle);
     if (socket == nullptr) return result_closed;
-    out = socket->activity;
+    std::uint64_t unacknowledged = 0;
+    if (const socket_pointer peer = socket->peer.lock(); peer && !peer->closed) {
+        const auto room = static_cast<std::size_t>(peer->option(socket_option::receive_buffer) / 2);
+        unacknowledged = peer->inbound.buffered() - std::min(peer->inbound.visible(), room);
+    }
+    out = socket->arrived + socket->sent - unacknowledged;
     return 0;
 }
 
-std::uint32_t* sim_poller::user_word(socket_handle handle) noexcept {
+socket_notes* sim_poller::notes(socket_handle handle) noexcept {
     sim_socket* socket = find(handle);
-    return socket == nullptr ? nullptr : &socket->user_word;
+    return socket == nullptr ? nullptr : &socket->notes;
 }
 
 int sim_poller::adopt(int, socket_handle&) noexcept {

@@ -59,7 +59,6 @@ socket_handle sim_poller::make_slot(socket_pointer socket) {
     slot& made = slots_[index];
     made.closing = false;
     if (++made.generation == 0) made.generation = 1;  // 0 is "none"
-    socket->activity.last = turn_time;
     made.socket = std::move(socket);
     ++open_sockets_;
     return {index, made.generation};
@@ -236,7 +235,6 @@ void sim_poller::process_connect(const sim_event& event) {
         case sim_event_kind::connect_arrives: return connect_arrives(client);
         case sim_event_kind::connect_succeeds:
             client.state = sim_state::connected;
-            client.activity.last = turn_time;
             return complete_sender(client, 0);
         case sim_event_kind::connect_refused: return connect_fails(client, -ECONNREFUSED);
         case sim_event_kind::connect_expires: return connect_fails(client, -ETIMEDOUT);

@@ -69,8 +69,8 @@ public:
     int shutdown(socket_handle socket, shutdown_how how) noexcept override;
     void close(socket_handle socket) noexcept override;
     int close_if_idle(socket_handle listener) noexcept override;
-    int activity(socket_handle socket, socket_activity& out) noexcept override;
-    std::uint32_t* user_word(socket_handle socket) noexcept override;
+    int moved_bytes(socket_handle socket, std::uint64_t& out) noexcept override;
+    socket_notes* notes(socket_handle socket) noexcept override;
     int shed_connection(socket_handle listener) noexcept override;
     int adopt(int descriptor, socket_handle& out) noexcept override;
     int release(socket_handle socket, int& descriptor) noexcept override;

@@ -53,8 +53,9 @@ struct sim_socket : std::enable_shared_from_this<sim_socket> {
     sim_address local;
     sim_address remote;           ///< meant once connecting
     options_array options{};
-    socket_activity activity;
-    std::uint32_t user_word = 0;  ///< for the layers above
+    std::uint64_t arrived = 0;    ///< bytes that have come here, read or not
+    std::uint64_t sent = 0;       ///< bytes that were taken from here, on their way or there
+    socket_notes notes;           ///< for the layers above
 
     // The pending operation of each direction; accept counts as receiving, connect as sending. The
     // tickets count the operations that were ever pending: they tell a late cancel from its target.

@@ -74,8 +74,6 @@ std::int32_t sim_poller::take_bytes(sim_socket& socket, operation& op) {
             socket.inbound.take(into, part);
         });
     }
-    socket.activity.bytes_in += size;
-    socket.activity.last = turn_time;
     const socket_pointer peer = socket.peer.lock();
     if (peer && peer->sender != nullptr) after(latency_, sim_event_kind::try_again, *peer);
     return static_cast<std::int32_t>(size);
@@ -89,6 +87,7 @@ void sim_poller::bytes_arrive(sim_socket& socket, std::size_t size) {
     }
     if (socket.state == sim_state::reset) return;
     socket.inbound.reveal(size);
+    socket.arrived += size;
     retry_receiver(socket);
 }
 
@@ -130,10 +129,7 @@ sim_poller::outcome sim_poller::attempt_send(sim_socket& socket, operation& op) 
         size = std::min(size, room);
         put_bytes(*peer, op, size);
     }
-    if (size > 0) {
-        socket.activity.bytes_out += size;
-        socket.activity.last = turn_time;
-    }
+    socket.sent += size;
     return static_cast<std::int32_t>(size);
 }
 

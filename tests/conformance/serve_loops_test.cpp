@@ -370,5 +370,61 @@ TEST_P(serve_loops, rebind_ends_well_however_the_task_ends) {
     in_loops(2, body());
 }
 
+task<> move_to_loop_1(net::tcp_stream peer) {
+    const auto body = [&](task_group& group) -> task<> {
+        group.spawn({.loop = 1}, rebind_and_echo, std::move(peer));
+        co_return;
+    };
+    co_await with_task_group(body);
+}
+
+/// The guard of its server cannot see it any more; the idle limit goes with the connection.
+TEST_P(serve_loops, a_connection_that_was_rebound_is_still_ended_when_it_is_idle) {
+    constexpr duration limit = 300ms;
+    report_collector reports;
+    std::string peer;
+    const auto body = [&]() -> task<> {
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        const net::endpoint where = listener.local_endpoint();
+        const auto in_group = [&](task_group& group) -> task<> {
+            group.spawn(serve(listener, move_to_loop_1, {.idle = limit, .spread = false}));
+            net::tcp_stream client = co_await net::tcp_stream::connect(where);
+            peer = client.local_endpoint().to_string();
+            co_await ping(client);
+            const time_point last = now();
+            EXPECT_EQ(co_await read_to_end(client), "");
+            EXPECT_GE(now() - last, limit - 1ms) << "the server's last byte came a moment before";
+            group.request_stop();
+        };
+        co_await with_task_group(in_group);
+    };
+    in_loops(2, body());
+    ASSERT_EQ(reports.entries.size(), 1u);
+    EXPECT_EQ(reports.entries[0].verb, "serve");
+    EXPECT_EQ(reports.entries[0].endpoint, peer);
+    EXPECT_EQ(reports.entries[0].text, "idle for 300 ms, ended");
+}
+
+/// Watches end with their streams and with the run: nothing is left of those that were closed
+/// before they were idle.
+TEST_P(serve_loops, connections_that_were_rebound_may_close_before_they_are_idle) {
+    report_collector reports;
+    const auto body = [&]() -> task<> {
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        const net::endpoint where = listener.local_endpoint();
+        const auto in_group = [&](task_group& group) -> task<> {
+            group.spawn(serve(listener, move_to_loop_1, {.idle = 1h, .spread = false}));
+            for (int i = 0; i < 20; ++i) {
+                net::tcp_stream client = co_await net::tcp_stream::connect(where);
+                co_await ping(client);
+            }
+            group.request_stop();
+        };
+        co_await with_task_group(in_group);
+    };
+    in_loops(2, body());
+    EXPECT_TRUE(reports.entries.empty());
+}
+
 }  // namespace
 }  // namespace coro::inline v0::detail::conformance

@@ -64,12 +64,10 @@ public:
     int close_if_idle(socket_handle listener) noexcept override {
         return world_->close_if_idle(listener);
     }
-    int activity(socket_handle socket, socket_activity& out) noexcept override {
-        return world_->activity(socket, out);
+    int moved_bytes(socket_handle socket, std::uint64_t& out) noexcept override {
+        return world_->moved_bytes(socket, out);
     }
-    std::uint32_t* user_word(socket_handle socket) noexcept override {
-        return world_->user_word(socket);
-    }
+    socket_notes* notes(socket_handle socket) noexcept override { return world_->notes(socket); }
     int shed_connection(socket_handle listener) noexcept override {
         return world_->shed_connection(listener);
     }

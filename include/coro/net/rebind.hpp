@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include <coro/base/assert.hpp>
+#include <coro/base/time.hpp>
 #include <coro/core/awaitable.hpp>
 #include <coro/net/socket.hpp>
 
@@ -41,7 +42,8 @@ private:
     socket_ref from_;
     context* strand_ = nullptr;
     message message_;
-    std::uint32_t user_word_ = 0;
+    std::uint32_t broken_ = 0;  ///< these two follow the connection
+    duration idle_ = duration::max();
     int descriptor_ = -1;
     int result_ = 0;
 };

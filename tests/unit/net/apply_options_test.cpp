@@ -48,8 +48,8 @@ public:
     int shutdown(socket_handle, shutdown_how) noexcept override { return unexpected(); }
     void close(socket_handle) noexcept override { unexpected(); }
     int close_if_idle(socket_handle) noexcept override { return unexpected(); }
-    int activity(socket_handle, socket_activity&) noexcept override { return unexpected(); }
-    std::uint32_t* user_word(socket_handle) noexcept override { return nullptr; }
+    int moved_bytes(socket_handle, std::uint64_t&) noexcept override { return unexpected(); }
+    socket_notes* notes(socket_handle) noexcept override { return nullptr; }
     int shed_connection(socket_handle) noexcept override { return unexpected(); }
     int adopt(int, socket_handle&) noexcept override { return unexpected(); }
     int release(socket_handle, int&) noexcept override { return unexpected(); }
