@@ -96,17 +96,19 @@ std::span<io_slice> slices_of(const operation& op) noexcept {
 
 // --- set-up
 
-std::string epoll_poller::prepare() {
+std::string epoll_poller::prepare(int& error) {
+    const auto failed = [&error](const char* what) {
+        error = errno;
+        return std::string(what) + " returned " + strerrorname_np(error);
+    };
     epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
-    if (epoll_ < 0) return std::string("epoll_create1 answered ") + strerrorname_np(errno);
+    if (epoll_ < 0) return failed("epoll_create1(2)");
     wake_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (wake_ < 0) return std::string("eventfd answered ") + strerrorname_np(errno);
+    if (wake_ < 0) return failed("eventfd(2)");
     epoll_event event{};
     event.events = EPOLLIN | static_cast<std::uint32_t>(EPOLLET);
     event.data.u64 = wake_event;
-    if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) != 0) {
-        return std::string("epoll_ctl answered ") + strerrorname_np(errno);
-    }
+    if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) != 0) return failed("epoll_ctl(2)");
     try {
         // Not initialised on purpose: memory of buffers that are never used is never touched.
         const unsigned first = options_.lease_buffers;
@@ -119,6 +121,7 @@ std::string epoll_poller::prepare() {
         leased_.resize(options_.lease_buffers_most);
         grow_pool(options_.lease_buffers);
     } catch (const std::bad_alloc&) {
+        error = ENOMEM;
         return "no memory for the pool of leased buffers";
     }
     return {};
@@ -573,9 +576,10 @@ void epoll_poller::return_lease(std::uint32_t lease_id, void* data, bool from_he
     --leases_out_;
 }
 
-std::unique_ptr<poller> make_epoll_poller(const poller_options& options, std::string& why_not) {
+std::unique_ptr<poller> make_epoll_poller(const poller_options& options, std::string& why_not,
+                                          int& error) {
     auto made = std::make_unique<epoll_poller>(options);
-    why_not = made->prepare();
+    why_not = made->prepare(error);
     if (!why_not.empty()) return nullptr;
     return made;
 }

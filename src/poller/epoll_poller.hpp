@@ -18,7 +18,9 @@
 namespace coro::inline v0::detail {
 
 /// A poller over epoll, or nullptr and in `why_not` a clause that says what failed.
-std::unique_ptr<poller> make_epoll_poller(const poller_options& options, std::string& why_not);
+/// In `error` stands the errno then.
+std::unique_ptr<poller> make_epoll_poller(const poller_options& options, std::string& why_not,
+                                          int& error);
 
 /// Waits for edges, tries operations when they may succeed; see the top of the .cpp.
 class epoll_poller final : public posix_sockets {
@@ -26,7 +28,7 @@ public:
     using posix_sockets::posix_sockets;
     ~epoll_poller() override;
     /// Empty on success, otherwise what failed.
-    std::string prepare();
+    std::string prepare(int& error);
 
     [[nodiscard]] std::string_view name() const noexcept override { return "epoll"; }
     [[nodiscard]] bool submit(operation& op) noexcept override;

@@ -3,6 +3,7 @@
 #include "runtime/make_poller.hpp"
 
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cstdlib>
 #include <span>
@@ -168,9 +169,12 @@ made_poller make_simulation(const poller_options& options, const std::string& wh
 made_poller make_epoll(const poller_options& options, const std::string& why) {
     made_poller made;
     std::string why_not;
-    made.instance = make_epoll_poller(options, why_not);
+    int error = 0;
+    made.instance = make_epoll_poller(options, why_not, error);
     made.reason = "epoll: " + why;
-    if (made.instance == nullptr) made.reason = "no poller: " + why + "; " + why_not;
+    if (made.instance != nullptr) return made;
+    made.reason = "no poller: " + why + "; " + why_not;
+    made.error = static_cast<std::errc>(error);
     return made;
 }
 
@@ -178,7 +182,9 @@ made_poller make_epoll(const poller_options& options, const std::string& why) {
 made_poller make_uring(const poller_options& options, bool strict, const std::string& forced_by) {
     made_poller made;
     std::string why_not;
-    made.instance = make_uring_poller(options, why_not);
+    int error = 0;
+    made.may_fall_back = forced_by.empty() && !strict;
+    made.instance = make_uring_poller(options, why_not, &error);
     if (made.instance != nullptr) {
         made.reason = "io_uring: ";
         if (!forced_by.empty()) made.reason += forced_by + "; ";
@@ -191,12 +197,20 @@ made_poller make_uring(const poller_options& options, bool strict, const std::st
         }
         return made;
     }
+    made.error = static_cast<std::errc>(error);
+    // Without descriptors epoll fails as well, and then its words hide the cause.
+    const bool no_descriptor = error == EMFILE || error == ENFILE;
+    if (!no_descriptor) made.no_ring = why_not;
     if (!forced_by.empty()) {
         made.reason = "no poller: io_uring was " + forced_by + ", but " + why_not;
         return made;
     }
     if (strict) {
         made.reason = "no poller: falling back from io_uring is not allowed, and " + why_not;
+        return made;
+    }
+    if (no_descriptor) {
+        made.reason = "no poller: " + why_not;
         return made;
     }
     made = make_epoll(options, why_not + "; set CORO_POLLER=io_uring to insist");
@@ -229,6 +243,7 @@ namespace {
 
 made_poller choose_poller(poller_choice choice, bool strict, poller_options options) {
     made_poller refused;
+    refused.error = std::errc::invalid_argument;
     refused.reason = apply_uring_environment(environment("CORO_URING"), options);
     if (!refused.reason.empty()) return refused;
 

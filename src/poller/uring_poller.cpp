@@ -66,11 +66,16 @@ uring_poller::uring_poller(const poller_options& options) : posix_sockets(option
 bool uring_poller::open(std::string& why_not) {
     wake_descriptor_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake_descriptor_ < 0) {
+        open_error_ = errno;
         why_not = "eventfd(2) gave no descriptor";
         return false;
     }
-    if (!ring_.open(options_, why_not)) return false;
+    if (!ring_.open(options_, why_not)) {
+        open_error_ = ring_.open_error();
+        return false;
+    }
     if (!buffers_.open(ring_, options_)) {
+        open_error_ = ENOMEM;
         why_not = "no memory for the pool of leased buffers";
         return false;
     }
@@ -378,10 +383,12 @@ void uring_poller::give_back(operation& op) noexcept {
     free_messages_ = record;
 }
 
-std::unique_ptr<poller> make_uring_poller(const poller_options& options, std::string& why_not) {
+std::unique_ptr<poller> make_uring_poller(const poller_options& options, std::string& why_not,
+                                          int* error) {
     auto made = std::make_unique<uring_poller>(options);
-    if (!made->open(why_not)) return nullptr;
-    return made;
+    if (made->open(why_not)) return made;
+    if (error != nullptr) *error = made->open_error();
+    return nullptr;
 }
 
 }  // namespace coro::inline v0::detail

@@ -13,9 +13,11 @@
 
 namespace coro::inline v0::detail {
 
-/// A poller over io_uring, or nullptr and in `why_not` a clause that says what failed. Call it on
-/// the thread that will run the loop.
-std::unique_ptr<poller> make_uring_poller(const poller_options& options, std::string& why_not);
+/// A poller over io_uring, or nullptr, in `why_not` a clause that says what failed, and in `error`
+/// the errno. With a poller `why_not` may say what it goes without. Call it on the thread that will
+/// run the loop.
+std::unique_ptr<poller> make_uring_poller(const poller_options& options, std::string& why_not,
+                                          int* error = nullptr);
 
 /// Queues requests, enters the kernel once a turn; see the top of the .cpp.
 class uring_poller final : public posix_sockets {
@@ -24,6 +26,8 @@ public:
     ~uring_poller() override;
     /// False, and in `why_not` a clause, when this system has no io_uring for us.
     bool open(std::string& why_not);
+    /// After an open() that failed: the errno.
+    [[nodiscard]] int open_error() const noexcept { return open_error_; }
     /// Bit set of uring_feature in use.
     [[nodiscard]] std::uint32_t features() const noexcept;
 
@@ -98,6 +102,7 @@ private:
     bool wake_armed_ = false;
     bool wake_multishot_ = true;
     int wake_descriptor_ = -1;
+    int open_error_ = 0;
 
     uring_buffers buffers_;
     message_record* free_messages_ = nullptr;

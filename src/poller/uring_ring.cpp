@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <system_error>
 #include <thread>
@@ -19,6 +20,15 @@ namespace {
 /// What EINVAL from io_uring_setup(2) takes away, one after the other: the youngest flag first.
 constexpr std::array set_up_ladder = {uring_no_sqarray, uring_defer_taskrun, uring_single_issuer,
                                       uring_coop_taskrun, uring_submit_all};
+
+/// The kernel frees the memory of a ring that was closed later, on another thread: until then a
+/// limit of locked memory may be reached that leaves room. About an eighth of a second in all.
+constexpr std::array<std::chrono::milliseconds, 7> memory_pauses{{
+    std::chrono::milliseconds(1), std::chrono::milliseconds(2), std::chrono::milliseconds(4),
+    std::chrono::milliseconds(8), std::chrono::milliseconds(16), std::chrono::milliseconds(32),
+    std::chrono::milliseconds(64)}};
+/// The smallest ring that is tried for want of memory; one of 512 entries takes 64 KiB.
+constexpr unsigned fewest_entries = 32;
 
 constexpr std::uint32_t all_features = (uring_wait_argument << 1) - 1;
 
@@ -36,12 +46,12 @@ unsigned set_up_flags(std::uint32_t features) noexcept {
     return flags;
 }
 
-std::string clause(const char* what, int error) {
+std::string clause(const char* what, int error, const char* without_memory) {
     std::string text = std::string(what) + " answered " + std::generic_category().message(-error);
     if (error == -EPERM || error == -ENOSYS || error == -EOPNOTSUPP) {
         text += " (an old kernel, a seccomp filter, or the sysctl kernel.io_uring_disabled)";
     }
-    if (error == -ENOMEM) text += " (before Linux 5.12 the ring counts against RLIMIT_MEMLOCK)";
+    if (error == -ENOMEM) text += without_memory;
     return text;
 }
 
@@ -100,7 +110,10 @@ bool uring_ring::open(const poller_options& options, std::string& why_not) {
     owner_ = std::this_thread::get_id();
     io_uring_params parameters{};
     if (const int error = set_up(options, parameters); error != 0) {
-        why_not = clause("io_uring_setup(2)", error);
+        open_error_ = -error;
+        why_not = clause("io_uring_setup(2)", error,
+                         " (rings may count as locked memory: raise its limit, ulimit -l or "
+                         "LimitMEMLOCK=, or run fewer loops)");
         return false;
     }
     // 5.4: one mapping. 5.5: no completion is dropped, and what a submission points to is copied.
@@ -115,7 +128,8 @@ bool uring_ring::open(const poller_options& options, std::string& why_not) {
     if ((parameters.features & feature_no_iowait) == 0) features_ &= ~uring_no_iowait;
     if (has(uring_no_iowait)) wait_flags_ = enter_no_iowait;
     if (const int error = map(parameters); error != 0) {
-        why_not = clause("mapping the io_uring", error);
+        open_error_ = -error;
+        why_not = clause("mapping the io_uring", error, " (the limit of address space, ulimit -v)");
         return false;
     }
     if (const char* failed = probe(); failed != nullptr) {
@@ -127,14 +141,19 @@ bool uring_ring::open(const poller_options& options, std::string& why_not) {
         why_not = failed;
         return false;
     }
+    if (const unsigned asked = std::max(options.ring_entries, 1u); sq_entries_ < asked) {
+        why_not = "rings of " + std::to_string(sq_entries_) + " entries instead of " +
+                  std::to_string(asked) + ", because locked memory is short (ulimit -l)";
+    }
     return true;
 }
 
 int uring_ring::set_up(const poller_options& options, io_uring_params& parameters) noexcept {
     features_ = all_features & ~options.disabled_features;
-    const unsigned entries = std::max(options.ring_entries, 1u);
-    const unsigned completions =
+    unsigned entries = std::max(options.ring_entries, 1u);
+    unsigned completions =
         options.completion_entries != 0 ? options.completion_entries : 4 * entries;
+    std::size_t paused = 0;
     for (std::size_t step = 0;;) {
         // io_uring_setup(2): DEFER_TASKRUN requires SINGLE_ISSUER.
         if (!has(uring_single_issuer)) features_ &= ~uring_defer_taskrun;
@@ -146,6 +165,15 @@ int uring_ring::set_up(const poller_options& options, io_uring_params& parameter
             descriptor_ = answer;
             enter_descriptor_ = static_cast<unsigned>(answer);
             return 0;
+        }
+        if (answer == -ENOMEM && paused < memory_pauses.size()) {
+            std::this_thread::sleep_for(memory_pauses[paused++]);
+            continue;
+        }
+        if (answer == -ENOMEM && entries > fewest_entries) {
+            entries /= 2;
+            completions /= 2;
+            continue;
         }
         while (step < set_up_ladder.size() && !has(set_up_ladder[step])) ++step;
         if (answer != -EINVAL || step == set_up_ladder.size()) return answer;

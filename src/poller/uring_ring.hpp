@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -25,7 +26,11 @@ public:
 
     /// False, and in `why_not` a clause that says what failed, when this kernel, container or
     /// filter does not give what the poller needs. Sends one request through before it says yes.
+    /// When memory for rings is short it is waited for a little, and then the rings are smaller;
+    /// `why_not` says so.
     bool open(const poller_options& options, std::string& why_not);
+    /// After an open() that failed: the errno.
+    [[nodiscard]] int open_error() const noexcept { return open_error_; }
 
     /// Bit set of uring_feature: what is there and was not disabled.
     [[nodiscard]] std::uint32_t features() const noexcept { return features_; }
@@ -121,6 +126,7 @@ private:
     std::uint32_t features_ = 0;
     std::thread::id owner_;
     int descriptor_ = -1;
+    int open_error_ = EOPNOTSUPP;
     void* rings_ = nullptr;
     std::size_t rings_size_ = 0;
     std::size_t sqes_size_ = 0;

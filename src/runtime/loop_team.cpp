@@ -9,10 +9,12 @@
 #include "runtime/loop_team.hpp"
 
 #include <string>
+#include <system_error>
 
 #include <coro/base/report.hpp>
 
 #include "runtime/make_poller.hpp"
+#include "runtime/process.hpp"
 
 namespace coro::inline v0::detail {
 namespace {
@@ -20,10 +22,40 @@ namespace {
 /// More threads than this is a slip of the pen.
 constexpr unsigned most_loops = 1024;
 
+/// What all loops get when locked memory is too short for rings of the usual size: about 20 KiB
+/// each instead of 130.
+constexpr unsigned small_ring_entries = 64;
+constexpr unsigned small_pool = 512;
+
 std::atomic<std::uint64_t> next_run_number{1};
 
 [[noreturn]] void refuse(std::errc why, const std::string& reason) {
-    throw io_error(std::make_error_code(why), "run", reason);
+    throw io_error(std::make_error_code(why), "run", error_text(reason));
+}
+
+std::string loop_of(unsigned index, unsigned count) {
+    return count == 1 ? "the loop"
+                      : "loop " + std::to_string(index + 1) + " of " + std::to_string(count);
+}
+
+/// What is missing, and what to do: the words of what refused it do not say that.
+[[noreturn]] void refuse_loop(unsigned index, unsigned count, const made_poller& made) {
+    const std::string which = loop_of(index, count);
+    switch (made.error) {
+        case std::errc::too_many_files_open:
+            refuse(made.error, "cannot begin: " + which + " got no descriptor, and each loop needs "
+                               "three: raise the limit of open files, now " +
+                               std::to_string(descriptor_limit()) +
+                               " (ulimit -n, LimitNOFILE=), or run fewer loops");
+        case std::errc::too_many_files_open_in_system:
+            refuse(made.error, "cannot begin: " + which + " got no descriptor, because the system "
+                               "has none left: raise the sysctl fs.file-max, or close others");
+        case std::errc::not_enough_memory:
+            refuse(made.error, "cannot begin: no memory for " + which + ": " + made.reason +
+                               ": raise the limit of address space (ulimit -v) or of the control "
+                               "group, or run fewer loops");
+        default: refuse(made.error, "cannot begin: " + made.reason);
+    }
 }
 
 }  // namespace
@@ -38,23 +70,42 @@ loop_team::loop_team(const run_options& options)
     loops_.resize(options.loops);
     for (unsigned index = 0; index < options.loops; ++index)
         messages_.push_back(std::make_unique<messages>());
-    loops_[0].reset(make_loop(0));
+    loops_[0].reset(make_loop(0, nullptr));
 }
 
 loop_team::~loop_team() {
     CORO_ASSERT(threads_.empty(), "the loops of a run ended before their threads");
+    if (loops_[0] == nullptr) return;  // start() has thrown
     const loop_entry as_first(loops_[0].get());
     finish_loop(0);
 }
 
-scheduler* loop_team::make_loop(unsigned index) const {
+/// Loop 0 decides for all: when it has io_uring, a loop to which that is refused is not made, and
+/// `no_ring` says why.
+scheduler* loop_team::make_loop(unsigned index, std::string* no_ring) {
     poller_options world;
     world.seed = options_.seed + index;
-    made_poller made = make_poller(options_.poller, options_.strict, world);
-    if (made.instance == nullptr) refuse(std::errc::operation_not_supported, made.reason);
-    if (made.fell_back && index == 0)
-        report({.level = severity::info, .verb = "run", .endpoint = {}, .error = {},
-                .text = made.reason, .task = {}});
+    const bool decided = !epoll_because_.empty();
+    if (!small_because_.empty()) {
+        world.ring_entries = small_ring_entries;
+        world.lease_buffers_most = small_pool;
+    }
+    const bool strict = options_.strict || index != 0 || !small_because_.empty();
+    made_poller made =
+        make_poller(decided ? poller_choice::epoll : options_.poller, strict, world);
+    if (made.instance == nullptr && !made.no_ring.empty() && no_ring != nullptr) {
+        *no_ring = std::move(made.no_ring);
+        return nullptr;
+    }
+    if (made.instance == nullptr) refuse_loop(index, options_.loops, made);
+    if (decided) {
+        made.reason = epoll_because_;
+    } else if (!small_because_.empty()) {
+        made.reason += "; " + small_because_;
+    } else if (index == 0) {
+        may_fall_back_ = made.may_fall_back;
+        if (made.fell_back) epoll_because_ = made.reason;
+    }
     scheduler_options how;
     how.virtual_time = made.instance->name() == "simulation";
     how.spin = options_.spin;
@@ -71,34 +122,93 @@ scheduler* loop_team::make_loop(unsigned index) const {
 }
 
 void loop_team::start() {
+    while (!start_all()) fall_back();
+    report_choice();
+}
+
+/// Once for all loops, and not when all is as it should be.
+void loop_team::report_choice() const noexcept {
+    const std::string& text = epoll_because_.empty() ? small_because_ : epoll_because_;
+    if (text.empty()) return;
+    report({.level = severity::info, .verb = "run", .endpoint = {}, .error = {}, .text = text,
+            .task = {}});
+}
+
+/// Some loops got io_uring, and some did not: a server would be as fast as its slowest loop, and
+/// nobody would know why. So all of them get smaller rings, or all run on epoll, or none runs.
+void loop_team::fall_back() {
+    if (loops_[0] != nullptr) {
+        const loop_entry as_first(loops_[0].get());
+        finish_loop(0);
+    }
+    if (small_because_.empty()) {
+        const std::string counted = std::to_string(without_ring_) + " of " +
+                                    std::to_string(size()) + " loops got no io_uring: " + no_ring_;
+        small_because_ = "rings of " + std::to_string(small_ring_entries) +
+                         " entries for all, because " + counted;
+        std::string still_none;
+        loops_[0].reset(make_loop(0, &still_none));
+        no_ring_ = counted;
+    }
+    if (loops_[0] == nullptr) {
+        if (!may_fall_back_)
+            refuse(std::errc::not_enough_memory,
+                   "cannot begin: " + no_ring_ + "; io_uring was insisted on");
+        epoll_because_ = "epoll: " + no_ring_ + "; set CORO_POLLER=io_uring to insist";
+        loops_[0].reset(make_loop(0, nullptr));
+    }
+    phase_ = phase::starting;
+    arrived_ = 0;
+    without_ring_ = 0;
+}
+
+/// False: no loop of them runs, because io_uring was refused to some.
+bool loop_team::start_all() {
     std::exception_ptr failed;
+    unsigned index = 1;
     try {
         threads_.reserve(size());
-        for (unsigned index = 1; index < size(); ++index) {
+        for (; index < size(); ++index) {
             const std::string name = "coro-" + std::to_string(index);
             threads_.push_back(thread::start(name.c_str(), [this, index] { run_loop(index); }));
         }
+    } catch (const std::system_error& refused) {
+        const std::string text = "cannot begin: the thread of " + loop_of(index, size()) +
+                                 " could not be started: raise the limits of threads and of "
+                                 "address space (ulimit -u, ulimit -v, pids.max), or run fewer "
+                                 "loops";
+        failed = std::make_exception_ptr(io_error(refused.code(), "run", error_text(text)));
     } catch (...) {
         failed = std::current_exception();
     }
+    bool refused = false;
     {
         std::unique_lock lock(guard_);
         changed_.wait(lock, [this] { return arrived_ == threads_.size(); });
         if (!failed) failed = failed_;
-        phase_ = failed ? phase::given_up : phase::running;
+        refused = without_ring_ != 0;
+        phase_ = failed || refused ? phase::given_up : phase::running;
         changed_.notify_all();
     }
-    if (!failed) return;
+    if (!failed && !refused) return true;
     join_all();
-    std::rethrow_exception(failed);
+    if (failed) std::rethrow_exception(failed);
+    return false;
 }
 
 /// Reports that a loop was made, or could not be, and waits for what becomes of all.
-bool loop_team::arrive(unsigned index, scheduler* made, std::exception_ptr error) noexcept {
+bool loop_team::arrive(unsigned index, scheduler* made, std::string&& no_ring,
+                       std::exception_ptr error) noexcept {
     std::unique_lock lock(guard_);
     ++arrived_;
-    if (made != nullptr) loops_[index].reset(made);
-    else if (!failed_) failed_ = std::move(error);
+    if (made != nullptr) {
+        loops_[index].reset(made);
+    } else if (error) {
+        if (!failed_) failed_ = std::move(error);
+    } else {
+        ++without_ring_;
+        if (small_because_.empty()) no_ring_ = std::move(no_ring);
+    }
     changed_.notify_all();
     changed_.wait(lock, [this] { return phase_ != phase::starting; });
     return phase_ == phase::running;
@@ -121,13 +231,14 @@ void loop_team::join_all() noexcept {
 void loop_team::run_loop(unsigned index) noexcept {
     scheduler* made = nullptr;
     std::exception_ptr error;
+    std::string no_ring;
     try {
-        made = make_loop(index);
+        made = make_loop(index, &no_ring);
     } catch (...) {
         error = std::current_exception();
     }
     const loop_entry as_mine(made);
-    const bool runs = arrive(index, made, std::move(error));
+    const bool runs = arrive(index, made, std::move(no_ring), std::move(error));
     if (made == nullptr) return;
     if (runs) {
         while (!made->ending) made->turn();
@@ -229,8 +340,9 @@ void loop_team::pass_on_cancel() noexcept {
 
 void loop_team::start_stepped() {
     stepped_ = true;
+    report_choice();
     for (unsigned index = 1; index < size(); ++index) {
-        loops_[index].reset(make_loop(index));
+        loops_[index].reset(make_loop(index, nullptr));
     }
 }
 

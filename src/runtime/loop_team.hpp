@@ -9,6 +9,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include <coro/runtime/run.hpp>
@@ -77,9 +78,13 @@ private:
     };
     enum class phase : std::uint8_t { starting, running, given_up };
 
-    scheduler* make_loop(unsigned index) const;
+    scheduler* make_loop(unsigned index, std::string* no_ring);
+    bool start_all();
+    void fall_back();
+    void report_choice() const noexcept;
     void run_loop(unsigned index) noexcept;
-    bool arrive(unsigned index, scheduler* made, std::exception_ptr error) noexcept;
+    bool arrive(unsigned index, scheduler* made, std::string&& no_ring,
+                std::exception_ptr error) noexcept;
     void send(message& what, unsigned to, void (*run)(posted& self) noexcept) noexcept;
     void stop_stepped() noexcept;
     static void wind_down(scheduler& mine) noexcept;
@@ -94,6 +99,11 @@ private:
     std::vector<thread> threads_;
     blocking_pool blocking_;
     bool stepped_ = false;
+
+    // --- one choice of the poller for all loops; set before there are threads
+    std::string small_because_;   ///< not empty: all rings are small, for this reason
+    std::string epoll_because_;   ///< not empty: all loops run on epoll, for this reason
+    bool may_fall_back_ = false;  ///< loop 0 has io_uring, and nobody insists on it
     std::atomic<unsigned> quiet_{0};
 
     std::mutex guard_;
@@ -102,6 +112,8 @@ private:
     std::size_t arrived_ = 0;  ///< threads whose loop was made, or could not be
     std::size_t stopped_ = 0;  ///< loops, loop 0 included, that post no more
     std::exception_ptr failed_;
+    std::size_t without_ring_ = 0;  ///< loops to which io_uring was refused
+    std::string no_ring_;           ///< why, for one of them
 };
 
 }  // namespace coro::inline v0::detail

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <system_error>
 
 #include <coro/runtime/poller_choice.hpp>
 
@@ -15,7 +16,11 @@ namespace coro::inline v0::detail {
 struct made_poller {
     std::unique_ptr<poller> instance;
     std::string reason;
-    bool fell_back = false;  ///< automatic wanted io_uring and got epoll
+    bool fell_back = false;      ///< automatic wanted io_uring and got epoll
+    bool may_fall_back = false;  ///< nobody insists on io_uring
+    std::errc error{};           ///< without an instance: what the system said, or invalid_argument
+    /// Without an instance, when io_uring was wanted and epoll might do: the clause that says why.
+    std::string no_ring;
 };
 
 /// `strict` refuses to fall back. The environment's CORO_POLLER overrides `automatic` only.

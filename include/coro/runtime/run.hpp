@@ -84,8 +84,9 @@ CORO_EXPORT int report_exit(const std::exception_ptr& error) noexcept;
 /// after options.drain, cancels; the next cancels at once; the one after has its default action.
 /// If another run of the process has them, or a signal_set watches one of the two, they stay there.
 /// Throws: what `main` threw; interrupted, if a signal ended it before it had a value; io_error if
-/// no poller could be set up; simulation_stuck, when nothing can happen any more in a simulation
-/// and all tasks have ended by a cancellation. `cancelled` never leaves it.
+/// the run cannot begin, with the cause and the remedy (no poller, descriptors, memory, threads, a
+/// bad value in the environment or in `options`); simulation_stuck, when nothing can happen any
+/// more in a simulation and all tasks have ended by a cancellation. `cancelled` never leaves it.
 /// Requires: no other run() on this thread; `main` was not started before (both abort).
 template <typename T>
 T run(task<T> main, const run_options& options = {}) {

@@ -38,7 +38,8 @@ protected:
 
     void make(const poller_options& options) {
         std::string why_not;
-        poller_ = make_epoll_poller(options, why_not);
+        int error = 0;
+        poller_ = make_epoll_poller(options, why_not, error);
         ASSERT_NE(poller_, nullptr) << why_not;
     }
 
