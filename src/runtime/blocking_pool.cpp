@@ -85,7 +85,7 @@ void blocking_pool::work(const std::shared_ptr<shared>& all, worker& self) noexc
         self.task_name = job->task_name_;
         self.site = job->site_;
         lock.unlock();
-        if (job->state_.begins()) job->execute();  // else it was abandoned before it began
+        job->execute();  // it has begun: nobody could withdraw it any more
         finish(*job);
         lock.lock();
         ++all->idle;

@@ -67,12 +67,6 @@ private:
 template <typename Words = std_words>
 class job_state {
 public:
-    /// The thread. False: it was abandoned before it began.
-    [[nodiscard]] bool begins() noexcept {
-        state expected = state::waiting;
-        return state_.compare_exchange_strong(expected, state::running, std::memory_order_acq_rel,
-                                              std::memory_order_acquire);
-    }
     /// The thread, at the end. False: it was abandoned, and is the thread's to free.
     [[nodiscard]] bool ends() noexcept {
         return state_.exchange(state::ended, std::memory_order_acq_rel) != state::abandoned;
@@ -83,8 +77,8 @@ public:
     }
 
 private:
-    enum class state : std::uint8_t { waiting, running, ended, abandoned };
-    typename Words::template atomic<state> state_{state::waiting};
+    enum class state : std::uint8_t { under_way, ended, abandoned };
+    typename Words::template atomic<state> state_{state::under_way};
 };
 
 }  // namespace coro::inline v0::detail
