@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <coro/runtime/loops.hpp>
+#include <coro/runtime/stats.hpp>
 
 #include "net_test_support.hpp"
 
@@ -221,6 +222,79 @@ TEST_P(serve_loops, cancelled_with_connections_everywhere) {
     }
 }
 
+/// The cap is reached, so that each further connection is accepted when an old one has ended for
+/// the server: then its loop has one less.
+TEST_P(serve_loops, the_fewest_are_counted_without_those_that_have_ended) {
+    for (const unsigned left : {0u, 1u}) {
+        loop_counts counts;
+        const auto body = [&]() -> task<> {
+            auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+            const net::endpoint where = listener.local_endpoint();
+            const auto handler = [&counts](net::tcp_stream peer) -> task<> {
+                counts.connections[loop_index()].fetch_add(1);
+                const std::string_view here = loop_index() == 0 ? "0" : "1";
+                co_await say(peer, here);
+                co_await echo(std::move(peer));
+            };
+            const auto in_group = [&](task_group& group) -> task<> {
+                group.spawn(serve(listener, handler, {.connections = 4}));
+                std::array<std::vector<net::tcp_stream>, 2> clients;
+                const auto connect_one_more = [&]() -> task<> {
+                    net::tcp_stream client = co_await net::tcp_stream::connect(where);
+                    char loop = 0;
+                    co_await net::read_exact(client, std::as_writable_bytes(std::span(&loop, 1)));
+                    clients[loop == '0' ? 0 : 1].push_back(std::move(client));
+                };
+                for (int i = 0; i < 4; ++i) co_await connect_one_more();
+                EXPECT_EQ(clients[0].size(), 2u);
+                clients[left].clear();
+                for (int i = 0; i < 2; ++i) co_await connect_one_more();
+                EXPECT_EQ(clients[left].size(), 2u) << "they go where two have ended";
+                group.request_stop();
+            };
+            co_await with_task_group(in_group);
+        };
+        in_loops(2, body());
+        EXPECT_EQ(counts.connections[left].load(), 4) << left;
+        EXPECT_EQ(counts.connections[1 - left].load(), 2) << left;
+    }
+}
+
+/// The group is cancelled when a connection has been accepted and not yet been handed over. The
+/// news of the end is on its way to the other loops, so that nothing may follow it there.
+TEST_P(serve_loops, a_connection_accepted_when_all_is_cancelled_stays_at_home) {
+    bool met = false;
+    for (int round = 0; round < 200 && !met; ++round) {
+        loop_counts counts;
+        const auto body = [&]() -> task<> {
+            auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+            const net::endpoint where = listener.local_endpoint();
+            const auto handler = [&counts](net::tcp_stream peer) -> task<> {
+                counts.connections[loop_index()].fetch_add(1);
+                co_await echo(std::move(peer));
+            };
+            int second = -1;
+            const auto in_group = [&](task_group& group) -> task<> {
+                group.spawn(serve(listener, std::cref(handler)));
+                net::tcp_stream first = co_await net::tcp_stream::connect(where);
+                co_await ping(first);  // the next one is the other loop's
+                second = blocking_client(where);
+                // Ready all the time, and so before the acceptor, whose accept completes at the end
+                // of the turn.
+                const std::uint64_t turn = current_loop_stats().turns;
+                while (current_loop_stats().turns == turn) co_await yield();
+                group.cancel();
+            };
+            co_await with_task_group(in_group);
+            ::close(second);
+        };
+        in_loops(2, body());
+        EXPECT_EQ(counts.connections[1].load(), 0) << "it followed the end of its group";
+        met = counts.connections[0].load() == 2;
+    }
+    EXPECT_TRUE(met) << "no accept completed just before the cancellation";
+}
+
 TEST_P(serve_loops, one_listener_a_loop_by_reuse_port) {
     loop_counts counts;
     const auto body = [&]() -> task<> {
@@ -267,6 +341,13 @@ task<> rebind_and_echo(net::tcp_stream peer) {
     co_await echo(std::move(peer));
 }
 task<> drop(net::tcp_stream) { co_return; }
+task<> rebind_broken(net::tcp_stream peer) {
+    co_await peer.rebind();
+    EXPECT_TRUE(peer.is_broken()) << "the mark stayed behind";
+    const auto writing = [&]() -> task<> { co_await say(peer, "after a part"); };
+    const auto written = co_await as_result(writing());
+    EXPECT_TRUE(!written.has_value() && written.error().code() == errc::broken);
+}
 task<> rebind_busy(net::tcp_stream& peer) {
     const auto moving = [&]() -> task<> { co_await peer.rebind(); };
     const auto moved = co_await as_result(moving());
@@ -285,6 +366,24 @@ TEST_P(serve_loops, a_stream_moves_to_another_loop_and_works_there) {
             co_await ping(pair.far);
             co_await ping(pair.far);
             pair.far.close();
+        };
+        co_await with_task_group(in_group);
+    };
+    in_loops(2, body());
+}
+
+/// A write that was cut short leaves a part behind it, whichever loop the connection is on.
+TEST_P(serve_loops, a_broken_stream_is_broken_on_the_loop_that_it_moves_to) {
+    const auto body = [&]() -> task<> {
+        stream_pair pair;
+        co_await pair.open(true);
+        const std::string much(16 << 20, 'm');
+        const auto writing = [&]() -> task<> { co_await say(pair.near, much); };
+        EXPECT_FALSE(co_await move_on_after(1ms, writing()));
+        EXPECT_TRUE(pair.near.is_broken());
+        const auto in_group = [&](task_group& group) -> task<> {
+            group.spawn({.loop = 1}, rebind_broken, std::move(pair.near));
+            co_return;
         };
         co_await with_task_group(in_group);
     };

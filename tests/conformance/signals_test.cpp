@@ -233,6 +233,40 @@ TEST_P(signals_test, the_loops_of_a_run_stop_and_drain_together) {
     EXPECT_TRUE(child.exited_with(0)) << child.status();
 }
 
+/// A thread that is no loop waits for a task on loop 1: it belongs to no group of the root task.
+task<> wait_beside_a_foreign_task(parent_line line) {
+    std::optional<loop_handle> there;
+    const auto find_it = [](std::optional<loop_handle>& found) -> task<> {
+        found = loop_handle::of_this_loop();
+        co_return;
+    };
+    const auto on_loop_1 = [&](task_group& group) -> task<> {
+        group.spawn({.loop = 1}, find_it, std::ref(there));
+        co_return;
+    };
+    co_await with_task_group(on_loop_1);
+    std::atomic<bool> over{false};
+    std::thread foreign([&] {
+        static_cast<void>(sync_wait(*there, finish_on_stop(line)));
+        over.store(true);
+    });
+    static_cast<void>(co_await finish_on_stop(line));
+    while (!over.load()) co_await sleep_for(1ms);
+    foreign.join();
+}
+
+TEST_P(signals_test, a_stop_reaches_what_foreign_threads_wait_for_on_other_loops) {
+    child_process child([this](parent_line line) {
+        run_options options = handling(1min);
+        options.loops = 2;
+        return run_main(wait_beside_a_foreign_task(line), options);
+    });
+    ASSERT_TRUE(child.heard("ready ready "));
+    child.signal(SIGTERM);
+    EXPECT_EQ(child.all_words(), "ready ready stop stop ");
+    EXPECT_TRUE(child.exited_with(0)) << child.status();
+}
+
 task<> stick_on_loop_1(parent_line line) {
     const auto body = [line](task_group& group) -> task<> {
         group.spawn({.loop = 1}, get_stuck, line);

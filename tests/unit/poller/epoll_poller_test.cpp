@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -234,6 +235,29 @@ TEST_F(epoll_special, a_wake_counter_that_is_full_still_wakes) {
     poller_->wait(never, completed);
     poller_->wake();
     poller_->wait(never, completed);
+}
+
+TEST_F(epoll_special, a_pool_that_is_found_empty_doubles_up_to_its_limit) {
+    poller_options options;
+    options.lease_buffers = 1;
+    options.lease_buffers_most = 6;
+    options.lease_buffer_bytes = 64;
+    make(options);
+    std::array<pair_of_ends, 8> ends;
+    std::deque<operation> held;
+    for (std::size_t i = 0; i < ends.size(); ++i) {
+        ends[i] = local_pair();
+        const std::string text(i + 1, 'x');
+        ASSERT_EQ(::send(ends[i].theirs, text.data(), text.size(), 0),
+                  static_cast<ssize_t>(text.size()));
+        operation& op = held.emplace_back(opcode::receive_leased, ends[i].ours);
+        if (!poller_->submit(op)) complete(op);
+        ASSERT_EQ(op.result, static_cast<std::int32_t>(i + 1));
+        EXPECT_EQ(op.lease_from_heap, i >= 6) << i << ": memory was asked for";
+    }
+    EXPECT_EQ(poller_->census().leases, ends.size());
+    for (const operation& op : held)
+        poller_->return_lease(op.lease_id, op.lease_data, op.lease_from_heap);
 }
 
 TEST_F(epoll_special, an_idle_leased_receive_holds_no_buffer_and_the_cap_holds) {

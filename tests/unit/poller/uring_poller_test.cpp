@@ -163,6 +163,20 @@ TEST_F(uring_special, nothing_to_do_makes_no_system_call) {
     EXPECT_EQ(counters().enters, before);
 }
 
+/// The poll of the event descriptor stays armed: a wake-up costs no request and no call more.
+TEST_F(uring_special, a_wake_up_is_watched_for_without_being_armed_again) {
+    turn_now();
+    for (int round = 0; round < 5; ++round) {
+        poller_->wake();
+        const std::uint64_t wakes = counters().wakes;
+        turn(never);
+        EXPECT_EQ(counters().wakes, wakes + 1);
+        const std::uint64_t before = counters().enters;
+        for (int i = 0; i < 10; ++i) turn_now();
+        EXPECT_EQ(counters().enters, before) << "round " << round;
+    }
+}
+
 TEST_F(uring_special, sixty_four_echoes_take_four_enters) {
     constexpr std::size_t count = 64;
     std::vector<pair_of_ends> ends;

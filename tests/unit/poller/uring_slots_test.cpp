@@ -258,6 +258,33 @@ TEST_F(uring_slots, waiting_with_an_empty_pool_makes_no_loop_and_holds_no_buffer
     give_back(waiting);
 }
 
+/// The kernel refuses the receive for want of a buffer, and its cancel finds nothing more: whoever
+/// asked for the buffer again would wait for ever.
+TEST_F(uring_slots, a_leased_receive_that_is_refused_while_it_is_cancelled_ends) {
+    make_with(1, 0);
+    const pair_of_ends holder = local_pair();
+    write(holder.theirs, "held");
+    operation held(opcode::receive_leased, holder.ours);
+    ASSERT_EQ(run(held), 4);
+    const pair_of_ends waiter = local_pair();
+    for (const bool data : {false, true}) {
+        if (data) write(waiter.theirs, "late");
+        operation waiting(opcode::receive_leased, waiter.ours);
+        const std::uint64_t refused = counters().no_buffers;
+        ASSERT_FALSE(poller_->submit(waiting));
+        poller_->cancel(waiting);
+        for (int i = 0; i < 100 && waiting.phase != operation_phase::completed; ++i) turn_now();
+        EXPECT_EQ(waiting.phase, operation_phase::completed) << "it still waits for a buffer";
+        EXPECT_EQ(counters().no_buffers, refused + 1) << "that is not what happened";
+        if (waiting.phase == operation_phase::completed) EXPECT_EQ(waiting.result, -ECANCELED);
+        else complete(waiting);
+    }
+    give_back(held);
+    operation again(opcode::receive_leased, waiter.ours);
+    EXPECT_EQ(run(again), 4) << "nothing was lost";
+    give_back(again);
+}
+
 TEST_F(uring_slots, end_of_stream_needs_no_buffer) {
     make_with(1, 0);
     const pair_of_ends holder = local_pair();
