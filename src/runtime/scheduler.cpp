@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 #include <thread>
+#include <utility>
 
 #include <coro/base/assert.hpp>
 #include <coro/base/report.hpp>
@@ -47,6 +48,10 @@ void scheduler::turn(bool may_sleep) noexcept {
     ++turns_;
     turn_time = world_->now();
     world_->turn_time = turn_time;
+    // A process that was stopped in its sleep wakes late, with nothing collected. What came before
+    // a deadline wins over the deadline.
+    if (turn_time - std::exchange(slept_until_, never) > overslept) [[unlikely]]
+        collect(time_point::min());
     timers_fired_ += timers_.expire(turn_time, timers_per_turn);
     run_posted(posts_per_turn);
     resume_ready();
@@ -122,6 +127,7 @@ void scheduler::sleep() noexcept {
         return;
     }
     ++sleeps_;
+    slept_until_ = deadline;
     const bool ended = collect(deadline);
     mailbox_.wakes_up();
     if (ended) spin_.silence_ended(world_->now());

@@ -1,6 +1,7 @@
 // The loop: run queue, timers, inbox and poller, turn by turn.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -52,6 +53,8 @@ public:
     static constexpr std::int32_t inline_bytes_per_answer = 64 * 1024 / inline_completions;
     /// At most this many timers fire in a turn (1 M timers at one instant must not stall I/O).
     static constexpr std::size_t timers_per_turn = 1024;
+    /// Who wakes so much too late asks the poller before timers fire.
+    static constexpr duration overslept = std::chrono::milliseconds(1);
     /// At most so many posts run in a turn; the rest stays in front of the next one.
     static constexpr unsigned posts_per_turn = 256;
 
@@ -147,6 +150,7 @@ private:
     void (*turn_hook_)(void* user) noexcept = nullptr;
     void* turn_hook_user_ = nullptr;
 
+    time_point slept_until_ = never;  ///< the deadline of the sleep before this turn
     std::uint64_t turns_ = 0;
     std::uint64_t resumed_ = 0;
     std::uint64_t sleeps_ = 0;
