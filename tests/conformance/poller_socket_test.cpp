@@ -3,6 +3,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "poller_test_support.hpp"
 
 namespace coro::inline v0::detail::conformance {
@@ -256,13 +258,21 @@ TEST_P(poller_socket_test, notes_end_with_close_although_an_operation_is_pending
 // --- random
 
 TEST_P(poller_socket_test, random_fills_all_that_is_asked) {
-    std::array<std::uint8_t, 203> bytes{};
-    world().random(bytes.data(), bytes.size());
-    std::array<std::uint8_t, 203> more{};
-    world().random(more.data(), more.size());
-    EXPECT_NE(bytes, more);
-    const auto tail = std::vector<std::uint8_t>(bytes.end() - 16, bytes.end());
-    EXPECT_NE(tail, std::vector<std::uint8_t>(16, 0));
+    constexpr std::size_t draws = 10;  // that a byte is the same in all: once in 256^9
+    for (const std::size_t size : {1u, 7u, 8u, 9u, 203u}) {
+        std::array<std::vector<std::uint8_t>, draws> drawn;
+        for (auto& bytes : drawn) {
+            bytes.assign(size + 1, 0x5a);
+            world().random(bytes.data(), size);
+            EXPECT_EQ(bytes.back(), 0x5a) << "behind the end of " << size;
+        }
+        for (std::size_t at = 0; at < size; ++at) {
+            const bool same = std::all_of(drawn.begin(), drawn.end(), [&](const auto& bytes) {
+                return bytes[at] == drawn[0][at];
+            });
+            EXPECT_FALSE(same) << "byte " << at << " of " << size << " was not filled";
+        }
+    }
     world().random(nullptr, 0);
 }
 

@@ -425,29 +425,36 @@ TEST_P(serve_loops, a_stream_with_a_pending_read_stays_where_it_is) {
     in_loops(2, body());
 }
 
-task<> rebind_then_wait(net::tcp_stream peer, std::atomic<int>& ended) {
+enum class ending { none, end_of_stream, by_cancellation, by_error };
+
+task<> rebind_then_wait(net::tcp_stream peer, std::atomic<ending>& how) {
+    EXPECT_EQ(how.load(), ending::none) << "it ran twice";
     try {
         co_await peer.rebind();
         std::array<std::byte, 1> into{};
         while (co_await peer.read_some(mutable_bytes(into)) != 0) {
         }
+    } catch (const cancelled&) {
+        how.store(ending::by_cancellation);
+        throw;
     } catch (...) {
-        ended.fetch_add(1);
+        how.store(ending::by_error);
         throw;
     }
-    ended.fetch_add(1);
+    how.store(ending::end_of_stream);
 }
 
 /// Cancelled before, during and after it; the peer closes or resets; the scope ends.
 TEST_P(serve_loops, rebind_ends_well_however_the_task_ends) {
     const auto body = [&]() -> task<> {
         for (int round = 0; round < 60; ++round) {
-            std::atomic<int> ended{0};
+            std::atomic<ending> how_it_ended{ending::none};
             stream_pair pair;
             co_await pair.open();
             const auto in_group = [&](task_group& group) -> task<> {
                 if (round % 5 == 0) group.cancel();
-                group.spawn({.loop = 1}, rebind_then_wait, std::move(pair.near), std::ref(ended));
+                group.spawn({.loop = 1}, rebind_then_wait, std::move(pair.near),
+                            std::ref(how_it_ended));
                 if (round % 5 == 1) co_await yield();
                 if (round % 5 == 2) co_await sleep_for(duration(round * 2'000));
                 if (round % 5 == 3) pair.far.close();
@@ -459,11 +466,18 @@ TEST_P(serve_loops, rebind_ends_well_however_the_task_ends) {
             };
             const auto guarded = [&]() -> task<> { co_await with_task_group(in_group); };
             const auto how = co_await as_result(guarded());
-            if (!how.has_value()) {
-                EXPECT_TRUE(how.error().code() == std::errc::connection_reset)
-                    << how.error().what();
+            const ending seen = how_it_ended.load();
+            if (round % 5 == 3) {
+                EXPECT_EQ(seen, ending::end_of_stream);
+            } else if (round % 5 == 4) {
+                EXPECT_EQ(seen, ending::by_error);
+                EXPECT_TRUE(!how && how.error().code() == std::errc::connection_reset);
+            } else {
+                EXPECT_EQ(seen, ending::by_cancellation);
+                // The connection has ended with its task, whichever loop it was on.
+                EXPECT_EQ(co_await read_to_end(pair.far), "");
             }
-            EXPECT_EQ(ended.load(), 1);
+            EXPECT_EQ(how.has_value(), round % 5 != 4);
         }
     };
     in_loops(2, body());
