@@ -72,7 +72,7 @@ bool comes_meanwhile(const std::atomic<bool>& what) {
     return what.load();
 }
 
-TEST(scheduler_posts, a_loop_that_turns_is_woken_by_nobody) {
+TEST(scheduler_wakes, a_loop_that_turns_is_woken_by_nobody) {
     world_plan plan;
     const auto loop = loop_of(plan);
     unsigned ran = 0;
@@ -86,7 +86,7 @@ TEST(scheduler_posts, a_loop_that_turns_is_woken_by_nobody) {
     EXPECT_EQ(plan.wakes.load(), 0u) << "each is a system call";
 }
 
-TEST(scheduler_posts, one_that_sleeps_is_woken_once_however_many_come) {
+TEST(scheduler_wakes, one_that_sleeps_is_woken_once_however_many_come) {
     world_plan plan;
     const auto loop = loop_of(plan);
     unsigned ran = 0;
@@ -103,7 +103,7 @@ TEST(scheduler_posts, one_that_sleeps_is_woken_once_however_many_come) {
 }
 
 /// What it posted has run, so nothing keeps the loop alive any more; but it has not left yet.
-TEST(scheduler_posts, a_loop_that_ends_waits_for_the_thread_that_is_waking_it) {
+TEST(scheduler_wakes, a_loop_that_ends_waits_for_the_thread_that_is_waking_it) {
     world_plan plan;
     auto loop = loop_of(plan);
     unsigned ran = 0;
@@ -129,7 +129,7 @@ TEST(scheduler_posts, a_loop_that_ends_waits_for_the_thread_that_is_waking_it) {
     EXPECT_FALSE(gone_meanwhile.load()) << "the loop has gone while a thread was inside";
 }
 
-TEST(scheduler_posts, the_end_of_a_run_waits_for_the_handler_that_is_waking_it) {
+TEST(scheduler_wakes, the_end_of_a_run_waits_for_the_handler_that_is_waking_it) {
     world_plan plan;
     auto world = std::make_unique<planned_world>(plan);
     std::atomic<bool> inside{false}, gone_meanwhile{false};
