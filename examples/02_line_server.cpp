@@ -3,8 +3,8 @@
 // Run:   build/debug/examples/02_line_server 7000        (0: the kernel chooses a port)
 // Talk:  nc 127.0.0.1 7000, and type: set colour green | get colour | get taste | quit
 // See:   `listening 127.0.0.1:7000`; nc answers: ok | green | unknown key | bye
-//        A line of more than 1 KiB ends the connection with `line too long`. Ctrl-C lets those who
-//        are connected finish for up to two seconds; a second Ctrl-C ends it at once.
+//        A line of more than 1 KiB ends the connection with `line too long`. Ctrl-C ends those who
+//        wait for a line; answers have up to two seconds; a second Ctrl-C ends it at once.
 #include <coro/coro.hpp>
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/buffered_writer.hpp>
@@ -52,16 +52,16 @@ coro::task<> talk(coro::net::tcp_stream& peer, table& store) {
     coro::net::buffered_writer out(peer);  // what is written in one turn leaves in one send
     bool more = true;
     while (more) {
-        const auto line = co_await coro::as_result(in.read_line());
+        const auto line = co_await coro::as_result(coro::until_stop(in.read_line()));
         if (!line.has_value()) {
             const coro::io_error& error = line.error();
             if (error != coro::errc::limit_exceeded) throw coro::io_error(error);
             co_await out.write(coro::as_bytes("line too long\n"));
             break;
         }
-        const std::optional<std::string_view> text = *line;
-        if (!text) break;  // the end of the stream
-        more = *text != "quit" && !coro::stop_requested();
+        const std::optional<std::string_view> text = (*line).value_or(std::nullopt);
+        if (!text) break;  // a stop was requested, or the end of the stream
+        more = *text != "quit";
         const std::string reply = answer(*text, store);
         co_await out.write(coro::as_bytes(reply));
     }

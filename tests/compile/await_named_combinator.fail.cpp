@@ -1,4 +1,4 @@
-// expect: error: static.*coro: this refers to temporaries .*await it there [10 times]
+// expect: error: static.*coro: this refers to temporaries .*await it there [11 times]
 // What a combinator refers to is gone when the combinator has a name.
 #include <coro/coro.hpp>
 
@@ -29,6 +29,11 @@ coro::task<> await_shield() {
 
 coro::task<> await_as_result(coro::event& e) {
     auto named = coro::as_result(e.wait());
+    static_cast<void>(co_await named);
+}
+
+coro::task<> await_until_stop(coro::event& e) {
+    auto named = coro::until_stop(e.wait());
     static_cast<void>(co_await named);
 }
 

@@ -14,6 +14,7 @@ auto until() { return coro::with_deadline(coro::never, work()); }
 auto perhaps() { return coro::move_on_after(10ms, work()); }
 auto safely() { return coro::shield(work()); }
 auto checked() { return coro::as_result(work()); }
+auto between() { return coro::until_stop(work()); }
 auto stopped(std::stop_token token) { return coro::with_stop_token(token, work()); }
 auto stopping(std::stop_source source) { return coro::with_stop_source(source, work()); }
 auto both() { return coro::when_all(work(), work()); }
@@ -25,6 +26,7 @@ coro::task<> main_task(coro::event& e, coro::channel<std::string>& c, std::strin
     static_cast<void>(co_await perhaps());
     static_cast<void>(co_await safely());
     static_cast<void>(co_await checked());
+    static_cast<void>(co_await between());
     static_cast<void>(co_await stopped({}));
     static_cast<void>(co_await stopping({}));
     static_cast<void>(co_await both());

@@ -1,4 +1,4 @@
-// expect: error: static.*coro: this refers to temporaries .*await it there [10 times]
+// expect: error: static.*coro: this refers to temporaries .*await it there [11 times]
 // The same when another combinator is to await it.
 #include <coro/coro.hpp>
 
@@ -29,6 +29,11 @@ coro::task<> combine_shield() {
 
 coro::task<> combine_as_result(coro::event& e) {
     auto named = coro::as_result(e.wait());
+    static_cast<void>(co_await coro::shield(named));
+}
+
+coro::task<> combine_until_stop(coro::event& e) {
+    auto named = coro::until_stop(e.wait());
     static_cast<void>(co_await coro::shield(named));
 }
 

@@ -1,4 +1,4 @@
-// expect: error: static.*a named one must be std::move'd [9 times]
+// expect: error: static.*a named one must be std::move'd [10 times]
 // A named task is used up by the combinator that awaits it: say std::move.
 #include <coro/coro.hpp>
 
@@ -35,6 +35,11 @@ coro::task<> name_shield() {
 coro::task<> name_as_result() {
     auto named = work<4>();
     static_cast<void>(co_await coro::as_result(named));
+}
+
+coro::task<> name_until_stop() {
+    auto named = work<9>();
+    static_cast<void>(co_await coro::until_stop(named));
 }
 
 coro::task<> name_with_stop_token() {

@@ -1,4 +1,4 @@
-// expect: error: static.*coro: this refers to temporaries .*await it there [10 times]
+// expect: error: static.*coro: this refers to temporaries .*await it there [11 times]
 // The same in a fiber.
 #include <coro/coro.hpp>
 
@@ -29,6 +29,11 @@ void await_shield() {
 
 void await_as_result(coro::event& e) {
     auto named = coro::as_result(e.wait());
+    static_cast<void>(coro::await(named));
+}
+
+void await_until_stop(coro::event& e) {
+    auto named = coro::until_stop(e.wait());
     static_cast<void>(coro::await(named));
 }
 

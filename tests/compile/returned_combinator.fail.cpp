@@ -1,4 +1,4 @@
-// expect: error: returning address of local temporary [10 times] [clang only]
+// expect: error: returning address of local temporary [11 times] [clang only]
 // A function that is no coroutine cannot return one: the operation ends with its body.
 #include <coro/coro.hpp>
 
@@ -25,6 +25,10 @@ auto return_shield() {
 
 auto return_as_result(coro::event& e) {
     return coro::as_result(e.wait());
+}
+
+auto return_until_stop(coro::event& e) {
+    return coro::until_stop(e.wait());
 }
 
 auto return_with_stop_token(coro::event& e) {

@@ -22,6 +22,7 @@ int run_them(std::stop_source source) {
     const std::optional<int> perhaps = coro::run(coro::move_on_after(1s, answer()));
     if (coro::run(coro::move_on_after(1s, nothing()))) ++sum;
     const coro::result<int> checked = coro::run(coro::as_result(answer()));
+    if (coro::run(coro::until_stop(nothing()))) ++sum;
     if (coro::run(coro::with_stop_token(source.get_token(), nothing()))) ++sum;
     coro::run(coro::with_stop_source(source, nothing()));
     const std::tuple<int, std::unique_ptr<int>> both = coro::run(coro::when_all(answer(), owner()));
@@ -49,6 +50,7 @@ void spawn_them(coro::task_group& group, std::stop_source source) {
     group.spawn(coro::shield(nothing()));
     group.spawn(coro::when_all(nothing(), nothing()));
     group.spawn(coro::when_any(nothing(), nothing()));
+    group.spawn(coro::until_stop(nothing()));
     group.spawn(coro::with_stop_token(source.get_token(), nothing()));
     group.spawn(coro::with_stop_source(source, nothing()));
     std::vector<coro::task<>> many;

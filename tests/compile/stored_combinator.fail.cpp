@@ -1,4 +1,4 @@
-// expect: error: temporary .*destroyed at the end of the full-expr [10 times] [clang only]
+// expect: error: temporary .*destroyed at the end of the full-expr [11 times] [clang only]
 // clang sees it where it is stored, whatever becomes of it.
 #include <coro/coro.hpp>
 
@@ -29,6 +29,11 @@ coro::task<> store_shield() {
 
 coro::task<> store_as_result(coro::event& e) {
     auto named = coro::as_result(e.wait());
+    static_cast<void>(co_await std::move(named));
+}
+
+coro::task<> store_until_stop(coro::event& e) {
+    auto named = coro::until_stop(e.wait());
     static_cast<void>(co_await std::move(named));
 }
 

@@ -147,6 +147,16 @@ struct call_shield : plain_call {
         return shield(std::forward<Awaitable>(awaitable), span);
     }
 };
+struct call_until_stop : plain_call {
+    static constexpr bool own_limit = false;
+    template <typename Awaitable>
+    static auto over(Awaitable&& awaitable, duration) {
+        return until_stop(std::forward<Awaitable>(awaitable));
+    }
+    static bool has_item(const std::optional<std::optional<int>>& answer) {
+        return answer && *answer;
+    }
+};
 /// On a stack of its own, which is what waits.
 struct call_fiber : plain_call {
     template <typename Awaitable>
@@ -389,6 +399,7 @@ std::vector<point> combinator_points() {
     add_three<around_driver<call_move_on_after>>(points, "coro::move_on_after");
     add_three<around_driver<call_shield>>(points, "coro::shield");
     add_three<around_driver<call_fiber>>(points, "coro::fiber");
+    add_three<around_driver<call_until_stop>>(points, "coro::until_stop");
     add_three<stop_token_driver>(points, "coro::with_stop_token");
     add_three<stop_source_driver>(points, "coro::with_stop_source");
     add_three<cancel_scope_driver>(points, "coro::with_cancel_scope");

@@ -217,6 +217,54 @@ TEST_P(serve_test, on_stop_those_in_the_queue_are_served_and_handlers_finish) {
     in_world(body);
 }
 
+/// Answers each request, and waits for the next one no longer than until a stop.
+task<> answer_requests(net::tcp_stream peer, event& may_answer, int& requests) {
+    std::array<std::byte, 4> request{};
+    for (;;) {
+        const auto n = co_await until_stop(peer.read_some(mutable_bytes(request)));
+        if (!n || *n == 0) co_return;
+        ++requests;
+        if (as_text(const_bytes(request)) == "slow") co_await may_answer.wait();
+        co_await net::write_all(peer, const_bytes(request).first(*n));
+    }
+}
+
+/// The drain is longer than any test may last: who waits for it hangs.
+TEST_P(serve_test, on_stop_handlers_between_requests_end_at_once_and_requests_finish) {
+    const auto body = [&]() -> task<> {
+        report_collector reports;
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        const net::endpoint where = listener.local_endpoint();
+        event may_answer;
+        int requests = 0;
+        const auto handler = [&](net::tcp_stream peer) -> task<> {
+            return answer_requests(std::move(peer), may_answer, requests);
+        };
+        const auto in_group = [&](task_group& group) -> task<> {
+            group.spawn(serve(listener, handler, {.drain = 24h}));
+            std::vector<net::tcp_stream> between;
+            for (int i = 0; i < 20; ++i) {
+                between.push_back(co_await net::tcp_stream::connect(where));
+                co_await ping(between.back());
+            }
+            net::tcp_stream busy = co_await net::tcp_stream::connect(where);
+            co_await ping(busy);
+            co_await say(busy, "slow");
+            while (requests == 21) co_await sleep_for(1ms);
+            net::tcp_stream queued = co_await net::tcp_stream::connect(where);
+            co_await say(queued, "ping");
+            group.request_stop();
+            for (net::tcp_stream& each : between) EXPECT_EQ(co_await read_to_end(each), "");
+            may_answer.set();
+            EXPECT_EQ(co_await read_to_end(busy), "slow");
+            EXPECT_EQ(co_await read_to_end(queued), "ping") << "it was there before the stop";
+        };
+        co_await with_task_group(in_group);
+        EXPECT_TRUE(reports.entries.empty());
+    };
+    in_world(body);
+}
+
 TEST_P(serve_test, after_the_drain_handlers_are_cancelled_without_a_report) {
     const auto body = [&]() -> task<> {
         report_collector reports;

@@ -129,6 +129,7 @@ void add_combinators(table& to) {
     add_around(to, "with_stop_source", [](auto&& x) {
         return with_stop_source(std::stop_source(), std::forward<decltype(x)>(x));
     });
+    add_around(to, "until_stop", [](auto&& x) { return until_stop(std::forward<decltype(x)>(x)); });
     add_around(to, "with_stop_token", [](auto&& x) {
         return with_stop_token(std::stop_token(), std::forward<decltype(x)>(x));
     });

@@ -1,0 +1,92 @@
+// until_stop: a wait that a requested stop ends; what a handler waits in between two requests.
+#pragma once
+
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <coro/base/error.hpp>
+#include <coro/core/scoped.hpp>
+
+namespace coro::inline v0 {
+namespace detail {
+
+/// A stop that was requested before counts from the end of this turn: what is there already, the
+/// request of a client that waited in the listener's queue, is taken.
+template <typename Inner>
+class [[nodiscard("co_await it")]] until_stop_awaiter final
+    : public scoped_awaiter<until_stop_awaiter<Inner>, Inner>,
+      private stop_listener,
+      private turn_end {
+    using base = scoped_awaiter<until_stop_awaiter<Inner>, Inner>;
+    friend base;
+    using value = typename base::inner_result;
+
+public:
+    explicit until_stop_awaiter(Inner&& inner) noexcept
+        : base(std::move(inner), false),
+          stop_listener([](stop_listener& told) noexcept {
+              static_cast<until_stop_awaiter&>(told).scope().cancel();
+          }),
+          turn_end([](turn_end& ended) noexcept {
+              static_cast<until_stop_awaiter&>(ended).scope().cancel();
+          }) {}
+
+    auto await_resume() {
+        try {
+            if constexpr (std::is_void_v<value>) {
+                this->leave_and_resume();
+                return true;
+            } else {
+                return std::optional<storable<value>>(this->leave_and_resume());
+            }
+        } catch (const cancelled&) {
+            if (!scope_access::swallows(this->scope())) throw;
+            if constexpr (std::is_void_v<value>) return false;
+            else return std::optional<storable<value>>();
+        }
+    }
+
+    until_stop_awaiter relocated() noexcept { return until_stop_awaiter(this->take_inner()); }
+
+private:
+    void opened() noexcept {
+        if (this->scope().stop_requested()) this->strand().loop->at_turn_end(*this);
+        else scope_access::attach(this->scope(), *this);
+    }
+    void closing() noexcept {
+        stop_listener::unlink();
+        turn_end::unlink();
+    }
+};
+
+template <typename Inner>
+inline constexpr bool owns_operands<until_stop_awaiter<Inner>> = owns_operands<Inner>;
+template <typename Inner>
+inline constexpr bool returns_nothing<until_stop_awaiter<Inner>> =
+    std::is_void_v<decltype(std::declval<Inner&>().await_resume())>;
+
+}  // namespace detail
+
+/// Returns `std::optional` with the value of `awaitable`, an operation or a task (for void: true),
+/// or an empty one (false) if a stop was requested, which cancelled it, and no enclosing scope is
+/// cancelled. Run's first signal requests one, and request_stop() of an enclosing scope. A value
+/// that comes all the same is returned, and so is one that is there already when the stop was
+/// requested before.
+/// For waits between two requests: `serve` lets handlers finish, and those that wait in this end at
+/// once.
+/// Suspends and resumes as `awaitable` does. Throws: what `awaitable` throws.
+/// Cancel safety: that of `awaitable`.
+/// Requires: as with_timeout.
+template <detail::referred_operand Awaitable>
+[[nodiscard("co_await it")]] auto until_stop(Awaitable&& awaitable CORO_LIFETIMEBOUND) {
+    return detail::until_stop_awaiter<detail::held<Awaitable>>(
+        detail::hold(std::forward<Awaitable>(awaitable)));
+}
+template <detail::owned_operand Awaitable>
+[[nodiscard("co_await it or spawn it")]] auto until_stop(Awaitable&& awaitable) {
+    return detail::until_stop_awaiter<detail::held<Awaitable>>(
+        detail::hold(std::forward<Awaitable>(awaitable)));
+}
+
+}  // namespace coro::inline v0
