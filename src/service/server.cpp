@@ -9,6 +9,8 @@
 #include <vector>
 
 #include <coro/base/report.hpp>
+#include <coro/core/as_result.hpp>
+#include <coro/net/io.hpp>
 #include <coro/runtime/event.hpp>
 #include <coro/runtime/timeout.hpp>
 
@@ -213,6 +215,15 @@ private:
     static task<> serve_branch(server_branch& branch);
     task<> accept_until_stopped(task_group& group);
     void start(task_group& group, net::tcp_stream&& stream) noexcept;
+    void refuse(task_group& group, net::tcp_stream&& stream) noexcept;
+    void refusal_ended() noexcept {
+        --refused_;
+        --alive_;
+        if (waiting_ != nullptr) waiting_->look();
+    }
+    static task<> refuse_one(server_run& server, net::tcp_stream peer);
+    /// Connections that have a handler.
+    [[nodiscard]] std::size_t served() const noexcept { return alive_ - refused_; }
     bool hand_over(server_branch& to, net::tcp_stream& stream, net::endpoint peer) noexcept;
     static void arrived(handed_over& ticket) noexcept;
     server_branch& least_loaded() noexcept;
@@ -222,7 +233,8 @@ private:
     serve_limits limits_;
     handler_call call_;
     void* handler_;
-    std::size_t alive_ = 0;
+    std::size_t alive_ = 0;    ///< those that are being refused included
+    std::size_t refused_ = 0;  ///< those alone
     size_wait* waiting_ = nullptr;
     std::vector<std::unique_ptr<server_branch>> branches_;  ///< the acceptor's loop first
     idle_guard guard_;  ///< of the acceptor's loop
@@ -392,6 +404,36 @@ void server_run::arrived(handed_over& ticket) noexcept {
     }
 }
 
+/// How long a client that is refused may take to read that and to close its end.
+constexpr duration refusal_span = std::chrono::seconds(2);
+
+/// The bytes, the end of the stream behind them, and what the client still sends is read and
+/// dropped: a close before that would be a reset, which destroys bytes on their way. What the
+/// client does meanwhile is no error of the server.
+task<> server_run::refuse_one(server_run& server, net::tcp_stream peer) {
+    struct place {
+        ~place() { of.refusal_ended(); }
+        server_run& of;
+    };
+    const place counted{server};
+    const time_point deadline = saturating_add(now(), refusal_span);
+    const const_bytes text = as_bytes(server.limits_.refusal);
+    const result<void> told =
+        co_await as_result(with_deadline(deadline, net::write_all(peer, text)));
+    if (told.has_value()) co_await peer.close_gracefully(deadline - now());
+}
+
+void server_run::refuse(task_group& group, net::tcp_stream&& stream) noexcept {
+    ++refused_;
+    ++alive_;
+    try {
+        group.spawn({.name = "refuse"}, refuse_one, std::ref(*this), std::move(stream));
+    } catch (...) {
+        refusal_ended();
+        report_problem(std::current_exception(), {});
+    }
+}
+
 /// What runs on each other loop for the life of the server.
 task<> server_run::serve_branch(server_branch& branch) {
     idle_guard guard(this_loop(), branch.server.limits_.idle);
@@ -435,10 +477,14 @@ private:
 
 task<> server_run::accept_until_stopped(task_group& group) {
     const accept_region region;
+    const std::size_t refusals = limits_.refusal.empty() ? 0 : limits_.refusals;
     try {
         for (;;) {
-            co_await at_most(limits_.connections - 1);
-            start(group, co_await listener_.accept());
+            co_await at_most(limits_.connections - 1 + refusals);
+            net::tcp_stream stream = co_await listener_.accept();
+            // The one that was waited for may have come when the last place had gone.
+            if (served() < limits_.connections) start(group, std::move(stream));
+            else refuse(group, std::move(stream));
         }
     } catch (const cancelled&) {
         if (!region.stopped()) throw;
@@ -455,7 +501,7 @@ task<> server_run::run(task_group& group) {
     if (branches_.size() > 1) co_await all_begun_.wait();
     co_await accept_until_stopped(group);
     // Those that wait already, and not those that go on coming: no queue is longer.
-    for (unsigned taken = 0; taken < most_waiting && alive_ < limits_.connections; ++taken) {
+    for (unsigned taken = 0; taken < most_waiting && served() < limits_.connections; ++taken) {
         std::optional<net::tcp_stream> waiting = co_await listener_.accept_waiting();
         if (waiting) start(group, std::move(*waiting));
         else if (listener_.close_if_idle()) break;
@@ -467,9 +513,13 @@ task<> server_run::run(task_group& group) {
 
 void warn_of_cap(const serve_limits& limits) {
     const std::size_t descriptors = descriptor_limit();
-    if (limits.connections == 0 || limits.connections <= descriptors / 2) return;
+    const std::size_t refusals = limits.refusal.empty() ? 0 : limits.refusals;
+    if (limits.connections <= descriptors / 2 && refusals <= descriptors / 2 - limits.connections)
+        return;
+    const std::string also =
+        refusals == 0 ? std::string() : " with refusals = " + std::to_string(refusals);
     report({.level = severity::warning, .verb = "serve", .endpoint = {}, .error = {},
-            .text = "connections = " + std::to_string(limits.connections) +
+            .text = "connections = " + std::to_string(limits.connections) + also +
                     " is above half of the limit of open files, " + std::to_string(descriptors) +
                     ": lower it, or raise the limit (ulimit -n, LimitNOFILE=)",
             .task = {}});

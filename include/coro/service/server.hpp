@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <memory>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -30,6 +31,13 @@ struct serve_limits {
     /// In a run of several loops: hand each connection to the loop that has the fewest. false: all
     /// stay on the loop of the listener, as for one listener a loop (listen_options::reuse_port).
     bool spread = true;
+    /// Said at the cap to who comes next, whose connection is then ended in order: "-ERR max number
+    /// of clients\r\n", or a response 503. The handler is not asked. Empty: nobody is refused,
+    /// clients wait. Requires: outlives the await.
+    std::string_view refusal{};
+    /// The second cap: so many are refused at once, beside `connections`; who comes beyond it waits
+    /// in the kernel's queue. One takes until the client has closed its end, two seconds at most.
+    std::size_t refusals = 100;
 };
 
 static_assert(std::is_trivially_destructible_v<serve_limits>);
