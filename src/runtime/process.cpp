@@ -2,6 +2,7 @@
 #include "runtime/process.hpp"
 
 #include <mutex>
+#include <utility>
 
 #include <pthread.h>
 #include <sys/resource.h>
@@ -9,22 +10,42 @@
 namespace coro::inline v0::detail {
 namespace {
 
-rlimit limit_before{};
+/// The limit of before, while it is raised.
+struct raised_limit {
+    std::mutex guard;
+    bool raised = false;
+    bool fork_is_watched = false;
+    rlimit before{};
 
-void restore_in_child() noexcept { ::setrlimit(RLIMIT_NOFILE, &limit_before); }
+    void watch_fork() noexcept;
+};
+constinit raised_limit limits;
+
+/// A child has the limit of before, and its own run() raises it again. The lock is held across the
+/// fork, so that no other thread is in the midst of it.
+void raised_limit::watch_fork() noexcept {
+    if (std::exchange(fork_is_watched, true)) return;
+    ::pthread_atfork([] { limits.guard.lock(); }, [] { limits.guard.unlock(); },
+                     [] {
+                         if (std::exchange(limits.raised, false))
+                             ::setrlimit(RLIMIT_NOFILE, &limits.before);
+                         limits.guard.unlock();
+                     });
+}
 
 }  // namespace
 
 void raise_descriptor_limit() noexcept {
-    static std::once_flag once;
-    std::call_once(once, [] {
-        if (::getrlimit(RLIMIT_NOFILE, &limit_before) != 0) return;
-        if (limit_before.rlim_cur >= limit_before.rlim_max) return;
-        rlimit raised = limit_before;
-        raised.rlim_cur = raised.rlim_max;
-        if (::setrlimit(RLIMIT_NOFILE, &raised) != 0) return;  // stays as it was: no harm
-        ::pthread_atfork(nullptr, nullptr, &restore_in_child);
-    });
+    const std::lock_guard lock(limits.guard);
+    if (limits.raised) return;
+    rlimit now{};
+    if (::getrlimit(RLIMIT_NOFILE, &now) != 0 || now.rlim_cur >= now.rlim_max) return;
+    rlimit raised = now;
+    raised.rlim_cur = raised.rlim_max;
+    if (::setrlimit(RLIMIT_NOFILE, &raised) != 0) return;  // stays as it was: no harm
+    limits.before = now;
+    limits.raised = true;
+    limits.watch_fork();
 }
 
 std::size_t descriptor_limit() noexcept {

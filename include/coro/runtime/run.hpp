@@ -35,7 +35,9 @@ struct run_options {
     /// Poll for up to 100 us before sleeping while traffic is dense. Off by itself where there are
     /// no more processors than loops.
     bool spin = true;
-    /// Raise the soft limit of open files to the hard one (restored in forked children).
+    /// Raise the soft limit of open files to the hard one. A child of fork(2) has the old one back
+    /// until it calls run() itself; children of posix_spawn, popen and system keep the raised one,
+    /// as nothing of the program runs in them: begin the command with `ulimit -Sn 1024;`.
     bool raise_descriptor_limit = true;
     /// Threads for blocking(), started when they are needed, and calls that may wait for one.
     unsigned blocking_threads = 16;
