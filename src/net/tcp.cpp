@@ -1,6 +1,7 @@
 // TCP over the waist: connect with its options, accept that survives every errno, closing in order.
 #include <coro/net/tcp.hpp>
 
+#include <algorithm>
 #include <cerrno>
 
 #include <coro/base/report.hpp>
@@ -59,9 +60,53 @@ accept_problem classify(std::int32_t result) noexcept {
 
 // --- connect
 
+/// Attempts of which each was given the port that it connects to: the kernel goes on to the next
+/// port, so two are a rare chance, and three mean that there is no other port.
+constexpr std::uint8_t most_met_itself = 3;
+/// No port below is given to a socket that asks for none: ip(7), ip_local_port_range, whose lower
+/// end is above the privileged ones.
+constexpr std::uint16_t first_chosen_port = 1024;
+
 bool connect_awaiter::start() noexcept {
-    poller& world = scheduler_of(loop()).world();
     set_outcome(wait_outcome::done);
+    return ask() || !go_on();
+}
+
+/// A simultaneous open with oneself: RFC 9293, 3.5. It needs a listener that is not there, and the
+/// port of `to_` for our end, chosen by the kernel or by the program.
+bool connect_awaiter::met_itself() noexcept {
+    const bool chosen = !options_.local || options_.local->port() == 0;
+    if (chosen ? to_.port() < first_chosen_port : options_.local->port() != to_.port())
+        return false;
+    poller& world = scheduler_of(loop()).world();
+    socket_address ours;
+    socket_address theirs;
+    return world.local_address(target, ours) == 0 && world.remote_address(target, theirs) == 0 &&
+           ours.size == theirs.size &&
+           std::equal(ours.bytes.begin(), ours.bytes.begin() + ours.size, theirs.bytes.begin());
+}
+
+/// After a completion: true when the wait has ended, false when it goes on.
+bool connect_awaiter::go_on() noexcept {
+    while (result >= 0 && met_itself()) {
+        // Closed by a reset: else the port, which is that of a server, would be held for a minute.
+        static_cast<void>(
+            scheduler_of(loop()).world().set_option(target, socket_option::linger, 0));
+        socket_.close();
+        if (strand().scope->is_cancelled()) {
+            result = -ECANCELED;
+        } else if (++met_itself_ == most_met_itself ||
+                   (options_.local && options_.local->port() != 0)) {
+            result = -ECONNREFUSED;
+        } else if (ask()) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool connect_awaiter::ask() noexcept {
+    poller& world = scheduler_of(loop()).world();
     result = world.open_stream(family_of(to_), target);
     if (result < 0) return false;
     socket_ = owned_socket({&loop(), target});

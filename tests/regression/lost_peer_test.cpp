@@ -105,6 +105,39 @@ TEST_P(lost_peer_test, what_cannot_be_reached_is_an_error_that_names_it) {
     });
 }
 
+/// TCP connects a port to itself when nobody listens there and our end is given the same port: here
+/// the kernel has no other one to give.
+TEST_P(lost_peer_test, a_port_that_is_down_is_refused_and_never_connected_to_itself) {
+    in_own_network([](own_network&) -> task<> {
+        constexpr std::uint16_t port = 47'000;
+        std::FILE* const range = std::fopen("/proc/sys/net/ipv4/ip_local_port_range", "w");
+        EXPECT_NE(range, nullptr);
+        if (range == nullptr) co_return;
+        EXPECT_GT(std::fprintf(range, "%u %u\n", unsigned{port}, unsigned{port}), 0);
+        EXPECT_EQ(std::fclose(range), 0);
+        const auto v6 = *net::endpoint::parse("[::1]:47000");
+        const auto own = at(own_network::near_address, port);
+        for (const net::endpoint& where : {net::endpoint::loopback(port), own, v6}) {
+            for (int i = 0; i < 5; ++i) {
+                const std::uint64_t before = current_loop_stats().operations_submitted;
+                const ended_connect met = co_await try_connect(where);
+                EXPECT_EQ(met.error, std::errc::connection_refused) << met.text;
+                EXPECT_EQ(current_loop_stats().operations_submitted - before, 3u) << "attempts";
+                // Nothing is left in TIME-WAIT: the server that was down has its port.
+                const net::tcp_listener server =
+                    net::tcp_listener::bind(where, {.reuse_address = false});
+                EXPECT_TRUE(server);
+            }
+            // Whoever names the port for its end gets no other one.
+            const std::uint64_t before = current_loop_stats().operations_submitted;
+            const ended_connect met = co_await try_connect(where, {.local = where});
+            EXPECT_EQ(met.error, std::errc::connection_refused) << met.text;
+            EXPECT_EQ(current_loop_stats().operations_submitted - before, 1u) << "attempts";
+        }
+        EXPECT_EQ(current_loop_stats().sockets, 0u);
+    });
+}
+
 /// A stream to the far host, and the socket at its other end.
 struct far_stream {
     net::tcp_stream stream;

@@ -31,7 +31,9 @@ public:
     tcp_stream() noexcept = default;
 
     /// Returns `tcp_stream`: a connection to `to`. Bound it with with_timeout: the kernel alone
-    /// gives up after two minutes.
+    /// gives up after two minutes. A connection of a port to itself, which the kernel makes when it
+    /// chooses the port of `to` for our end and nobody listens there, is none: connect tries again,
+    /// and then throws connection_refused.
     /// Suspends until the handshake is over; resumes on this loop.
     /// Throws: io_error (connection_refused, timed_out, host_unreachable, network_unreachable,
     /// address_not_available, too_many_files_open, ...); cancelled.
@@ -188,18 +190,25 @@ class [[nodiscard("co_await it")]] CORO_EXPORT connect_awaiter final
     : public io_wait<connect_awaiter> {
 public:
     connect_awaiter(net::endpoint to, const net::connect_options& options) noexcept
-        : io_wait(opcode::connect, {}), to_(to), options_(options) {}
+        : io_wait(opcode::connect, {}), to_(to), options_(options) {
+        advance = [](operation& op) noexcept { return static_cast<connect_awaiter&>(op).go_on(); };
+    }
 
     bool start() noexcept;
     net::tcp_stream finish();
     void describe(text_sink& out) const noexcept override;
 
 private:
+    bool ask() noexcept;
+    bool go_on() noexcept;
+    bool met_itself() noexcept;
+
     net::endpoint to_;
     net::connect_options options_;
     socket_address address_;
     owned_socket socket_;
     const char* failed_verb_ = nullptr;  ///< an option or the local bind was refused
+    std::uint8_t met_itself_ = 0;        ///< attempts that connected to themselves
 };
 
 class [[nodiscard("co_await it")]] CORO_EXPORT accept_awaiter final
