@@ -144,7 +144,7 @@ void writer_state::pump() noexcept {
         if (sending_.size() == 0) sending_.swap(queued_);
         send_.data = sending_.data();
         send_.size = sending_.size();
-        if (scheduler_of(*socket_.loop).world().submit(send_)) settle();
+        if (!scheduler_of(*socket_.loop).submit_unowned(send_)) settle();
         else in_flight_ = true;
     }
 }

@@ -37,6 +37,7 @@
 #include <coro/base/assert.hpp>
 
 #include "poller/inflight_registry.hpp"
+#include "poller/slice_cut.hpp"
 
 namespace coro::inline v0::detail {
 namespace {
@@ -68,7 +69,7 @@ template <typename Call>
 std::int32_t uninterrupted(Call call) noexcept {
     for (;;) {
         const ssize_t answer = call();
-        // At most 0x7ffff000 bytes are moved by a call: read(2), NOTES.
+        // It fits: no call asks for more than most_bytes_at_once.
         if (answer >= 0) return static_cast<std::int32_t>(answer);
         if (errno != EINTR) return -errno;
     }
@@ -77,8 +78,7 @@ std::int32_t uninterrupted(Call call) noexcept {
 msghdr message_of(std::span<io_slice> slices) noexcept {
     msghdr message{};
     message.msg_iov = reinterpret_cast<iovec*>(slices.data());
-    // Beyond UIO_MAXIOV the call would fail with EMSGSIZE; a short transfer is legal.
-    message.msg_iovlen = std::min(slices.size(), std::size_t{UIO_MAXIOV});
+    message.msg_iovlen = slices.size();
     return message;
 }
 
@@ -88,8 +88,19 @@ std::size_t bytes_of(const msghdr& message) noexcept {
     return bytes;
 }
 
-std::span<io_slice> slices_of(const operation& op) noexcept {
-    return {static_cast<io_slice*>(op.data), op.size};
+/// Calls `transfer` with as many of the operation's bytes as may move at once.
+template <typename Transfer>
+std::int32_t bounded(const operation& op, Transfer transfer) noexcept {
+    if (op.code == opcode::receive || op.code == opcode::send) {
+        io_slice slice{op.data, std::min(op.size, most_bytes_at_once)};
+        return transfer(std::span<io_slice>(&slice, 1));
+    }
+    const std::span slices(static_cast<io_slice*>(op.data), op.size);
+    slice_cut cut;
+    const std::size_t count = cut.make(slices);
+    const std::int32_t moved = transfer(slices.first(count));
+    cut.undo();
+    return moved;
 }
 
 }  // namespace
@@ -160,17 +171,13 @@ std::int32_t epoll_poller::start(socket_slot& slot, operation& op) noexcept {
 
 std::int32_t epoll_poller::attempt(socket_slot& slot, operation& op) noexcept {
     switch (op.code) {
-        case opcode::receive: {
-            io_slice slice{op.data, op.size};
-            return try_receive(slot, {&slice, 1});
-        }
-        case opcode::receive_vectored: return try_receive(slot, slices_of(op));
+        case opcode::receive:
+        case opcode::receive_vectored:
+            return bounded(op, [&](std::span<io_slice> into) { return try_receive(slot, into); });
         case opcode::receive_leased: return try_receive_leased(slot, op);
-        case opcode::send: {
-            io_slice slice{op.data, op.size};
-            return try_send(slot, {&slice, 1});
-        }
-        case opcode::send_vectored: return try_send(slot, slices_of(op));
+        case opcode::send:
+        case opcode::send_vectored:
+            return bounded(op, [&](std::span<io_slice> from) { return try_send(slot, from); });
         case opcode::accept: return try_accept(slot, op);
         case opcode::connect: return check_connect(slot, op);
     }

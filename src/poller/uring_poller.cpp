@@ -31,6 +31,7 @@
 
 #include "poller/inflight_registry.hpp"
 #include "poller/kernel_order.hpp"
+#include "poller/slice_cut.hpp"
 #include "poller/uring_state.hpp"
 
 namespace coro::inline v0::detail {
@@ -39,7 +40,6 @@ using namespace uring;
 
 namespace {
 
-constexpr std::size_t most_bytes = 0x7ffff000;  ///< moved by one request: read(2), NOTES
 constexpr std::size_t messages_per_chunk = 64;
 
 /// Not MSG_WAITALL: the kernel would go on by itself after a partial send, meet the reset, and
@@ -47,7 +47,7 @@ constexpr std::size_t messages_per_chunk = 64;
 constexpr std::uint32_t send_flags = MSG_NOSIGNAL;
 
 std::uint32_t length_of(std::size_t size) noexcept {
-    return static_cast<std::uint32_t>(std::min(size, most_bytes));
+    return static_cast<std::uint32_t>(std::min(size, most_bytes_at_once));
 }
 
 }  // namespace
@@ -56,6 +56,7 @@ std::uint32_t length_of(std::size_t size) noexcept {
 /// request; the awaiter has no room for one.
 struct uring_poller::message_record {
     msghdr header{};
+    slice_cut cut;
     message_record* next_free = nullptr;
 };
 
@@ -206,12 +207,12 @@ void uring_poller::fill(io_uring_sqe& entry, operation& op) noexcept {
 }
 
 void uring_poller::fill_message(io_uring_sqe& entry, operation& op) noexcept {
-    msghdr& header = static_cast<message_record*>(op.backend_pointer)->header;
-    header = msghdr{};
-    header.msg_iov = static_cast<iovec*>(op.data);
-    // Beyond UIO_MAXIOV it would be EMSGSIZE; a short transfer is legal.
-    header.msg_iovlen = std::min(op.size, std::size_t{UIO_MAXIOV});
-    entry.addr = reinterpret_cast<std::uintptr_t>(&header);
+    auto& message = *static_cast<message_record*>(op.backend_pointer);
+    message.cut.undo();  // the request may be one that is made again
+    message.header = msghdr{};
+    message.header.msg_iov = static_cast<iovec*>(op.data);
+    message.header.msg_iovlen = message.cut.make({static_cast<io_slice*>(op.data), op.size});
+    entry.addr = reinterpret_cast<std::uintptr_t>(&message.header);
     entry.len = 1;
 }
 
@@ -379,6 +380,7 @@ void uring_poller::give_back(operation& op) noexcept {
     void* const held = std::exchange(op.backend_pointer, nullptr);
     if (op.code == opcode::accept) return give_slot(*static_cast<socket_slot*>(held));
     auto* const record = static_cast<message_record*>(held);
+    record->cut.undo();
     record->next_free = free_messages_;
     free_messages_ = record;
 }

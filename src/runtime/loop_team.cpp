@@ -252,7 +252,7 @@ void loop_team::run_loop(unsigned index) noexcept {
 void loop_team::wind_down(scheduler& mine) noexcept {
     // Sockets whose owners have just gone close at the last completion of what they had pending.
     mine.ending = false;
-    while (mine.world().census().operations != 0) mine.turn();
+    while (mine.has_operations()) mine.turn();
     mine.close_gate();
     mine.run_all_posted();  // while all loops are there: what was posted may post to them
 }

@@ -10,8 +10,9 @@
 //     grow its own tables; it answers -ENOMEM when that fails.)
 //  2. result >= 0 is bytes (or 0 for accept and connect); < 0 is a negated errno with the same
 //     meaning in every world, or result_closed / result_busy / result_limit. Short transfers are
-//     legal. EINTR and EAGAIN never come out. End of stream is a receive of 0 bytes. Sends never
-//     raise SIGPIPE: they answer -EPIPE or -ECONNRESET.
+//     legal, and no request moves more than `most_bytes_at_once`. EINTR and EAGAIN never come
+//     out. End of stream is a receive of 0 bytes. Sends never raise SIGPIPE: they answer -EPIPE or
+//     -ECONNRESET.
 //  3. cancel() asks; it never completes the operation itself synchronously to the caller's frame:
 //     the operation still arrives through wait(), with -ECANCELED if nothing was taken or moved,
 //     or with its true result if it had succeeded meanwhile (success wins; no byte and no accepted
@@ -48,6 +49,17 @@
 #include <coro/runtime/operation.hpp>
 
 namespace coro::inline v0::detail {
+
+/// One request moves no more; what is left is for another one, and in between timers and other
+/// connections have their turns. Chosen by measurement (docs/performance.md, decision 0040). A task
+/// wrote 512 MiB to a peer that drained them; medians of three runs on a busy machine, io_uring and
+/// epoll, of the CPU time of the loop: what passed between two firings of a 1 ms timer (of them the
+/// 99th percentile), and what a GB cost.
+///     no bound   53.8, 24.4 ms   2.29, 1.86 s
+///     1 MiB       6.5,  7.6 ms   1.76, 1.45 s
+///     256 KiB     2.6,  2.4 ms   1.87, 1.39 s
+///     64 KiB      1.4,  2.3 ms   2.39, 2.77 s
+inline constexpr std::size_t most_bytes_at_once = 256 * 1024;
 
 enum class address_family : std::uint8_t { ipv4, ipv6, local };
 enum class shutdown_how : std::uint8_t { receive, send, both };

@@ -211,6 +211,13 @@ bool scheduler::submit(operation& op, context& strand) noexcept {
     return true;
 }
 
+bool scheduler::submit_unowned(operation& op) noexcept {
+    if (!world_->submit(op)) return true;
+    if (op.result < static_cast<std::int32_t>(most_bytes_at_once)) [[likely]] return false;
+    deferred_.push(op);
+    return true;
+}
+
 void scheduler::report_stubborn(context& strand) noexcept {
     if (strand.cancellations >= stubborn_reported) return;
     strand.cancellations += stubborn_reported;

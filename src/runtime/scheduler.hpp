@@ -120,6 +120,13 @@ public:
     /// ready at the completion). False: done, op.result is set. At most `inline_completions` a
     /// resumption are answered at once; after that the answer comes through the run queue.
     [[nodiscard]] bool submit(operation& op, context& strand) noexcept;
+    /// The same for an operation without an owner, which has `advance`. At once it is given no more
+    /// than one request may move: a full one is answered in the next turn.
+    [[nodiscard]] bool submit_unowned(operation& op) noexcept;
+    /// Whether operations are under way, those included that are answered in the next turn.
+    [[nodiscard]] bool has_operations() const noexcept {
+        return !deferred_.empty() || world_->census().operations != 0;
+    }
 
 private:
     void tell_team_of_quiet() noexcept;

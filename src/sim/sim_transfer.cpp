@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "sim/sim_poller.hpp"
@@ -31,8 +30,8 @@ void for_each_piece(const operation& op, bool vectored, std::size_t most, Each e
 
 std::size_t wanted(const operation& op, bool vectored) {
     std::size_t total = 0;
-    constexpr std::size_t most = std::numeric_limits<std::int32_t>::max();
-    for_each_piece(op, vectored, most, [&](void*, std::size_t part) { total += part; });
+    for_each_piece(op, vectored, most_bytes_at_once,
+                   [&](void*, std::size_t part) { total += part; });
     return total;
 }
 

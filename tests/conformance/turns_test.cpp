@@ -194,5 +194,80 @@ TEST_P(turns_test, the_end_of_a_run_calls_every_post_of_a_flood) {
     }
 }
 
+// --- large transfers
+
+constexpr std::size_t large = 32 * 1024 * 1024;
+/// A turn moves two requests of a connection at most, and another one that it begins.
+constexpr std::size_t most_of_a_turn = 4 * 256 * 1024;
+
+/// Reads on another loop, as fast as it comes, until the end of the stream.
+task<> drain(const net::endpoint& from, std::size_t& drained) {
+    net::tcp_stream stream = co_await net::tcp_stream::connect(from);
+    std::vector<std::byte> into(1024 * 1024);
+    while (const std::size_t count = co_await stream.read_some(mutable_bytes(into)))
+        drained += count;
+}
+
+/// Runs `write` with a stream that somebody drains, and counts the turns that it took.
+template <typename Write>
+task<std::uint64_t> turns_of(Write& write) {
+    net::tcp_listener listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+    const net::endpoint where = listener.local_endpoint();
+    std::size_t drained = 0;
+    std::uint64_t turns = 0;
+    const auto in_group = [&](task_group& group) -> task<> {
+        group.spawn({.loop = 1}, drain, std::cref(where), std::ref(drained));
+        net::tcp_stream stream = co_await listener.accept();
+        const std::uint64_t before = current_loop_stats().turns;
+        co_await write(stream);
+        turns = current_loop_stats().turns - before;
+    };
+    co_await with_task_group(in_group);
+    EXPECT_EQ(drained, large);
+    co_return turns;
+}
+
+TEST_P(turns_test, a_large_write_leaves_turns_to_everybody_else) {
+    const std::vector<std::byte> bytes(large);
+    const auto write = [&](net::tcp_stream& to) -> task<> {
+        const std::uint64_t sends = current_loop_stats().send_calls;
+        co_await net::write_all(to, bytes);
+        EXPECT_GE(current_loop_stats().send_calls - sends, large / (256 * 1024));
+    };
+    const auto body = [&]() -> task<> {
+        const std::uint64_t turns = co_await turns_of(write);
+        EXPECT_GE(turns, large / most_of_a_turn);
+    };
+    in_loops(2, body());
+}
+
+TEST_P(turns_test, what_a_writer_has_collected_leaves_turns_to_everybody_else) {
+    const std::vector<std::byte> bytes(1024 * 1024);
+    const auto write = [&](net::tcp_stream& to) -> task<> {
+        net::buffered_writer out(to, {.limit = large + 1});
+        for (std::size_t i = 0; i < large / bytes.size(); ++i) co_await out.write(bytes);
+        co_await out.flush();
+    };
+    const auto body = [&]() -> task<> {
+        const std::uint64_t turns = co_await turns_of(write);
+        EXPECT_GE(turns, large / most_of_a_turn);
+    };
+    in_loops(2, body());
+}
+
+TEST_P(turns_test, a_write_that_is_larger_than_its_writer_leaves_turns_to_everybody_else) {
+    const std::vector<std::byte> bytes(large);
+    const auto write = [&](net::tcp_stream& to) -> task<> {
+        net::buffered_writer out(to);
+        co_await out.write(bytes);
+        co_await out.flush();
+    };
+    const auto body = [&]() -> task<> {
+        const std::uint64_t turns = co_await turns_of(write);
+        EXPECT_GE(turns, large / most_of_a_turn);
+    };
+    in_loops(2, body());
+}
+
 }  // namespace
 }  // namespace coro::inline v0::detail::conformance
