@@ -38,15 +38,20 @@ coro::task<> copy(tcp_stream& from, tcp_stream& to) {
     to.shutdown_send();  // the half-close goes on to the other side
 }
 
-/// One connection and its twin. When a direction fails, the group cancels the other one; both
-/// streams are closed when their function ends.
+/// One connection and its twin. When a direction fails, the group cancels the other one, and both
+/// streams end by a reset: nobody takes a part for the whole.
 coro::task<> forward(tcp_stream& client, endpoint target) {
     tcp_stream server = co_await coro::with_timeout(patience, tcp_stream::connect(target));
-    co_await coro::with_task_group([&](coro::task_group& group) -> coro::task<> {
+    const auto both = [&](coro::task_group& group) -> coro::task<> {
         group.spawn({.name = "to target"}, copy, std::ref(client), std::ref(server));
         group.spawn({.name = "to client"}, copy, std::ref(server), std::ref(client));
         co_return;
-    });
+    };
+    const auto end = co_await coro::as_result(coro::with_task_group(both));
+    if (end.has_value()) co_return;
+    client.abort();
+    server.abort();
+    throw coro::io_error(end.error());
 }
 
 /// What serve() reports it reports with the address of the client; here the target may be meant.

@@ -80,21 +80,34 @@ bool is_broken(socket_ref socket, direction which) noexcept {
     return notes != nullptr && (notes->broken & static_cast<std::uint32_t>(which)) != 0;
 }
 
-void owned_socket::close_socket(socket_ref which) noexcept {
+namespace {
+
+template <void (*End)(poller& world, socket_handle which) noexcept>
+void end_at_home(socket_ref which) noexcept {
     CORO_ASSERT(current != nullptr && current->run_number == which.loop->run_number,
                 "a stream or listener was destroyed outside of its loop: it must end inside of the "
                 "run() in which it was made");
     if (current == which.loop) [[likely]]
-        return scheduler_of(*which.loop).world().close(which.handle);
+        return End(scheduler_of(*which.loop).world(), which.handle);
     // One that was handed to another loop and never used there: rare, so the message is allocated.
-    struct close_there {
+    struct end_there {
         socket_ref socket;
-        void operator()() const noexcept {
-            scheduler_of(*socket.loop).world().close(socket.handle);
-        }
+        void operator()() const noexcept { End(scheduler_of(*socket.loop).world(), socket.handle); }
     };
-    which.loop->post(*posted_call<close_there>::make(close_there{which}));
+    which.loop->post(*posted_call<end_there>::make(end_there{which}));
 }
+
+void close_in(poller& world, socket_handle which) noexcept { world.close(which); }
+void reset_in(poller& world, socket_handle which) noexcept {
+    // Zero seconds to linger: close(2) sends a reset.
+    static_cast<void>(world.set_option(which, socket_option::linger, 0));
+    world.close(which);
+}
+
+}  // namespace
+
+void owned_socket::close_socket(socket_ref which) noexcept { end_at_home<&close_in>(which); }
+void owned_socket::reset_socket(socket_ref which) noexcept { end_at_home<&reset_in>(which); }
 
 // --- rebind
 

@@ -327,6 +327,42 @@ TEST_P(poller_descriptor_test, released_descriptor_may_be_adopted_again) {
     }
 }
 
+/// close(2) waits for the linger time, on a non-blocking socket too: the time is taken back before.
+/// Who holds a duplicate sees what the socket was closed with.
+TEST_P(poller_descriptor_test, close_takes_a_linger_time_back_and_keeps_a_reset) {
+    for (const int seconds : {0, 3}) {
+        connected_pair pair = connect_pair();
+        int descriptor = -1;
+        ASSERT_EQ(world().release(pair.server, descriptor), 0);
+        const int duplicate = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+        ASSERT_GE(duplicate, 0);
+        ASSERT_EQ(world().adopt(descriptor, pair.server), 0);
+        ASSERT_EQ(world().set_option(pair.server, socket_option::linger, seconds), 0);
+        world().close(pair.server);
+        linger left{-1, -1};
+        socklen_t size = sizeof left;
+        ASSERT_EQ(::getsockopt(duplicate, SOL_SOCKET, SO_LINGER, &left, &size), 0);
+        EXPECT_EQ(left.l_onoff != 0, seconds == 0) << seconds << " s";
+        ASSERT_EQ(::close(duplicate), 0);
+    }
+}
+
+/// A poller that adopts it knows nothing of whoever gave it the time.
+TEST_P(poller_descriptor_test, close_takes_the_linger_time_of_an_adopted_descriptor_back) {
+    connected_pair pair = connect_pair();
+    int descriptor = -1;
+    ASSERT_EQ(world().release(pair.server, descriptor), 0);
+    const int duplicate = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+    linger time{1, 3};
+    socklen_t size = sizeof time;
+    ASSERT_EQ(::setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &time, size), 0);
+    ASSERT_EQ(world().adopt(descriptor, pair.server), 0);
+    world().close(pair.server);
+    ASSERT_EQ(::getsockopt(duplicate, SOL_SOCKET, SO_LINGER, &time, &size), 0);
+    EXPECT_EQ(time.l_onoff, 0);
+    ASSERT_EQ(::close(duplicate), 0);
+}
+
 TEST_P(poller_descriptor_test, release_of_a_socket_in_use_is_refused) {
     const connected_pair pair = connect_pair();
     char into = 0;

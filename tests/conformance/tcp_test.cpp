@@ -376,6 +376,33 @@ TEST_P(tcp_test, closing_ends_what_others_wait_for) {
     in_world(body);
 }
 
+TEST_P(tcp_test, abort_is_a_reset_and_ends_what_others_wait_for) {
+    const auto body = [&]() -> task<> {
+        stream_pair pair;
+        co_await pair.open(true);
+        std::error_code reader;
+        std::error_code writer;
+        const auto waiting = [&](task_group& group) -> task<> {
+            group.spawn(read_into, std::ref(pair.near), std::ref(reader));
+            group.spawn(write_much, std::ref(pair.near), std::ref(writer));
+            co_await sleep_for(5ms);
+            pair.near.abort();
+            EXPECT_FALSE(pair.near);
+            pair.near.abort();
+            pair.near.close();
+        };
+        co_await with_task_group(waiting);
+        EXPECT_EQ(reader, errc::closed);
+        EXPECT_EQ(writer, errc::closed);
+        // What had come before is read still; then comes the reset, and no end.
+        const auto rest = [&]() -> task<> { (void)co_await read_to_end(pair.far); };
+        const auto ended = co_await as_result(rest());
+        EXPECT_FALSE(ended.has_value()) << "a part was taken for the whole";
+        EXPECT_EQ(ended.error().code(), std::errc::connection_reset);
+    };
+    in_world(body);
+}
+
 /// The stream is destroyed by its owner while a task that only borrowed it waits.
 TEST_P(tcp_test, destroying_a_stream_ends_what_others_wait_for) {
     const auto body = [&]() -> task<> {

@@ -137,14 +137,31 @@ class proxy(unittest.TestCase):
                     stream.sendall(b"here")
                     self.assertEqual(read_exactly(client, 4), b"here")
                     rude = address(client)
-                    reset(client)  # reaches the target as an end
+                    reset(client)  # goes on to the target
                     stream.settimeout(PATIENCE)
-                    self.assertEqual(stream.recv(1), b"")
+                    with self.assertRaises(ConnectionResetError):
+                        stream.recv(1)
             said = (
                 f"{who}: connect tcp 127.0.0.1:{port}: Connection refused\n"
                 f"{rude}: recv {rude}: Connection reset by peer\n"
             )
             self.assertEqual(through.end(), (0, "", said))
+
+    def test_a_reset_of_the_target_is_no_clean_end(self):
+        for poller in POLLERS:
+            with self.subTest(poller=poller), socket.create_server(("127.0.0.1", 0)) as behind:
+                port = behind.getsockname()[1]
+                with self.open(poller, port) as through, through.connect() as client:
+                    stream, _ = behind.accept()
+                    stream.sendall(b"a part")
+                    self.assertEqual(read_exactly(client, 6), b"a part")
+                    who = address(client)
+                    reset(stream)
+                    client.settimeout(PATIENCE)
+                    with self.assertRaises(ConnectionResetError):
+                        client.recv(1)
+                    said = f"{who}: recv 127.0.0.1:{port}: Connection reset by peer\n"
+                    self.assertEqual(through.end(), (0, "", said))
 
     def test_with_a_foreign_client(self):
         for name in FOREIGN:

@@ -50,8 +50,14 @@ public:
         if (ref_.handle) close_socket(std::exchange(ref_, {}));
     }
 
+    /// Closes by a reset; what is unsent is thrown away.
+    void abort() noexcept {
+        if (ref_.handle) reset_socket(std::exchange(ref_, {}));
+    }
+
 private:
     CORO_EXPORT static void close_socket(socket_ref which) noexcept;
+    CORO_EXPORT static void reset_socket(socket_ref which) noexcept;
 
     socket_ref ref_;
 };

@@ -115,6 +115,12 @@ public:
     /// Closes at once; idempotent. Pending operations end with errc::closed.
     void close() noexcept { socket_.close(); }
 
+    /// Closes at once by a reset: what is unsent is thrown away, and the peer meets
+    /// connection_reset, which it cannot take for a clean end. For what went wrong in the midst of
+    /// a message. Idempotent; does not block. Pending operations end with errc::closed.
+    /// See: RFC 9293 §3.10.5; socket(7) SO_LINGER.
+    void abort() noexcept { socket_.abort(); }
+
     /// Whether there is a socket (not default-made, moved from or closed here).
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
     /// An exact transfer was cut short on it: framing is lost, later ones of that direction throw

@@ -28,6 +28,7 @@
 #include <coro/runtime/signal_set.hpp>
 #include <coro/runtime/stop_token.hpp>
 #include <coro/runtime/task_group.hpp>
+#include <coro/runtime/until_stop.hpp>
 #include <coro/runtime/with_cleanup.hpp>
 #include <coro/service/server.hpp>
 
