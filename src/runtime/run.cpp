@@ -174,11 +174,11 @@ void loop_runner::forbid_cancelled(std::exception_ptr& error) const {
     if (is_cancelled_exception(error)) error = std::make_exception_ptr(interrupted(signal_));
 }
 
-int report_exit(const std::exception_ptr& error) noexcept {
+int report_exit(const std::exception_ptr& error, bool tell_signal) noexcept {
     try {
         std::rethrow_exception(error);
     } catch (const interrupted& end) {
-        if (end.signal() != 0) return 0;
+        if (end.signal() != 0) return tell_signal ? 128 + end.signal() : 0;
         std::fprintf(stderr, "coro: main ended: %s\n", end.what());
     } catch (const std::exception& problem) {
         std::fprintf(stderr, "coro: main ended: %s\n", problem.what());

@@ -142,6 +142,13 @@ void signal_table::watch_fork() noexcept {
                      });
 }
 
+/// A shell without jobs starts what goes on in the background so, and nohup with its own signal:
+/// a Ctrl-C for somebody else must not end it.
+bool is_ignored(int number) noexcept {
+    struct sigaction present {};
+    return ::sigaction(number, nullptr, &present) == 0 && present.sa_handler == SIG_IGN;
+}
+
 template <typename Visit>
 void for_each_signal(std::uint64_t numbers, Visit visit) {
     for (int number = 1; number <= last_number; ++number)
@@ -162,7 +169,7 @@ signal_guard::signal_guard(bool install, poller& to_wake) noexcept {
     last.store(0, std::memory_order_relaxed);
     listening.store(&to_wake);
     installed_ = true;
-    table.add_user(SIGINT, &on_stop_signal);
+    if (!is_ignored(SIGINT)) table.add_user(SIGINT, &on_stop_signal);
     table.add_user(SIGTERM, &on_stop_signal);
 }
 

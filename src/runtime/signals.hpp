@@ -29,7 +29,8 @@ namespace coro::inline v0::detail {
 /// blocked, also in children (signalfd(2)).
 class signal_guard {
 public:
-    /// Does nothing if another run, or a signal_set, has one of the two signals.
+    /// Does nothing if another run, or a signal_set, has one of the two signals. A SIGINT that is
+    /// ignored stays so.
     signal_guard(bool install, poller& to_wake) noexcept;
     signal_guard(const signal_guard&) = delete;
     signal_guard& operator=(const signal_guard&) = delete;

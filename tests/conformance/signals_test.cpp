@@ -83,6 +83,39 @@ TEST_P(signals_test, the_first_one_cancels_and_run_main_answers_0) {
     }
 }
 
+TEST_P(signals_test, run_main_tells_the_signal_to_who_asks_for_it) {
+    for (const int number : {SIGINT, SIGTERM}) {
+        child_process child([this](parent_line line) {
+            run_options options = handling();
+            options.tell_signal = true;
+            return run_main(sleep_long(line), options);
+        });
+        ASSERT_TRUE(child.heard("ready"));
+        child.signal(number);
+        EXPECT_EQ(child.all_words(), "ready unwound ");
+        EXPECT_TRUE(child.exited_with(128 + number)) << child.status();
+    }
+}
+
+/// A job in the background of a shell: the Ctrl-C is meant for another. SIGTERM is meant for it.
+TEST_P(signals_test, a_sigint_that_was_ignored_before_stays_ignored) {
+    child_process child([this](parent_line line) {
+        std::signal(SIGINT, SIG_IGN);
+        run_options options = handling();
+        options.tell_signal = true;
+        const int code = run_main(sleep_long(line), options);
+        struct sigaction after {};
+        ::sigaction(SIGINT, nullptr, &after);
+        line.say(after.sa_handler == SIG_IGN ? "ignored " : "changed ");
+        return code;
+    });
+    ASSERT_TRUE(child.heard("ready"));
+    for (int i = 0; i < 3; ++i) child.signal(SIGINT);  // the third would kill
+    child.signal(SIGTERM);
+    EXPECT_EQ(child.all_words(), "ready unwound ignored ");
+    EXPECT_TRUE(child.exited_with(128 + SIGTERM)) << child.status();
+}
+
 TEST_P(signals_test, run_throws_interrupted_with_the_number) {
     child_process child([this](parent_line line) {
         try {

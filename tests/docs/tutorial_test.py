@@ -297,4 +297,5 @@ class tutorial(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # also where a shell without jobs has started us
     unittest.main()

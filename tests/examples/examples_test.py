@@ -226,5 +226,6 @@ class examples(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # also where a shell without jobs has started us
     must_be_built("01_echo_server")
     unittest.main()

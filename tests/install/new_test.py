@@ -113,4 +113,5 @@ class new(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # also where a shell without jobs has started us
     unittest.main()

@@ -1,4 +1,6 @@
 // main() of all test programs: GoogleTest's, and a look after each test at what it left behind.
+#include <csignal>
+
 #include <gtest/gtest.h>
 
 #include "support/leftovers.hpp"
@@ -22,6 +24,7 @@ class leftover_listener final : public testing::EmptyTestEventListener {
 }  // namespace
 
 int main(int argc, char** argv) {
+    std::signal(SIGINT, SIG_DFL);  // also where a shell without jobs has started us
     testing::InitGoogleTest(&argc, argv);
     testing::UnitTest::GetInstance()->listeners().Append(new leftover_listener);
     return RUN_ALL_TESTS();

@@ -32,6 +32,9 @@ struct run_options {
     /// How long after the first signal tasks may finish before they are cancelled.
     time_span drain = duration::zero();
     signal_policy signals = signal_policy::handle;
+    /// run_main returns 128 + the number of the signal that ended `main`, as a shell says it, and
+    /// not 0: for a job that is not done then.
+    bool tell_signal = false;
     /// Poll for up to 100 us before sleeping while traffic is dense. Off by itself where there are
     /// no more processors than loops.
     bool spin = true;
@@ -76,14 +79,15 @@ private:
 };
 
 /// Prints one line about the exception being handled; the exit code of run_main.
-CORO_EXPORT int report_exit(const std::exception_ptr& error) noexcept;
+CORO_EXPORT int report_exit(const std::exception_ptr& error, bool tell_signal) noexcept;
 
 }  // namespace detail
 
 /// Runs `main` and everything it starts on a loop of this thread; returns its value.
 /// Blocks this thread until `main`, and with it every task, has ended.
 /// Signals (unless options.signals == leave): the first SIGINT or SIGTERM requests a stop and,
-/// after options.drain, cancels; the next cancels at once; the one after has its default action.
+/// after options.drain, cancels; the next cancels at once; the one after has its default action. A
+/// SIGINT that was ignored when the run began stays ignored.
 /// If another run of the process has them, or a signal_set watches one of the two, they stay there.
 /// Throws: what `main` threw; interrupted, if a signal ended it before it had a value; io_error if
 /// the run cannot begin, with the cause and the remedy (no poller, descriptors, memory, threads, a
@@ -111,7 +115,8 @@ decltype(auto) run(Awaitable&& main, const run_options& options = {}) {
 }
 
 /// run() for main(): returns the exit code. An exception becomes one line on stderr and 1; an
-/// orderly end after SIGINT or SIGTERM is 0; task<int> gives the code itself.
+/// orderly end after SIGINT or SIGTERM is 0, or 128 + its number (options.tell_signal); task<int>
+/// gives the code itself.
 template <typename T>
     requires(std::is_void_v<T> || std::same_as<T, int>)
 int run_main(task<T> main, const run_options& options = {}) noexcept {
@@ -123,7 +128,7 @@ int run_main(task<T> main, const run_options& options = {}) noexcept {
             return run(std::move(main), options);
         }
     } catch (...) {
-        return detail::report_exit(std::current_exception());
+        return detail::report_exit(std::current_exception(), options.tell_signal);
     }
 }
 
@@ -134,7 +139,7 @@ int run_main(Awaitable&& main, const run_options& options = {}) noexcept {
         if constexpr (detail::runnable<Awaitable>)
             return run_main(detail::as_task(std::forward<Awaitable>(main)), options);
     } catch (...) {
-        return detail::report_exit(std::current_exception());
+        return detail::report_exit(std::current_exception(), options.tell_signal);
     }
     return 1;
 }
