@@ -213,7 +213,7 @@ int main(int argc, char** argv) {
         throw coro::io_error(coro::errc::broken, "test", "here", 1);
     } catch (...) {
         std::printf("exit status of an error: %d\n",
-                    coro::detail::report_exit(std::current_exception()));
+                    coro::detail::report_exit(std::current_exception(), false));
     }
     if (argc < 2 || std::strcmp(argv[1], "without-fibers") != 0) coro::run(fibers());
     std::printf("end\n");
