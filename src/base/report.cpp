@@ -1,11 +1,17 @@
-// The report hook and its default: one line on stderr, rate-limited.
+// The report hook and its default: one line on stderr, rate-limited, and never waited for.
 #include <coro/base/report.hpp>
 
-#include <atomic>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <ctime>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 namespace coro::inline v0 {
 namespace {
@@ -24,12 +30,35 @@ hook_state& state() {
     return instance;
 }
 
+/// Whether stderr takes PIPE_BUF bytes at once. A pipe that nobody reads from any more does not:
+/// writing to it would end the program (SIGPIPE).
+bool stderr_has_room() noexcept {
+    pollfd standard_error{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    return ::poll(&standard_error, 1, 0) == 1 && standard_error.revents == POLLOUT;
+}
+
+/// Writes without waiting; returns how many bytes were taken. A reader that has stopped (a full
+/// pipe, a terminal after ^S) must not stop the loop that reports. Only who writes to stderr by
+/// himself can take the room between the question and the write.
+std::size_t write_without_waiting(std::string_view text) noexcept {
+    std::size_t taken = 0;
+    while (taken != text.size() && stderr_has_room()) {
+        const std::size_t piece = std::min(text.size() - taken, std::size_t{PIPE_BUF});
+        const ssize_t count = ::write(STDERR_FILENO, text.data() + taken, piece);
+        if (count > 0) taken += static_cast<std::size_t>(count);
+        else if (count == 0 || errno != EINTR) break;
+    }
+    return taken;
+}
+
 /// Counts lines within the present second of coarse real time. The clock is read here and not
 /// taken from a loop because a report may come from outside of any loop.
 class line_limiter {
 public:
-    /// Whether one more line may be written; `missed` is how many were not since the last one.
-    bool admit(unsigned& missed) {
+    /// Writes the line that `make(missed)` returns, unless there were too many in this second;
+    /// `missed` is how many were not written since the last one.
+    template <typename Make>
+    void write(Make make) {
         std::timespec now{};
         ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
         const std::lock_guard lock(guard_);
@@ -37,14 +66,15 @@ public:
             second_ = now.tv_sec;
             written_ = 0;
         }
-        if (written_ >= lines_per_second) {
-            ++missed_;
-            return false;
-        }
+        ++missed_;
+        if (written_ >= lines_per_second) return;
+        std::string line = make(missed_ - 1);
+        if (broken_off_) line.insert(0, 1, '\n');
+        const std::size_t taken = write_without_waiting(line);
+        broken_off_ = taken != line.size() && (broken_off_ || taken != 0);
+        if (taken != line.size()) return;
         ++written_;
-        missed = missed_;
         missed_ = 0;
-        return true;
     }
 
 private:
@@ -52,6 +82,7 @@ private:
     std::time_t second_ = 0;
     int written_ = 0;
     unsigned missed_ = 0;
+    bool broken_off_ = false;  ///< stderr ends in the midst of a line
 };
 
 const char* name_of(severity level) {
@@ -63,10 +94,7 @@ const char* name_of(severity level) {
     return "?";
 }
 
-void write_line(const report_event& event) noexcept try {
-    static line_limiter limiter;
-    unsigned missed = 0;
-    if (!limiter.admit(missed)) return;
+std::string line_of(const report_event& event, unsigned missed) {
     std::string line = "coro: ";
     line.append(name_of(event.level)).append(": ").append(event.verb);
     if (!event.endpoint.empty()) line.append(" ").append(event.endpoint);
@@ -75,9 +103,14 @@ void write_line(const report_event& event) noexcept try {
     if (!event.text.empty()) line.append(": ").append(event.text);
     if (missed != 0) line.append(" (").append(std::to_string(missed)).append(" lines not shown)");
     line.push_back('\n');
-    std::fwrite(line.data(), 1, line.size(), stderr);
+    return line;
+}
+
+void write_line(const report_event& event) noexcept try {
+    static line_limiter limiter;
+    limiter.write([&event](unsigned missed) { return line_of(event, missed); });
 } catch (const std::exception&) {
-    std::fputs("coro: error: report: out of memory\n", stderr);
+    static_cast<void>(write_without_waiting("coro: error: report: out of memory\n"));
 }
 
 }  // namespace

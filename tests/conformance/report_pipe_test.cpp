@@ -1,0 +1,155 @@
+// The default report hook against a stderr that nobody reads: a loop that reports goes on.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <string>
+#include <string_view>
+
+#include "child_process.hpp"
+#include "net_test_support.hpp"
+
+namespace coro::inline v0::detail::conformance {
+namespace {
+
+class report_pipe_test : public world_test {
+protected:
+    /// Runs `body(own_stderr, line)` as a task in a child; its words must be `expected`.
+    template <typename Body>
+    void in_child(Body body, std::string_view expected);
+};
+INSTANTIATE_TEST_SUITE_P(worlds, report_pipe_test, ::testing::ValuesIn(all_worlds()),
+                         parameter_name);
+
+/// The stderr of this process is a pipe of which it holds the other end too.
+class pipe_as_stderr {
+public:
+    pipe_as_stderr() {
+        int ends[2] = {-1, -1};
+        if (::pipe(ends) != 0 || ::dup2(ends[1], STDERR_FILENO) < 0) ::_exit(98);
+        ::close(ends[1]);
+        reader_ = ends[0];
+    }
+
+    /// Fills it to the last byte.
+    void fill() {
+        const int flags = ::fcntl(STDERR_FILENO, F_GETFL);
+        ::fcntl(STDERR_FILENO, F_SETFL, flags | O_NONBLOCK);
+        const std::string page(PIPE_BUF, 'x');
+        while (::write(STDERR_FILENO, page.data(), page.size()) > 0) {
+        }
+        while (::write(STDERR_FILENO, page.data(), 1) > 0) {
+        }
+        if (errno != EAGAIN) ::_exit(97);
+        ::fcntl(STDERR_FILENO, F_SETFL, flags);
+    }
+    /// Takes so many bytes out of it, or fewer if there are no more.
+    std::string take(std::size_t most) {
+        const int flags = ::fcntl(reader_, F_GETFL);
+        ::fcntl(reader_, F_SETFL, flags | O_NONBLOCK);
+        std::string taken(most, '\0');
+        std::size_t size = 0;
+        ssize_t count = 0;
+        while (size < most &&
+               (count = ::read(reader_, taken.data() + size, most - size)) > 0)
+            size += static_cast<std::size_t>(count);
+        taken.resize(size);
+        return taken;
+    }
+    std::string take_all() { return take(std::size_t{1} << 22); }
+    void close_reader() { ::close(reader_); }
+
+private:
+    int reader_ = -1;
+};
+
+void report_text(std::string_view text) {
+    report({.level = severity::info, .verb = "probe", .endpoint = {}, .error = {}, .text = text,
+            .task = {}});
+}
+
+/// What the process, before it was forked, has not shown is told now; and this second has room.
+void begin_to_report(pipe_as_stderr& own) {
+    do report_text("begin");
+    while (own.take_all().empty());
+}
+
+template <typename Body>
+void report_pipe_test::in_child(Body body, std::string_view expected) {
+    child_process child([&](parent_line line) {
+        pipe_as_stderr own;
+        begin_to_report(own);
+        const auto main = [&]() -> task<> { co_await body(own, line); };
+        run(main(), options_for(GetParam()));
+        return 0;
+    });
+    EXPECT_EQ(child.all_words(), expected);
+    EXPECT_TRUE(child.exited_with(0)) << child.status();
+}
+
+TEST_P(report_pipe_test, a_full_pipe_holds_up_nobody_and_the_lines_are_counted) {
+    const auto body = [](pipe_as_stderr& own, parent_line line) -> task<> {
+        own.fill();
+        for (int i = 0; i < 5; ++i) {
+            report_text("into the full pipe");
+            co_await yield();
+        }
+        line.say("went on\n");
+        static_cast<void>(own.take_all());
+        report_text("room again");
+        line.say(own.take_all());
+        report_text("and more");
+        line.say(own.take_all());
+    };
+    in_child(body,
+             "went on\n"
+             "coro: info: probe: room again (5 lines not shown)\n"
+             "coro: info: probe: and more\n");
+}
+
+TEST_P(report_pipe_test, a_line_that_fits_in_part_only_is_counted_and_the_next_begins_anew) {
+    const auto body = [](pipe_as_stderr& own, parent_line line) -> task<> {
+        own.fill();
+        static_cast<void>(own.take(PIPE_BUF));  // room for one piece
+        report_text(std::string(3 * std::size_t{PIPE_BUF}, 'l'));
+        static_cast<void>(own.take_all());
+        report_text("next");
+        line.say(own.take_all());
+        co_return;
+    };
+    in_child(body, "\ncoro: info: probe: next (1 lines not shown)\n");
+}
+
+TEST_P(report_pipe_test, a_line_longer_than_a_piece_is_written_whole) {
+    const std::string text(3 * std::size_t{PIPE_BUF}, 'l');
+    const auto body = [&text](pipe_as_stderr& own, parent_line line) -> task<> {
+        report_text(text);
+        line.say(own.take_all() == "coro: info: probe: " + text + "\n" ? "whole" : "cut");
+        co_return;
+    };
+    in_child(body, "whole");
+}
+
+TEST_P(report_pipe_test, a_pipe_whose_reader_has_gone_does_not_end_the_program) {
+    const auto body = [](pipe_as_stderr& own, parent_line line) -> task<> {
+        own.close_reader();
+        report_text("to nobody");
+        line.say("alive");
+        co_return;
+    };
+    in_child(body, "alive");
+}
+
+TEST_P(report_pipe_test, a_closed_stderr_is_no_error) {
+    const auto body = [](pipe_as_stderr&, parent_line line) -> task<> {
+        ::close(STDERR_FILENO);
+        report_text("to nobody");
+        line.say("alive");
+        co_return;
+    };
+    in_child(body, "alive");
+}
+
+}  // namespace
+}  // namespace coro::inline v0::detail::conformance
