@@ -91,6 +91,9 @@ public:
     [[nodiscard]] bool documented(const case_kind& kind, const outcome& ended) const override {
         if (Call::own_limit && Call::throws_limit && kind.how == ending::peer_reset)
             return ended.is(outcome_kind::error) && ended.error == errc::deadline_exceeded;
+        // The stop that comes before the cancellation ended the wait.
+        if (Call::ends_at_stop && kind.how == ending::shutdown && !kind.second_way)
+            return ended.is(outcome_kind::value);
         return driver::documented(kind, ended);
     }
 
@@ -103,6 +106,7 @@ struct plain_call {
     static constexpr bool own_limit = false;
     static constexpr bool throws_limit = true;
     static constexpr bool shields = false;
+    static constexpr bool ends_at_stop = false;
     static bool has_item(const std::optional<int>& answer) { return answer.has_value(); }
 };
 struct call_as_result : plain_call {
@@ -148,7 +152,7 @@ struct call_shield : plain_call {
     }
 };
 struct call_until_stop : plain_call {
-    static constexpr bool own_limit = false;
+    static constexpr bool ends_at_stop = true;
     template <typename Awaitable>
     static auto over(Awaitable&& awaitable, duration) {
         return until_stop(std::forward<Awaitable>(awaitable));
