@@ -67,6 +67,7 @@ writer_state::writer_state(socket_ref socket, std::size_t limit) noexcept
       socket_(socket),
       limit_(limit),
       send_(*this, socket.handle) {
+    check_home(socket);
     CORO_ASSERT(limit != 0, "a buffered_writer with a limit of 0 bytes can hold nothing");
     if (!socket.handle) failure_ = errc::closed;
     send_.advance = [](operation& op) noexcept {
@@ -136,15 +137,17 @@ bool writer_state::flush_now(flush_wait& wait) noexcept {
 // --- sending
 
 void writer_state::schedule() noexcept {
-    if (!in_flight_ && !held_) socket_.loop->at_turn_end(*this);
+    check_home(socket_);
+    if (!in_flight_ && !held_) current->at_turn_end(*this);
 }
 
 void writer_state::pump() noexcept {
+    check_home(socket_);
     while (!in_flight_ && !held_ && !failure_ && !busy_ && buffered() != 0) {
         if (sending_.size() == 0) sending_.swap(queued_);
         send_.data = sending_.data();
         send_.size = sending_.size();
-        if (!scheduler_of(*socket_.loop).submit_unowned(send_)) settle();
+        if (!scheduler_of(*current).submit_unowned(send_)) settle();
         else in_flight_ = true;
     }
 }
@@ -287,7 +290,7 @@ void writer_state::report_lost() const noexcept {
 }
 
 void writer_release::operator()(writer_state* state) const noexcept {
-    CORO_ASSERT(current == state->own_socket().loop || state->own_socket().loop == nullptr,
+    CORO_ASSERT(!state->own_socket().loop || is_here(state->own_socket().loop),
                 "a buffered_writer was destroyed outside of its loop");
     state->release();
 }

@@ -26,8 +26,8 @@ std::error_code error_of(std::int32_t result) noexcept {
 std::string_view peer_text(socket_ref socket, std::span<char> buffer) noexcept {
     socket_address raw;
     net::endpoint peer;
-    if (socket.loop == nullptr ||
-        scheduler_of(*socket.loop).world().remote_address(socket.handle, raw) != 0 ||
+    if (!is_here(socket.loop) ||
+        scheduler_of(*current).world().remote_address(socket.handle, raw) != 0 ||
         !from_socket_address(raw, peer))
         return {};
     return peer.to_text(buffer);
@@ -36,11 +36,19 @@ std::string_view peer_text(socket_ref socket, std::span<char> buffer) noexcept {
 std::string_view local_text(socket_ref socket, std::span<char> buffer) noexcept {
     socket_address raw;
     net::endpoint local;
-    if (socket.loop == nullptr ||
-        scheduler_of(*socket.loop).world().local_address(socket.handle, raw) != 0 ||
+    if (!is_here(socket.loop) ||
+        scheduler_of(*current).world().local_address(socket.handle, raw) != 0 ||
         !from_socket_address(raw, local))
         return {};
     return local.to_text(buffer);
+}
+
+void used_elsewhere(socket_ref socket) noexcept {
+    if (is_of_this_run(socket.loop))
+        misused(__FILE__, __LINE__, "a stream or listener was used on another loop than its own: "
+                                    "rebind() a stream first");
+    misused(__FILE__, __LINE__, "a stream or listener was used outside of the run() in which it "
+                                "was made: it must end inside of that");
 }
 
 void throw_io(std::int32_t result, const char* verb, socket_ref socket, std::size_t moved) {
@@ -69,14 +77,15 @@ void cancel_io(operation& op, loop_core& loop) noexcept { scheduler_of(loop).wor
 
 void mark_broken(socket_ref socket, direction which) noexcept {
     check_home(socket);
-    if (socket_notes* notes = scheduler_of(*socket.loop).world().notes(socket.handle))
+    if (!socket.loop) return;
+    if (socket_notes* notes = scheduler_of(*current).world().notes(socket.handle))
         notes->broken |= static_cast<std::uint32_t>(which);
 }
 
 bool is_broken(socket_ref socket, direction which) noexcept {
     check_home(socket);
-    if (socket.loop == nullptr) return false;
-    const socket_notes* notes = scheduler_of(*socket.loop).world().notes(socket.handle);
+    if (!socket.loop) return false;
+    const socket_notes* notes = scheduler_of(*current).world().notes(socket.handle);
     return notes != nullptr && (notes->broken & static_cast<std::uint32_t>(which)) != 0;
 }
 
@@ -84,17 +93,17 @@ namespace {
 
 template <void (*End)(poller& world, socket_handle which) noexcept>
 void end_at_home(socket_ref which) noexcept {
-    CORO_ASSERT(current != nullptr && current->run_number == which.loop->run_number,
+    CORO_ASSERT(is_of_this_run(which.loop),
                 "a stream or listener was destroyed outside of its loop: it must end inside of the "
                 "run() in which it was made");
-    if (current == which.loop) [[likely]]
-        return End(scheduler_of(*which.loop).world(), which.handle);
+    if (is_here(which.loop)) [[likely]]
+        return End(scheduler_of(*current).world(), which.handle);
     // One that was handed to another loop and never used there: rare, so the message is allocated.
     struct end_there {
         socket_ref socket;
-        void operator()() const noexcept { End(scheduler_of(*socket.loop).world(), socket.handle); }
+        void operator()() const noexcept { End(scheduler_of(*current).world(), socket.handle); }
     };
-    which.loop->post(*posted_call<end_there>::make(end_there{which}));
+    loop_of_this_run(which.loop).post(*posted_call<end_there>::make(end_there{which}));
 }
 
 void close_in(poller& world, socket_handle which) noexcept { world.close(which); }
@@ -118,7 +127,8 @@ bool rebind_awaiter::suspend(frame_link*, std::coroutine_handle<> resume) noexce
     message_.of = this;
     message_.run = [](posted& self) noexcept { static_cast<message&>(self).of->leave(); };
     from_ = socket_.ref();
-    from_.loop->post(message_);
+    if (!is_of_this_run(from_.loop)) used_elsewhere(from_);
+    loop_of_this_run(from_.loop).post(message_);
     return true;
 }
 
@@ -178,8 +188,8 @@ template void exact_awaiter<false>::throw_end_of_stream(socket_ref, std::size_t)
 namespace coro::inline v0::net {
 
 void read_lease::give_back() noexcept {
-    CORO_ASSERT(detail::current == loop_, "a read lease ended outside of its loop");
-    detail::scheduler_of(*loop_).world().return_lease(id_, data_, from_heap_);
+    CORO_ASSERT(detail::is_here(loop_), "a read lease ended outside of its loop");
+    detail::scheduler_of(*detail::current).world().return_lease(id_, data_, from_heap_);
 }
 
 }  // namespace coro::inline v0::net

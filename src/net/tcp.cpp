@@ -24,7 +24,7 @@ constexpr unsigned most_skipped = 64;
 
 poller& world_of(const socket_ref& socket) noexcept {
     check_home(socket);
-    return scheduler_of(*socket.loop).world();
+    return scheduler_of(*current).world();
 }
 
 address_family family_of(const net::endpoint& of) noexcept {
@@ -317,7 +317,7 @@ task<std::optional<tcp_stream>> tcp_listener::accept_waiting() {
 bool tcp_listener::close_if_idle() noexcept {
     if (!socket_) return true;
     const detail::socket_ref which = socket_.ref();
-    if (detail::scheduler_of(*which.loop).world().close_if_idle(which.handle) == 0)
+    if (detail::world_of(which).close_if_idle(which.handle) == 0)
         static_cast<void>(socket_.release());
     return !socket_;
 }

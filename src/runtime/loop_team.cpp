@@ -21,13 +21,12 @@ namespace {
 
 /// More threads than this is a slip of the pen.
 constexpr unsigned most_loops = 1024;
+static_assert(most_loops <= 1u << loop_id::index_bits);
 
 /// What all loops get when locked memory is too short for rings of the usual size: about 20 KiB
 /// each instead of 130.
 constexpr unsigned small_ring_entries = 64;
 constexpr unsigned small_pool = 512;
-
-std::atomic<std::uint64_t> next_run_number{1};
 
 [[noreturn]] void refuse(std::errc why, const std::string& reason) {
     throw io_error(std::make_error_code(why), "run", error_text(reason));
@@ -60,9 +59,10 @@ std::string loop_of(unsigned index, unsigned count) {
 
 }  // namespace
 
+loop_core& loop_of_this_run(loop_id id) noexcept { return current->team->at(id.index()); }
+
 loop_team::loop_team(const run_options& options)
     : options_(options),
-      run_number_(next_run_number.fetch_add(1, std::memory_order_relaxed)),
       blocking_(options.blocking_threads, options.blocking_queue) {
     if (options.loops == 0 || options.loops > most_loops)
         refuse(std::errc::invalid_argument, "options.loops is " + std::to_string(options.loops) +
@@ -117,7 +117,7 @@ scheduler* loop_team::make_loop(unsigned index, std::string* no_ring) {
     if (how.virtual_time && options_.loops > 1 && !stepped_)
         refuse(std::errc::not_supported, "a simulation runs one loop: options.loops must be 1");
     auto* made_loop = new scheduler(std::move(made.instance), std::move(how));
-    made_loop->run_number = run_number_;
+    made_loop->id = loop_id(run_.number(), index);
     return made_loop;
 }
 

@@ -14,6 +14,7 @@
 
 #include <coro/runtime/run.hpp>
 
+#include "core/live_runs.hpp"
 #include "runtime/blocking_pool.hpp"
 #include "runtime/scheduler.hpp"
 #include "runtime/thread.hpp"
@@ -93,7 +94,7 @@ private:
     void join_all() noexcept;
 
     const run_options options_;
-    const std::uint64_t run_number_;
+    const run_registration run_;
     std::vector<std::unique_ptr<scheduler>> loops_;
     std::vector<std::unique_ptr<messages>> messages_;  ///< by index of the loop
     std::vector<thread> threads_;

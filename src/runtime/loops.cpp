@@ -105,7 +105,7 @@ loop_handle loop_handle::of_this_loop() noexcept {
 
 bool loop_handle::hand_over(detail::posted& work) const noexcept {
     // A loop of the same run lives: no lock. The lock is for everybody else.
-    if (detail::current != nullptr && detail::current->run_number == run_number_) {
+    if (detail::is_of_this_run(id_)) {
         if (gate_->is_closed()) return false;
         loop_->post(work);
         return true;

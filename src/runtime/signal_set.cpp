@@ -56,7 +56,7 @@ signal_set::signal_set(std::initializer_list<int> signals) : watch_(nullptr) {
 }
 
 signal_set::~signal_set() {
-    CORO_ASSERT(detail::current == &home_.loop(), "a signal_set was destroyed outside of its loop");
+    CORO_ASSERT(home_.is_here(), "a signal_set was destroyed outside of its loop");
     CORO_ASSERT(waiters_.empty(), "a signal_set was destroyed while a task waits for it");
     watch_->end();
 }

@@ -380,12 +380,12 @@ bool server_run::hand_over(server_branch& to, net::tcp_stream& stream,
     } catch (const std::bad_alloc&) {
         return false;
     }
-    if (scheduler_of(*socket.loop).world().release(socket.handle, descriptor) != 0) {
+    if (scheduler_of(*current).world().release(socket.handle, descriptor) != 0) {
         free_block(memory, sizeof(handed_over));
         return false;
     }
     auto* ticket = ::new (memory) handed_over(to, descriptor, peer);
-    ticket->home = socket.loop;
+    ticket->home = current;
     ticket->run = [](posted& self) noexcept { arrived(static_cast<handed_over&>(self)); };
     ++to.alive;
     ++alive_;

@@ -149,6 +149,17 @@ const misuse of_the_network[] = {
                  static_cast<void>(co_await listener.accept());
              });
      }},
+    {"listener_in_the_next_run",
+     "a stream or listener was used outside of the run() in which it was made: it must end inside "
+     "of that", says::or_later,
+     [] {
+         static std::optional<tcp_listener> kept;
+         in_task([]() -> task<> {
+             kept.emplace(tcp_listener::bind(endpoint::loopback(0)));
+             co_return;
+         });
+         in_task([]() -> task<> { static_cast<void>(co_await kept->accept()); });
+     }},
     {"listener_that_outlives_its_run",
      "a stream or listener was destroyed outside of its loop: it must end inside of the run() in "
      "which it was made", says::no_task,

@@ -85,9 +85,9 @@ void use_on_another_loop(poller_choice world) {
     });
 }
 
-TEST_P(misuse_death_test, a_listener_on_another_loop) {
+TEST_P(misuse_death_test, a_listener_on_a_loop_of_another_run) {
     EXPECT_DEATH(use_on_another_loop(GetParam()),
-                 "a stream or listener was used on another loop than its own");
+                 "a stream or listener was used outside of the run\\(\\) in which it was made");
 }
 
 /// What asks a stream something without waiting, where it is not at home.
@@ -105,7 +105,7 @@ void ask_on_another_loop(poller_choice world, void (*question)(net::tcp_stream& 
     });
 }
 
-TEST_P(misuse_death_test, questions_to_a_stream_on_another_loop) {
+TEST_P(misuse_death_test, questions_to_a_stream_on_a_loop_of_another_run) {
     using question = void (*)(net::tcp_stream&);
     const question questions[] = {
         [](net::tcp_stream& stream) { static_cast<void>(stream.remote_endpoint()); },
@@ -118,7 +118,7 @@ TEST_P(misuse_death_test, questions_to_a_stream_on_another_loop) {
     };
     for (const question ask : questions) {
         EXPECT_DEATH(ask_on_another_loop(GetParam(), ask),
-                     "a stream or listener was used on another loop than its own: rebind");
+                     "a stream or listener was used outside of the run\\(\\) in which it was made");
     }
 }
 

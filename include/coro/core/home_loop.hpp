@@ -4,50 +4,41 @@
 #include <concepts>
 
 #include <coro/base/assert.hpp>
+#include <coro/base/export.hpp>
 #include <coro/core/context.hpp>
 #include <coro/core/loop.hpp>
 #include <coro/core/shared_words.hpp>
 
 namespace coro::inline v0::detail {
 
-/// The loop on which an object was made, or, if it was made outside of run(), that of the task that
-/// first uses it. The object's state is plain and touched on that loop only.
+/// The loop on which an object was made, or, if it was made outside of run(), or in a run that has
+/// ended, that of the task that first uses it. The object's state is plain and touched on that loop
+/// only.
 class home_loop {
 public:
-    home_loop() noexcept
-        : home_(current, current != nullptr ? current->run_number : 0) {}
+    home_loop() noexcept : home_(current != nullptr ? current->id : loop_id()) {}
 
     /// Whether the running loop is another one of the same run: then what is asked goes there as a
     /// message. Settles the home of an object that has none.
     [[nodiscard]] bool is_elsewhere() noexcept {
-        loop_core* home = home_.get();
-        if (home == current) [[likely]] return false;
-        if (home == nullptr) {
-            if (current == nullptr) return false;  // still outside of run(): nobody else is there
-            if (settle(home) || home == current) return false;
-        }
-        CORO_ASSERT(current != nullptr && current->run_number == home_.run(),
-                    "an event, mutex, semaphore, channel or signal_set was used outside of its "
-                    "loop, by a thread that is no loop of the same run: post to its loop instead");
-        return true;
+        const loop_id home = home_.get();
+        if (detail::is_here(home)) [[likely]] return false;
+        return lives_elsewhere(home);
     }
-    /// For what has no remote form. Requires: this is its loop, or none is running and it has none.
+    /// For what has no remote form. Requires: this is its loop, or it has none.
     void check() const noexcept {
-        loop_core* home = home_.get();
-        if (home == nullptr && current != nullptr && settle(home)) return;
-        CORO_ASSERT(home == nullptr || home == current,
-                    "an event, mutex, semaphore or channel was used outside of its loop by what "
-                    "does not wait: that works only there");
+        const loop_id home = home_.get();
+        if (!detail::is_here(home)) [[unlikely]] check_homeless(home);
     }
-    [[nodiscard]] loop_core& loop() const noexcept { return *home_.known(); }
+    [[nodiscard]] bool is_here() const noexcept { return detail::is_here(home_.get()); }
+    /// Requires: is_elsewhere() has returned true on this loop.
+    [[nodiscard]] loop_core& loop() const noexcept { return loop_of_this_run(home_.get()); }
 
 private:
-    /// Makes the running loop the home; false, and the home in `other`, if somebody was first.
-    bool settle(loop_core*& other) const noexcept {
-        return home_.settle(other, current, current->run_number);
-    }
+    CORO_EXPORT bool lives_elsewhere(loop_id home) noexcept;
+    CORO_EXPORT void check_homeless(loop_id home) const noexcept;
 
-    mutable settled_home<loop_core> home_;
+    mutable settled_home<loop_id> home_;
 };
 
 /// Something that the object tells itself from another loop: set, close, released. A message that

@@ -123,6 +123,24 @@ public:
     void* jump = nullptr;  ///< the function that switches, where a jump alone can do it
 };
 
+/// Names a loop for ever: a later loop may have its address, but never its id. Zero is no loop.
+struct loop_id {
+    /// The number of the run, from 1, and below that the index of the loop.
+    static constexpr unsigned index_bits = 16;
+
+    loop_id() = default;
+    constexpr loop_id(std::uint64_t run, unsigned index) noexcept
+        : word(run << index_bits | index) {}
+    [[nodiscard]] std::uint64_t run() const noexcept { return word >> index_bits; }
+    [[nodiscard]] unsigned index() const noexcept {
+        return static_cast<unsigned>(word & ((1u << index_bits) - 1));
+    }
+    [[nodiscard]] explicit operator bool() const noexcept { return word != 0; }
+    friend bool operator==(loop_id, loop_id) = default;
+
+    std::uint64_t word = 0;
+};
+
 /// The part of a loop that awaiters touch. Belongs to the thread that runs the loop.
 class loop_core {
 public:
@@ -162,7 +180,7 @@ public:
     std::uint32_t next_task_number = 1;
     unsigned index = 0;         ///< its number among the loops of its run
     loop_team* team = nullptr;  ///< those loops
-    std::uint64_t run_number = 0;  ///< of the run: no two of a process have the same
+    loop_id id{};               ///< what is kept of it beyond the run names it by this
     block_cache blocks;
     fiber_core* fiber = nullptr;  ///< on whose stack the thread is; nullptr: on its own
     fiber_stacks stacks;
@@ -178,6 +196,19 @@ protected:
 /// but for `destroying`, which is needed outside of run() too.
 /// initial-exec: one load, also from a shared object.
 [[gnu::tls_model("initial-exec")]] CORO_EXPORT extern constinit thread_local loop_core* current;
+
+/// Whether this thread runs the loop `id`.
+[[nodiscard]] inline bool is_here(loop_id id) noexcept {
+    return current != nullptr && current->id == id;
+}
+/// Whether this thread runs a loop of the run of `id`.
+[[nodiscard]] inline bool is_of_this_run(loop_id id) noexcept {
+    return current != nullptr && current->id.run() == id.run();
+}
+/// Requires: is_of_this_run(id).
+[[nodiscard]] CORO_EXPORT loop_core& loop_of_this_run(loop_id id) noexcept;
+/// Whether the run of `id` has ended. Then what its loops did has happened before this call.
+[[nodiscard]] CORO_EXPORT bool run_has_ended(loop_id id) noexcept;
 
 /// While it is set, frames are remembered with their creation sites, and each block that is given
 /// back is shown to `release_check`, if there is one: tests ask there whether the kernel may still

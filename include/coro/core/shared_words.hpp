@@ -34,31 +34,45 @@ private:
     typename Words::template atomic<bool> under_way_{false};
 };
 
-/// Where something lives, settled once by who comes first, and the number of the run in which that
-/// was. All who may come first are of one run.
-template <typename Loop, typename Words = std_words>
+/// Where something lives: the id of a loop, settled by who comes first. The home is settled anew
+/// only when the run of that loop has ended. No id comes a second time, so an exchange against the
+/// id that was found is against that home.
+template <typename Id, typename Words = std_words>
 class settled_home {
 public:
-    settled_home(Loop* home, std::uint64_t run) noexcept : home_(home), run_(run) {}
+    explicit settled_home(Id home) noexcept : home_(home) {}
 
-    /// nullptr: not settled yet.
-    [[nodiscard]] Loop* get() const noexcept { return home_.load(std::memory_order_acquire); }
-    /// Requires: get() has returned a home on this thread.
-    [[nodiscard]] Loop* known() const noexcept { return home_.load(std::memory_order_relaxed); }
-    [[nodiscard]] std::uint64_t run() const noexcept {
-        return run_.load(std::memory_order_relaxed);
-    }
-    /// Makes `mine` the home; false, and the home in `other`, which was nullptr, if somebody was
+    /// Id(): not settled yet. Who finds a home here also finds that its run has begun.
+    [[nodiscard]] Id get() const noexcept { return home_.load(std::memory_order_acquire); }
+    /// Makes `mine` the home in place of `found`; false, and the home in `found`, if somebody was
     /// first.
-    bool settle(Loop*& other, Loop* mine, std::uint64_t run) noexcept {
-        run_.store(run, std::memory_order_relaxed);
-        return home_.compare_exchange_strong(other, mine, std::memory_order_acq_rel,
+    bool settle(Id& found, Id mine) noexcept {
+        return home_.compare_exchange_strong(found, mine, std::memory_order_acq_rel,
                                              std::memory_order_acquire);
     }
 
 private:
-    typename Words::template atomic<Loop*> home_;
-    typename Words::template atomic<std::uint64_t> run_;  ///< beside it: the loop may have gone
+    typename Words::template atomic<Id> home_;
+};
+
+/// A place in the list of the runs that live. It holds the number of one of them, or 0.
+template <typename Words = std_words>
+class live_run {
+public:
+    /// False: the place is taken.
+    [[nodiscard]] bool begins(std::uint64_t run) noexcept {
+        std::uint64_t none = 0;
+        return run_.compare_exchange_strong(none, run, std::memory_order_acq_rel,
+                                            std::memory_order_relaxed);
+    }
+    void ends() noexcept { run_.store(0, std::memory_order_release); }
+    /// Where it was `run` once and is no more, all that this run did has happened before.
+    [[nodiscard]] bool is(std::uint64_t run) const noexcept {
+        return run_.load(std::memory_order_acquire) == run;
+    }
+
+private:
+    typename Words::template atomic<std::uint64_t> run_{0};
 };
 
 /// Who owns a job that one thread executes and another one waits for, and may leave behind. Of

@@ -23,7 +23,7 @@ public:
     }
     bool await_ready() noexcept {
         if (!socket_) result_ = result_closed;
-        return !socket_ || socket_.ref().loop == strand_->loop;
+        return !socket_ || is_here(socket_.ref().loop);
     }
     CORO_EXPORT bool suspend(frame_link* parent, std::coroutine_handle<> resume) noexcept;
     CORO_EXPORT void await_resume() const;

@@ -12,17 +12,20 @@
 
 namespace coro::inline v0::detail {
 
-/// A loop and a handle in its poller's table. Copies refer to the same socket.
+/// A loop and a handle in its poller's table. Copies refer to the same socket. The loop may be
+/// gone: it is named by its id.
 struct socket_ref {
-    loop_core* loop = nullptr;
+    socket_ref() = default;
+    socket_ref(const loop_core* on, socket_handle of) noexcept : loop(on->id), handle(of) {}
+
+    loop_id loop;
     socket_handle handle;
 };
 
+[[noreturn]] CORO_EXPORT void used_elsewhere(socket_ref socket) noexcept;
 /// Aborts when a socket is used on another loop than its own.
 inline void check_home(socket_ref socket) noexcept {
-    CORO_ASSERT(socket.loop == nullptr || socket.loop == current,
-                "a stream or listener was used on another loop than its own: rebind() a stream "
-                "first");
+    if (socket.loop && !is_here(socket.loop)) [[unlikely]] used_elsewhere(socket);
 }
 
 /// Owns a socket: closes it at the end. Never blocks; what is pending on it ends with errc::closed.

@@ -40,7 +40,7 @@ public:
 private:
     friend class detail::lease_awaiter;
     read_lease(detail::loop_core& loop, const detail::operation& from) noexcept
-        : loop_(&loop),
+        : loop_(loop.id),
           data_(static_cast<std::byte*>(from.lease_data)),
           size_(static_cast<std::size_t>(from.result)),
           id_(from.lease_id),
@@ -54,7 +54,7 @@ private:
         std::swap(from_heap_, other.from_heap_);
     }
 
-    detail::loop_core* loop_ = nullptr;
+    detail::loop_id loop_;
     std::byte* data_ = nullptr;
     std::size_t size_ = 0;
     std::uint32_t id_ = 0;

@@ -103,13 +103,13 @@ public:
 private:
     friend class detail::foreign_run;
     explicit loop_handle(std::shared_ptr<detail::loop_gate> gate, detail::loop_core& loop) noexcept
-        : gate_(std::move(gate)), loop_(&loop), run_number_(loop.run_number) {}
+        : gate_(std::move(gate)), loop_(&loop), id_(loop.id) {}
     /// False: the loop has ended.
     CORO_EXPORT bool hand_over(detail::posted& work) const noexcept;
 
     std::shared_ptr<detail::loop_gate> gate_;
     detail::loop_core* loop_;  ///< not to be touched but by loops of the same run
-    std::uint64_t run_number_;
+    detail::loop_id id_;
 };
 
 /// Runs `work` on the loop of `where` and blocks this thread until it has ended; returns its value.

@@ -14,10 +14,10 @@ namespace coro::inline v0 {
 /// so it is never free while somebody waits, and nobody overtakes. Not recursive: a task that locks
 /// it twice waits for itself.
 ///
-/// Belongs to the loop on which it was made (outside of run(): that of the task that first uses
-/// it). Tasks of other loops of the run may lock() it and unlock, which go there as messages; the
-/// other members abort there. FIFO is the order in which the requests arrive.
-/// Destroying it while it is held, or waited for, aborts.
+/// Belongs to the loop on which it was made (outside of run(), or when its run has ended: that of
+/// the task that first uses it). Tasks of other loops of the run may lock() it and unlock, which go
+/// there as messages; the other members abort there. FIFO is the order in which the requests
+/// arrive. Destroying it while it is held, or waited for, aborts.
 class mutex {
     class awaiter;
 

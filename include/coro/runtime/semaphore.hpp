@@ -19,10 +19,10 @@ namespace coro::inline v0 {
 /// until enough permits are free, and all behind it wait too, even if theirs were free already. So
 /// large requests are not starved by small ones.
 ///
-/// Belongs to the loop on which it was made (outside of run(): that of the task that first uses
-/// it). Tasks of other loops of the run may acquire() and release permits, which go there as
-/// messages; the other members abort there.
-/// Destroying it while permits are held, or waited for, aborts.
+/// Belongs to the loop on which it was made (outside of run(), or when its run has ended: that of
+/// the task that first uses it). Tasks of other loops of the run may acquire() and release permits,
+/// which go there as messages; the other members abort there. Destroying it while permits are held,
+/// or waited for, aborts.
 class semaphore {
     class awaiter;
 

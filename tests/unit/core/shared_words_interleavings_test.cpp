@@ -17,28 +17,29 @@ namespace model = coro_test::model;
 constexpr auto acquire = std::memory_order_acquire;
 constexpr auto release = std::memory_order_release;
 constexpr auto acq_rel = std::memory_order_acq_rel;
+constexpr auto relaxed = std::memory_order_relaxed;
 
-/// What is weakened: exchanges that store this value, or the settling of a home.
+/// What is weakened: exchanges that store this value, or loads and stores of words of one kind.
 struct mutant {
     int storing = -1;
     std::memory_order becomes = acq_rel;
     bool only_stores = false;  ///< does not look at what was there
-    bool settling = false;
+    int loads_of = -1;
+    int stores_of = -1;
 };
 mutant active;
 
-template <typename T>
+template <typename T, int Kind = 0>
 class mutable_word : public model::atomic<T> {
     using base = model::atomic<T>;
 
 public:
     using base::base;
-    bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
-                                 std::memory_order failure) {
-        if (!active.settling)
-            return base::compare_exchange_strong(expected, desired, success, failure);
-        return base::compare_exchange_strong(expected, desired, active.becomes,
-                                             std::memory_order_relaxed);
+    [[nodiscard]] T load(std::memory_order order) const {
+        return base::load(active.loads_of == Kind ? relaxed : order);
+    }
+    void store(T value, std::memory_order order) {
+        base::store(value, active.stores_of == Kind ? relaxed : order);
     }
     T exchange(T value, std::memory_order order) {
         if (to_int(value) != active.storing) return base::exchange(value, order);
@@ -54,10 +55,12 @@ private:
     }
 };
 
-struct model_words {
+template <int Kind>
+struct words_of_kind {
     template <typename T>
-    using atomic = mutable_word<T>;
+    using atomic = mutable_word<T, Kind>;
 };
+using model_words = words_of_kind<0>;
 
 class shared_words_interleavings : public testing::Test {
 protected:
@@ -128,44 +131,95 @@ TEST_F(shared_words_interleavings, a_message_that_does_not_look_when_it_arrives_
     expect_found<two_announcers>({.storing = 1, .becomes = acquire}, why);
 }
 
-// --- settled_home
+// --- settled_home, live_run
 
-struct some_loop {
-    model::checked<int> made{0};
+constexpr int homes = 1;
+constexpr int places = 2;
+/// The ids of loops: the number of the run, and the loop in it.
+constexpr std::uint64_t id_of(std::uint64_t run, unsigned loop) { return run << 4 | loop; }
+
+/// An object that no loop owns for longer than its run. Who comes goes on as
+/// home_loop::lives_elsewhere() does.
+class settling : public model::scenario {
+protected:
+    enum class found { at_home, elsewhere, of_a_run_that_lives };
+
+    found come(std::uint64_t mine) {
+        std::uint64_t home = home_.get();
+        for (;;) {
+            if (home == mine) return found::at_home;
+            if (home >> 4 == mine >> 4) return found::elsewhere;
+            if (home != 0 && !has_ended(home >> 4)) return found::of_a_run_that_lives;
+            if (home_.settle(home, mine)) return found::at_home;
+        }
+    }
+    bool has_ended(std::uint64_t run) const {
+        for (const auto& place : places_)
+            if (place.is(run)) return false;
+        return true;
+    }
+
+    settled_home<std::uint64_t, words_of_kind<homes>> home_{0};
+    std::array<live_run<words_of_kind<places>>, 2> places_;
+    model::checked<int> state_{0};  ///< plain, and touched at home only
 };
 
-/// Loops of one run come first to an object without a home, as home_loop::is_elsewhere() does. Each
-/// has written to its own loop before, and whoever is elsewhere goes on to use the home.
-class homeless_object final : public model::scenario {
+/// Loops of one run come first to an object without a home.
+class homeless_object final : public settling {
 public:
-    model::names called() const override { return {{"A", "B", "C"}, {"home", "run"}}; }
+    homeless_object() { static_cast<void>(places_[0].begins(1)); }
+    model::names called() const override { return {{"A", "B", "C"}, {"home", "place", "place"}}; }
     void run(unsigned thread) override {
-        some_loop& mine = loops_[thread];
-        mine.made = 1;
-        some_loop* home = home_.get();
-        if (home == nullptr && home_.settle(home, &mine, 7)) home = &mine;
-        model::require(home != nullptr && home_.known() == home, "no home, or another one");
-        model::require(home_.run() == 7, "the home has a number that is not its run's");
-        model::require(home->made == 1, "a home that is not seen as it was made");
-        seen_[thread] = home;
+        const found what = come(id_of(1, thread));
+        if (what == found::at_home) state_ = 1;
+        at_home_[thread] = what == found::at_home;
+        model::require(what != found::of_a_run_that_lives, "the run is taken for another one");
     }
     void check() override {
-        model::require(seen_[0] == seen_[1] && seen_[1] == seen_[2], "two homes");
+        model::require(at_home_[0] + at_home_[1] + at_home_[2] == 1, "two homes, or none");
     }
 
 private:
-    std::array<some_loop, 3> loops_;
-    settled_home<some_loop, model_words> home_{nullptr, 0};
-    std::array<some_loop*, 3> seen_{};
+    std::array<int, 3> at_home_{};
+};
+
+/// A run uses it and ends, while the two loops of another one come. Whoever finds that its run has
+/// ended sees what that run has done to it.
+class outlived_object final : public settling {
+public:
+    outlived_object() { static_cast<void>(places_[1].begins(2)); }
+    model::names called() const override {
+        return {{"first run", "second run, A", "second run, B"}, {"home", "first", "second"}};
+    }
+    void run(unsigned thread) override {
+        if (thread == 0) {
+            static_cast<void>(places_[0].begins(1));
+            if (come(id_of(1, 0)) == found::at_home) state_ = 1;
+            return places_[0].ends();
+        }
+        const found what = come(id_of(2, thread));
+        if (what == found::at_home) state_ = 2;
+        at_home_[thread] = what == found::at_home;
+    }
+    void check() override { model::require(at_home_[1] + at_home_[2] <= 1, "two homes"); }
+
+private:
+    std::array<int, 3> at_home_{};
 };
 
 TEST_F(shared_words_interleavings, a_home_is_settled_once_and_seen_by_all) {
     expect_sound<homeless_object>();
 }
 
-TEST_F(shared_words_interleavings, who_finds_a_home_must_acquire_what_its_finder_released) {
-    expect_found<homeless_object>({.becomes = acquire, .settling = true}, "a data race");
-    expect_found<homeless_object>({.becomes = release, .settling = true}, "a data race");
+TEST_F(shared_words_interleavings, a_home_is_settled_anew_after_the_end_of_its_run_only) {
+    expect_sound<outlived_object>();
+}
+
+TEST_F(shared_words_interleavings, who_settles_a_home_anew_must_see_that_its_run_began_and_ended) {
+    const char* const why = "a data race";
+    expect_found<outlived_object>({.stores_of = places}, why);
+    expect_found<outlived_object>({.loads_of = places}, why);
+    expect_found<outlived_object>({.loads_of = homes}, why);
 }
 
 // --- job_state

@@ -1,0 +1,27 @@
+// The runs of this process that live. What is kept beyond its run asks here whether that has ended.
+#pragma once
+
+#include <cstdint>
+
+#include <coro/core/shared_words.hpp>
+
+namespace coro::inline v0::detail {
+
+/// From its construction to its destruction a run lives. The list has no lock: a child of fork(2)
+/// could find that held for ever.
+class run_registration {
+public:
+    /// Gives the run a number, from 1. Throws: std::bad_alloc.
+    run_registration();
+    run_registration(const run_registration&) = delete;
+    run_registration& operator=(const run_registration&) = delete;
+    ~run_registration() { place_.ends(); }
+
+    [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
+
+private:
+    std::uint64_t number_;
+    live_run<>& place_;
+};
+
+}  // namespace coro::inline v0::detail
