@@ -431,6 +431,7 @@ std::int32_t epoll_poller::check_connect(socket_slot& slot, const operation& op)
 // --- collecting
 
 void epoll_poller::wait(time_point deadline, operation_list& completed) noexcept {
+    mark_.check();
     const std::uint64_t pending_before = pending_operations_;
     finish_ending(completed);
     if (!refused_for_now_.empty()) {
@@ -539,6 +540,8 @@ void epoll_poller::try_parked(socket_slot& slot, operation_list& completed) noex
 }
 
 void epoll_poller::wake() noexcept {
+    // After fork(2) the descriptor is still the parent's: a signal handler in the child is silent.
+    if (!is_ours()) return;
     const int saved = errno;  // this may be a signal handler
     const std::uint64_t one = 1;
     // Nobody reads the counter: each write is an edge of its own. After 2^64 - 2 of them write

@@ -126,6 +126,7 @@ bool posix_sockets::add_chunk() noexcept {
 }
 
 socket_slot* posix_sockets::find(socket_handle socket) noexcept {
+    mark_.check();
     if (!socket || socket.index >= chunks_.size() * slots_per_chunk) return nullptr;
     socket_slot& slot = slot_at(socket.index);
     if (!slot.open || slot.closing || slot.generation != socket.generation) return nullptr;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "poller/fork_mark.hpp"
 #include "runtime/poller.hpp"
 
 namespace coro::inline v0::detail {
@@ -56,6 +57,7 @@ public:
     explicit posix_sockets(const poller_options& options);
     ~posix_sockets() override;  ///< closes what is open; the reserved descriptor too
 
+    [[nodiscard]] bool is_ours() const noexcept final { return mark_.is_ours(); }
     [[nodiscard]] time_point now() noexcept final;  ///< CLOCK_MONOTONIC
     int open_stream(address_family family, socket_handle& out) noexcept override;
     int bind(socket_handle socket, const socket_address& where) noexcept override;
@@ -125,6 +127,7 @@ protected:
     bool take_heap_lease(lease& out) noexcept;
     void give_heap_lease(void* data) noexcept;
 
+    const fork_mark mark_;
     poller_options options_;
     std::uint64_t pending_operations_ = 0;  ///< kept by the backend
     std::uint64_t leases_out_ = 0;          ///< all leases, from pool and heap

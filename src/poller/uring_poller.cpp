@@ -71,7 +71,7 @@ bool uring_poller::open(std::string& why_not) {
         why_not = "eventfd(2) gave no descriptor";
         return false;
     }
-    if (!ring_.open(options_, why_not)) {
+    if (!ring_.open(options_, mark_, why_not)) {
         open_error_ = ring_.open_error();
         return false;
     }
@@ -108,7 +108,6 @@ std::uint32_t uring_poller::features() const noexcept {
 // --- the life of an operation
 
 bool uring_poller::submit(operation& op) noexcept {
-    ring_.check_ours();
     ++counters.submitted;
     op.backend_state = 0;
     op.backend_pointer = nullptr;
@@ -283,17 +282,13 @@ void uring_poller::withdraw(operation& op) noexcept {
 }
 
 bool uring_poller::begin_close(socket_slot& slot) noexcept {
-    ring_.check_ours();
     for (operation* const op : {slot.receiver, slot.sender}) {
         if (op != nullptr) abandon(*op);
     }
     return slot.receiver == nullptr && slot.sender == nullptr && slot.in_flight == 0;
 }
 
-int uring_poller::forget(socket_slot&) noexcept {
-    ring_.check_ours();
-    return 0;
-}
+int uring_poller::forget(socket_slot&) noexcept { return 0; }
 
 // --- what the kernel says
 

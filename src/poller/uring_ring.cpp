@@ -96,18 +96,18 @@ uring_ring::~uring_ring() {
         entry.offset = enter_descriptor_;
         register_thing(IORING_UNREGISTER_RING_FDS, &entry, 1);
     }
-    if (is_ours() || fork_mark_ == nullptr) {
+    if (is_ours()) {
         if (sqes_ != nullptr) ::munmap(sqes_, sqes_size_);
         if (rings_ != nullptr) ::munmap(rings_, rings_size_);
     }
-    if (fork_mark_ != nullptr) ::munmap(fork_mark_, 1);
     if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 // --- set-up
 
-bool uring_ring::open(const poller_options& options, std::string& why_not) {
+bool uring_ring::open(const poller_options& options, const fork_mark& mark, std::string& why_not) {
     owner_ = std::this_thread::get_id();
+    mark_ = &mark;
     io_uring_params parameters{};
     if (const int error = set_up(options, parameters); error != 0) {
         open_error_ = -error;
@@ -130,6 +130,12 @@ bool uring_ring::open(const poller_options& options, std::string& why_not) {
     if (const int error = map(parameters); error != 0) {
         open_error_ = -error;
         why_not = clause("mapping the io_uring", error, " (the limit of address space, ulimit -v)");
+        return false;
+    }
+    if (const int error = mark.error(); error != 0) {
+        open_error_ = -error;
+        why_not = clause("marking a page for fork(2)", error,
+                         " (the limit of address space, ulimit -v)");
         return false;
     }
     if (const char* failed = probe(); failed != nullptr) {
@@ -208,17 +214,6 @@ int uring_ring::map(const io_uring_params& parameters) noexcept {
     cq_tail_shared_ = at_offset<unsigned>(rings_, cq.tail);
     cqes_ = at_offset<io_uring_cqe>(rings_, cq.cqes);
     cq_mask_ = parameters.cq_entries - 1;
-    return make_fork_mark();
-}
-
-int uring_ring::make_fork_mark() noexcept {
-    // A page of its own, because MADV_WIPEONFORK (madvise(2)) takes private anonymous pages only.
-    void* const page =
-        ::mmap(nullptr, 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED) return -errno;
-    fork_mark_ = static_cast<unsigned char*>(page);
-    if (::madvise(page, 1, MADV_WIPEONFORK) != 0) return -errno;
-    *fork_mark_ = 1;
     return 0;
 }
 
@@ -333,12 +328,4 @@ int uring_ring::collect() noexcept {
 int uring_ring::register_thing(unsigned what, const void* argument, unsigned count) noexcept {
     return io_uring_register(static_cast<unsigned>(descriptor_), what, argument, count);
 }
-
-void uring_ring::used_after_fork() noexcept {
-    CORO_ASSERT(false,
-                "a child process used the io_uring of its parent after fork(2): let the child call "
-                "exec, _exit, or a run of its own");
-    __builtin_unreachable();
-}
-
 }  // namespace coro::inline v0::detail

@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 
+#include "poller/fork_mark.hpp"
 #include "poller/uring_abi.hpp"
 #include "runtime/poller.hpp"
 
@@ -15,8 +16,8 @@ namespace coro::inline v0::detail {
 
 /// Requires: open(), every use and the destructor on one thread (IORING_SETUP_SINGLE_ISSUER).
 ///
-/// The ring is mapped don't-fork and carries a mark that fork(2) wipes: a child that uses it aborts
-/// with a sentence before it can touch the parent's requests.
+/// The ring is mapped don't-fork, and its poller has a mark that fork(2) wipes: a child that uses it
+/// aborts with a sentence before it can touch the parent's requests.
 class uring_ring {
 public:
     uring_ring() = default;
@@ -28,7 +29,7 @@ public:
     /// filter does not give what the poller needs. Sends one request through before it says yes.
     /// When memory for rings is short it is waited for a little, and then the rings are smaller;
     /// `why_not` says so.
-    bool open(const poller_options& options, std::string& why_not);
+    bool open(const poller_options& options, const fork_mark& mark, std::string& why_not);
     /// After an open() that failed: the errno.
     [[nodiscard]] int open_error() const noexcept { return open_error_; }
 
@@ -38,11 +39,9 @@ public:
 
     /// False in a child process after fork(2).
     [[nodiscard]] bool is_ours() const noexcept {
-        return fork_mark_ != nullptr && *fork_mark_ == 1;
+        return mark_ != nullptr && mark_->is_ours();
     }
-    void check_ours() const noexcept {
-        if (!is_ours()) [[unlikely]] used_after_fork();
-    }
+    void check_ours() const noexcept { mark_->check(); }
 
     // --- submission
 
@@ -95,13 +94,11 @@ private:
     }
     int set_up(const poller_options& options, io_uring_params& parameters) noexcept;
     int map(const io_uring_params& parameters) noexcept;
-    int make_fork_mark() noexcept;
     const char* probe() noexcept;
     const char* try_one_request() noexcept;
     void register_descriptor() noexcept;
     unsigned unsubmitted_after_publishing() noexcept;
     void check_caller() const noexcept;
-    [[noreturn]] static void used_after_fork() noexcept;
 
     // hot
     unsigned sq_tail_ = 0;
@@ -117,7 +114,7 @@ private:
     io_uring_cqe* cqes_ = nullptr;
     unsigned* cq_head_shared_ = nullptr;
     unsigned* cq_tail_shared_ = nullptr;
-    unsigned char* fork_mark_ = nullptr;
+    const fork_mark* mark_ = nullptr;
     unsigned enter_descriptor_ = 0;  ///< the ring's, or its number in the thread's registered ones
     unsigned enter_flags_ = 0;
     unsigned wait_flags_ = 0;

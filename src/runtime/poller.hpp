@@ -128,6 +128,9 @@ public:
     /// Makes a wait() under way, or the next one, return. Thread-safe and async-signal-safe.
     virtual void wake() noexcept = 0;
     [[nodiscard]] virtual time_point now() noexcept = 0;
+    /// False in a child process after fork(2), which must not touch what it shares with its parent:
+    /// everything above aborts there, and so does what touches a socket; only wake() does nothing.
+    [[nodiscard]] virtual bool is_ours() const noexcept { return true; }
     virtual void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept = 0;
 
     // --- cold half: answers 0 or a negated errno (or result_closed)

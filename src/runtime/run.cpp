@@ -138,9 +138,14 @@ std::optional<std::string> drive_simulation(scheduler& loop) {
 
 }  // namespace
 
-loop_runner::loop_runner(const run_options& options) : team_(nullptr), options_(options) {
-    CORO_ASSERT(current == nullptr,
+loop_of_parent::loop_of_parent() noexcept : kept_(current) {
+    CORO_ASSERT(current == nullptr || !scheduler_of(*current).world().is_ours(),
                 "run() inside of run() on one thread: co_await the task instead");
+    current = nullptr;
+}
+loop_of_parent::~loop_of_parent() { current = kept_; }
+
+loop_runner::loop_runner(const run_options& options) : team_(nullptr), options_(options) {
     if (options.raise_descriptor_limit) raise_descriptor_limit();
     auto made = std::make_unique<loop_team>(options);
     made->start();

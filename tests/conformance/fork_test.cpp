@@ -63,80 +63,168 @@ TEST_P(fork_test, a_child_that_exits_or_executes_disturbs_nobody) {
     in_world(body);
 }
 
-/// In the child: goes on with the loop of its parent.
-task<> use_the_loop(net::tcp_stream& stream) {
-    co_await say(stream, "from the child");
-    co_await sleep_for(1ms);
-}
+// --- a child that goes on in the loop of its parent
 
-TEST_P(fork_test, a_child_that_uses_the_ring_ends_with_a_sentence) {
-    if (GetParam() != poller_choice::io_uring) return;  // an epoll set is shared: nothing to refuse
+/// What the child does with the streams of its parent; none of it may come to an end.
+using child_program = task<> (*)(stream_pair& pair);
+
+struct told {
     std::string text;
     int status = 0;
-    const auto body = [&]() -> task<> {
-        stream_pair pair;
-        co_await pair.open();
-        std::array<int, 2> ends{};
-        EXPECT_EQ(::pipe(ends.data()), 0);
-        const pid_t child = ::fork();
-        if (child == 0) {
-            ::dup2(ends[1], STDERR_FILENO);
-            co_await use_the_loop(pair.near);
-            ::_exit(0);
-        }
-        ::close(ends[1]);
-        std::array<char, 512> buffer{};
-        for (ssize_t n = 1; n > 0;) {
-            n = ::read(ends[0], buffer.data(), buffer.size());
-            if (n > 0) text.append(buffer.data(), static_cast<std::size_t>(n));
-        }
-        ::close(ends[0]);
-        EXPECT_EQ(::waitpid(child, &status, 0), child);
-        // The parent's own bytes are the only ones.
-        co_await say(pair.near, "from the parent");
-        pair.near.shutdown_send();
-        EXPECT_EQ(co_await read_to_end(pair.far), "from the parent");
-    };
-    in_world(body);
-    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) << status;
-    EXPECT_NE(text.find("fork"), std::string::npos) << text;
+};
+
+/// Forks in a task that has a read pending in another one, and returns what the child said.
+task<> fork_and_go_on(stream_pair& pair, child_program program, told& result) {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::pipe(ends.data()), 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::dup2(ends[1], STDERR_FILENO);
+        co_await program(pair);
+        ::_exit(0);
+    }
+    ::close(ends[1]);
+    std::array<char, 512> buffer{};
+    for (ssize_t n = 1; n > 0;) {
+        n = ::read(ends[0], buffer.data(), buffer.size());
+        if (n > 0) result.text.append(buffer.data(), static_cast<std::size_t>(n));
+    }
+    ::close(ends[0]);
+    EXPECT_EQ(::waitpid(child, &result.status, 0), child);
 }
 
-/// A loop of its own, on a thread of its own: that of its parent is none of its business.
-int run_another_loop(poller_choice world) {
+TEST_P(fork_test, a_child_that_goes_on_in_the_loop_of_its_parent_ends_with_a_sentence) {
+    const child_program programs[] = {
+        [](stream_pair& pair) -> task<> { co_await say(pair.near, "from the child"); },
+        [](stream_pair& pair) -> task<> { co_await read_to_end(pair.far); },
+        [](stream_pair&) -> task<> { co_await sleep_for(1ms); },
+        [](stream_pair& pair) -> task<> {
+            pair.near.shutdown_send();
+            co_return;
+        },
+        [](stream_pair& pair) -> task<> {
+            pair.near.set_options({.no_delay = true});
+            co_return;
+        },
+        [](stream_pair& pair) -> task<> {
+            pair.near = net::tcp_stream();
+            co_return;
+        },
+        [](stream_pair&) -> task<> {
+            static_cast<void>(net::tcp_listener::bind(net::endpoint::loopback(0)));
+            co_return;
+        },
+        [](stream_pair&) -> task<> {  // after a run of its own it is the same as before
+            run([]() -> task<> { co_return; }(), options_for(poller_choice::automatic));
+            co_await sleep_for(1ms);
+        },
+    };
+    const auto body = [&]() -> task<> {
+        for (const child_program program : programs) {
+            stream_pair pair;
+            co_await pair.open();
+            told by_child;
+            const auto busy = [&](task_group& group) -> task<> {
+                group.spawn([](net::tcp_stream& from) -> task<> { co_await hear(from, "before"); },
+                            std::ref(pair.near));
+                co_await yield();
+                co_await fork_and_go_on(pair, program, by_child);
+                co_await say(pair.far, "before");
+            };
+            co_await with_task_group(busy);
+            EXPECT_TRUE(WIFSIGNALED(by_child.status) && WTERMSIG(by_child.status) == SIGABRT)
+                << by_child.status;
+            EXPECT_NE(by_child.text.find("a child process went on in the loop of its parent after "
+                                         "fork(2): let the child call exec, _exit, or a run of its "
+                                         "own"), std::string::npos) << by_child.text;
+            // The parent's own bytes are the only ones, in both directions.
+            co_await say(pair.near, "from the parent");
+            pair.near.shutdown_send();
+            const std::string there = co_await read_to_end(pair.far);
+            EXPECT_EQ(there, "from the parent");
+            pair.far.shutdown_send();
+            const std::string back = co_await read_to_end(pair.near);
+            EXPECT_EQ(back, "");
+        }
+    };
+    in_world(body);
+}
+
+// --- a child with a run of its own
+
+task<> talk_to_itself(bool& done) {
+    stream_pair pair;
+    co_await pair.open();
+    co_await say(pair.near, "own");
+    co_await hear(pair.far, "own");
+    co_await sleep_for(1ms);
+    done = true;
+}
+
+int run_here(poller_choice world) {
     bool heard = false;
-    std::thread([&] {
-        run(
-            [](bool& done) -> task<> {
-                stream_pair pair;
-                co_await pair.open();
-                co_await say(pair.near, "own");
-                co_await hear(pair.far, "own");
-                done = true;
-            }(heard),
-            options_for(world));
-    }).join();
+    run(talk_to_itself(heard), options_for(world));
     return heard ? 0 : 1;
 }
+int run_on_a_thread(poller_choice world) {
+    int status = 1;
+    std::thread([&] { status = run_here(world); }).join();
+    return status;
+}
 
-TEST_P(fork_test, a_child_may_run_a_loop_of_its_own_and_disturbs_nobody) {
+/// Forks while a read of another task is pending, and has the child run.
+void fork_and_run(poller_choice world, int (*program)(poller_choice)) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        int status = program(world);
+        if (status == 0) status = program(world);  // and once more
+        ::_exit(status);
+    }
+    int status = -1;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+}
+
+TEST_P(fork_test, a_child_may_have_a_run_of_its_own_and_disturbs_nobody) {
     const auto body = [&]() -> task<> {
-        stream_pair pair;
-        co_await pair.open();
-        const auto busy = [&](task_group& group) -> task<> {
-            group.spawn([](net::tcp_stream& from) -> task<> { co_await hear(from, "after"); },
-                        std::ref(pair.near));
-            co_await sleep_for(2ms);
-            const pid_t child = ::fork();
-            if (child == 0) ::_exit(run_another_loop(GetParam()));
-            int status = -1;
-            EXPECT_EQ(::waitpid(child, &status, 0), child);
-            EXPECT_EQ(status, 0);
-            co_await say(pair.far, "after");
-        };
-        co_await with_task_group(busy);
+        for (int (*const program)(poller_choice) : {run_here, run_on_a_thread}) {
+            stream_pair pair;
+            co_await pair.open();
+            const auto busy = [&](task_group& group) -> task<> {
+                group.spawn([](net::tcp_stream& from) -> task<> { co_await hear(from, "after"); },
+                            std::ref(pair.near));
+                co_await yield();
+                fork_and_run(GetParam(), program);
+                co_await say(pair.far, "after");
+            };
+            co_await with_task_group(busy);
+        }
     };
     in_world(body);
+}
+
+TEST_P(fork_test, also_from_a_fiber_and_from_another_loop) {
+    const auto main = []() -> task<> {
+        const auto on_other_loop = [](poller_choice world) -> task<> {
+            fork_and_run(world, run_here);
+            co_return;
+        };
+        const auto children = [&](task_group& group) -> task<> {
+            group.spawn_fiber({.stack_bytes = 1 << 20},
+                              [world = GetParam()] { fork_and_run(world, run_here); });
+            co_await group.join();
+            group.spawn({.loop = 1}, on_other_loop, GetParam());
+        };
+        co_await with_task_group(children);
+    };
+    in_loops(2, main());
+}
+
+/// The same in a child that was forked between two runs.
+TEST_P(fork_test, a_child_that_is_forked_after_a_run_may_run) {
+    EXPECT_EQ(run_here(GetParam()), 0);
+    fork_and_run(GetParam(), run_here);
+    EXPECT_EQ(run_here(GetParam()), 0);
 }
 
 }  // namespace

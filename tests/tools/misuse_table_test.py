@@ -42,7 +42,7 @@ INTERNAL = {
     "a socket slot": "the poller's slots",
     "a listener was freed while": "the poller's slots",
     "an io_uring poller was used from": "a loop belongs to one thread",
-    "a child process used the io_uring": "conformance: fork_test",
+    "a child process went on": "conformance: fork_test",
     "the heap of timers has lost count": "the timer queue",
     "extend() of a timer": "timer nodes live in awaiters",
 }

@@ -58,6 +58,20 @@ namespace detail {
 
 class loop_team;
 
+/// In a child of fork(2) the loop that its parent was in stands where it was. A run of the child sets
+/// it aside; who goes on in it afterwards still meets the sentence about that.
+class CORO_EXPORT loop_of_parent {
+public:
+    /// Requires: no loop runs on this thread but such a one (aborts).
+    loop_of_parent() noexcept;
+    loop_of_parent(const loop_of_parent&) = delete;
+    loop_of_parent& operator=(const loop_of_parent&) = delete;
+    ~loop_of_parent();
+
+private:
+    loop_core* kept_;
+};
+
 /// The life of a loop around a root task: made, driven, unmade.
 class CORO_EXPORT loop_runner {
 public:
@@ -73,6 +87,7 @@ public:
     void forbid_cancelled(std::exception_ptr& error) const;
 
 private:
+    loop_of_parent aside_;
     loop_team* team_;
     run_options options_;
     int signal_ = 0;
@@ -93,7 +108,8 @@ CORO_EXPORT int report_exit(const std::exception_ptr& error, bool tell_signal) n
 /// the run cannot begin, with the cause and the remedy (no poller, descriptors, memory, threads, a
 /// bad value in the environment or in `options`); simulation_stuck, when nothing can happen any
 /// more in a simulation and all tasks have ended by a cancellation. `cancelled` never leaves it.
-/// Requires: no other run() on this thread; `main` was not started before (both abort).
+/// Requires: no other run() on this thread; `main` was not started before (both abort). A child of
+/// fork(2) may run, also inside of a task of its parent, whose own run it must not go on with.
 template <typename T>
 T run(task<T> main, const run_options& options = {}) {
     detail::check_startable(main, "run of a task that was moved from",

@@ -261,15 +261,21 @@ TEST_F(uring_ladder, features_that_can_be_missed_are_missed) {
 // --- memory and descriptors
 
 TEST_F(uring_ladder, memory_that_cannot_be_mapped_is_the_reason) {
-    const std::array<watched_call, 3> maps{
-        watched_call{SYS_mmap, 3, ring_map_flags},  // the queues, first of two with these flags
-        watched_call{SYS_mmap, 5, static_cast<std::uint32_t>(IORING_OFF_SQES)},
-        watched_call{SYS_madvise, 2, MADV_WIPEONFORK},
+    struct refused_call {
+        watched_call call;
+        const char* what;
     };
-    for (const watched_call& each : maps) {
+    const std::array<refused_call, 3> maps{
+        // The queues: the first of two with these flags.
+        refused_call{{SYS_mmap, 3, ring_map_flags}, "mapping the io_uring"},
+        refused_call{{SYS_mmap, 5, static_cast<std::uint32_t>(IORING_OFF_SQES)},
+                     "mapping the io_uring"},
+        refused_call{{SYS_madvise, 2, MADV_WIPEONFORK}, "marking a page for fork(2)"},
+    };
+    for (const refused_call& each : maps) {
         const made_under seen =
-            make({each}, [](const asked_call&) { return verdict::answer(-ENOMEM); });
-        expect_refused(seen, "mapping the io_uring answered Cannot allocate memory");
+            make({each.call}, [](const asked_call&) { return verdict::answer(-ENOMEM); });
+        expect_refused(seen, std::string(each.what) + " answered Cannot allocate memory");
         EXPECT_EQ(seen.asked, supervised_ ? 1 : 0);
     }
     CORO_SKIP_UNLESS_SUPERVISED();
