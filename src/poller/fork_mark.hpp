@@ -1,4 +1,4 @@
-// A mark that fork(2) wipes: how a poller notices that it is in a child of the process that made it.
+// A mark that fork(2) wipes: how a poller notices that it is in a child of its process.
 #pragma once
 
 namespace coro::inline v0::detail {

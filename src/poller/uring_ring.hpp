@@ -16,8 +16,8 @@ namespace coro::inline v0::detail {
 
 /// Requires: open(), every use and the destructor on one thread (IORING_SETUP_SINGLE_ISSUER).
 ///
-/// The ring is mapped don't-fork, and its poller has a mark that fork(2) wipes: a child that uses it
-/// aborts with a sentence before it can touch the parent's requests.
+/// The ring is mapped don't-fork, and its poller has a mark that fork(2) wipes: a child that uses
+/// it aborts with a sentence before it can touch the parent's requests.
 class uring_ring {
 public:
     uring_ring() = default;

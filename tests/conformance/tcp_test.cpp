@@ -124,6 +124,36 @@ TEST_P(tcp_test, reading_into_nothing_is_zero) {
     in_world(body);
 }
 
+/// On a connection on which nothing comes, and on one that cannot take a byte more.
+TEST_P(tcp_test, what_asks_for_no_byte_ends_at_once) {
+    const auto body = [&]() -> task<> {
+        stream_pair pair;
+        co_await pair.open(true);
+        const std::array<std::byte, 65536> much{};
+        for (bool room = true; room;) {
+            const auto some = co_await move_on_after(duration::zero(), pair.near.write_some(much));
+            room = some.has_value();
+        }
+        const std::array<mutable_bytes, 2> into{};
+        const std::array<const_bytes, 2> from{};
+        EXPECT_EQ(co_await pair.near.read_some(mutable_bytes()), 0u);
+        EXPECT_EQ(co_await pair.near.read_some(std::span<const mutable_bytes>()), 0u);
+        EXPECT_EQ(co_await pair.near.read_some(into), 0u);
+        const net::read_lease lease = co_await pair.near.read_leased(0);
+        EXPECT_TRUE(lease.empty());
+        co_await net::read_exact(pair.near, mutable_bytes());
+        EXPECT_EQ(co_await pair.near.write_some(const_bytes()), 0u);
+        EXPECT_EQ(co_await pair.near.write_some(std::span<const const_bytes>()), 0u);
+        EXPECT_EQ(co_await pair.near.write_some(from), 0u);
+        co_await net::write_all(pair.near, const_bytes());
+        net::buffered_stream reader(pair.near);
+        const std::size_t buffered = co_await reader.read_some(mutable_bytes());
+        EXPECT_EQ(buffered, 0u);
+        co_await reader.read_exact(mutable_bytes());
+    };
+    in_world(body);
+}
+
 TEST_P(tcp_test, a_lease_of_at_most_nothing_is_empty_and_lends_nothing) {
     const auto body = [&]() -> task<> {
         stream_pair pair;

@@ -90,7 +90,7 @@ public:
     buffered_stream& operator=(const buffered_stream&) = delete;
 
     /// Returns `std::size_t`: how many bytes were read, at least one and at most `into.size()`; 0
-    /// at end of stream (or when `into` is empty).
+    /// at end of stream, or, at once, when `into` is empty.
     /// Requires: `into` outlives the wait.
     /// Suspends only if nothing is buffered; resumes on the stream's loop.
     /// Throws: io_error (errc::busy, what the stream's reads throw); cancelled.

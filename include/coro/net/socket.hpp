@@ -116,6 +116,13 @@ protected:
     ~io_wait() = default;
 
     [[nodiscard]] socket_ref own_socket() const noexcept { return {&this->loop(), this->target}; }
+    /// For try_now(): asked for no byte, nobody is asked. The kernel would wait for a byte that it
+    /// then leaves where it is.
+    bool ends_with_nothing() noexcept {
+        operation::result = 0;
+        this->set_outcome(wait_outcome::done);
+        return true;
+    }
     /// The result as a count of bytes. Throws when it is none.
     [[nodiscard]] std::size_t count() const {
         const std::int32_t answer = operation::result;

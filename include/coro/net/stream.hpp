@@ -72,6 +72,7 @@ public:
         data = into.data();
         size = into.size();
     }
+    bool try_now() noexcept { return size == 0 && ends_with_nothing(); }
     [[nodiscard]] std::size_t finish() const { return count(); }
 };
 
@@ -81,6 +82,7 @@ public:
         data = const_cast<std::byte*>(from.data());  // only read from: it is a send
         size = from.size();
     }
+    bool try_now() noexcept { return size == 0 && ends_with_nothing(); }
     [[nodiscard]] std::size_t finish() const { return count(); }
 };
 
@@ -91,14 +93,20 @@ public:
     vectored_awaiter(opcode what, socket_ref on, std::span<const Span> buffers) noexcept
         : io_wait(what, on) {
         size = buffers.size() < slices_.size() ? buffers.size() : slices_.size();
-        for (std::size_t i = 0; i < size; ++i)
+        std::size_t bytes = 0;
+        for (std::size_t i = 0; i < size; ++i) {
             slices_[i] = {const_cast<std::byte*>(buffers[i].data()), buffers[i].size()};
+            bytes |= buffers[i].size();
+        }
         data = slices_.data();
+        empty_ = bytes == 0;
     }
+    bool try_now() noexcept { return empty_ && ends_with_nothing(); }
     [[nodiscard]] std::size_t finish() const { return count(); }
 
 private:
     std::array<io_slice, net::most_slices> slices_;
+    bool empty_;
 };
 
 class [[nodiscard("co_await it")]] lease_awaiter final : public io_wait<lease_awaiter> {
@@ -109,12 +117,7 @@ public:
     }
 
     /// Asked for nothing it lends nothing: pollers read into a whole buffer.
-    bool try_now() noexcept {
-        if (size != 0) return false;
-        result = 0;
-        set_outcome(wait_outcome::done);
-        return true;
-    }
+    bool try_now() noexcept { return size == 0 && ends_with_nothing(); }
     [[nodiscard]] net::read_lease finish() const {
         return count() == 0 ? net::read_lease() : net::read_lease(loop(), *this);
     }

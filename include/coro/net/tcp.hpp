@@ -42,8 +42,8 @@ public:
         endpoint to, const connect_options& options = {}) noexcept;
 
     /// Returns `std::size_t`: how many bytes were read, at least one and at most `into.size()`; 0
-    /// at end of stream (or when `into` is empty). One read or write moves at most 256 KiB, so that
-    /// the other tasks of the loop have their turns.
+    /// at end of stream, or, at once, when `into` is empty. A read or write moves at most 256 KiB,
+    /// so that the other tasks of the loop have their turns.
     /// Requires: `into` outlives the wait; no other read is pending on this stream.
     /// Suspends until data, EOF, error or cancellation; resumes on this stream's loop.
     /// Throws: io_error (connection_reset, timed_out, errc::busy, errc::closed); cancelled.
@@ -69,8 +69,8 @@ public:
         return {socket_.ref(), at_most};
     }
 
-    /// Returns `std::size_t`: how many bytes of `from` were written, at least one, at most 256 KiB.
-    /// Most callers want write_all.
+    /// Returns `std::size_t`: how many bytes of `from` were written, at least one, at most 256 KiB;
+    /// 0, at once, when `from` is empty. Most callers want write_all.
     /// Requires: `from` outlives the wait; no other write is pending on this stream.
     /// Suspends while the kernel's send buffer is full; resumes on this stream's loop.
     /// Throws: io_error (broken_pipe, connection_reset, timed_out, errc::busy, errc::closed);

@@ -58,8 +58,8 @@ namespace detail {
 
 class loop_team;
 
-/// In a child of fork(2) the loop that its parent was in stands where it was. A run of the child sets
-/// it aside; who goes on in it afterwards still meets the sentence about that.
+/// In a child of fork(2) the loop that its parent was in stands where it was. A run of the child
+/// sets it aside; who goes on in it afterwards still meets the sentence about that.
 class CORO_EXPORT loop_of_parent {
 public:
     /// Requires: no loop runs on this thread but such a one (aborts).
