@@ -6,6 +6,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <new>
+
+#include <coro/base/report.hpp>
 
 #include "net/idle_watch.hpp"
 #include "net/io_failure.hpp"
@@ -103,7 +106,14 @@ void end_at_home(socket_ref which) noexcept {
         socket_ref socket;
         void operator()() const noexcept { End(scheduler_of(*current).world(), socket.handle); }
     };
-    loop_of_this_run(which.loop).post(*posted_call<end_there>::make(end_there{which}));
+    try {
+        loop_of_this_run(which.loop).post(*posted_call<end_there>::make(end_there{which}));
+    } catch (const std::bad_alloc&) {
+        report({.level = severity::error, .verb = "close", .endpoint = {},
+                .error = std::make_error_code(std::errc::not_enough_memory),
+                .text = "a stream that ended on another loop than its own stays open until the run "
+                        "ends: rebind() it before it ends there", .task = {}});
+    }
 }
 
 void close_in(poller& world, socket_handle which) noexcept { world.close(which); }

@@ -16,7 +16,7 @@
 
 namespace coro::inline v0::detail {
 
-blocking_pool::blocking_pool(unsigned threads, unsigned queue) noexcept
+blocking_pool::blocking_pool(unsigned threads, unsigned queue)
     : most_threads_(threads), most_waiting_(queue) {}
 
 blocking_pool::~blocking_pool() {

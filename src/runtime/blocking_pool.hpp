@@ -19,7 +19,8 @@ namespace coro::inline v0::detail {
 /// the pool, because a call that never returns may outlive the run.
 class blocking_pool {
 public:
-    blocking_pool(unsigned threads, unsigned queue) noexcept;
+    /// Throws: std::bad_alloc.
+    blocking_pool(unsigned threads, unsigned queue);
     blocking_pool(const blocking_pool&) = delete;
     blocking_pool& operator=(const blocking_pool&) = delete;
     ~blocking_pool();

@@ -105,9 +105,13 @@ private:
 
 }  // namespace
 
-void remote_agent::send(context& strand, loop_core& home, remote_wait what) noexcept {
-    // Without memory there is no way to wait: like a coroutine frame in a noexcept place.
-    ::new (allocate_block(sizeof(agent))) agent(strand, home, what);
+bool remote_agent::send(context& strand, loop_core& home, remote_wait what) noexcept {
+    try {
+        ::new (allocate_block(sizeof(agent))) agent(strand, home, what);
+        return true;
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
 }
 
 }  // namespace coro::inline v0::detail

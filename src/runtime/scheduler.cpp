@@ -2,7 +2,10 @@
 #include "runtime/scheduler.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <limits>
+#include <source_location>
 #include <thread>
 #include <utility>
 
@@ -221,14 +224,17 @@ bool scheduler::submit_unowned(operation& op) noexcept {
 void scheduler::report_stubborn(context& strand) noexcept {
     if (strand.cancellations >= stubborn_reported) return;
     strand.cancellations += stubborn_reported;
-    std::string text = "was cancelled 1000 times and still awaits; it goes through the run queue "
-                       "each time";
-    if (strand.leaf != nullptr) {
-        const std::source_location& site = strand.leaf->awaiting;
-        text.append(", now at ").append(site.file_name()).append(":");
-        text.append(std::to_string(site.line()));
-    }
-    report({.level = severity::warning, .verb = "cancel", .endpoint = {}, .error = {}, .text = text,
+    const auto site = strand.leaf != nullptr ? strand.leaf->awaiting : std::source_location();
+    std::array<char, 512> text;  // no string: memory may be what the task is short of
+    const int size = std::snprintf(text.data(), text.size(),
+                                   "was cancelled 1000 times and still awaits; it goes through the "
+                                   "run queue each time%s%s%s%s",
+                                   site.line() != 0 ? ", now at " : "",
+                                   site.line() != 0 ? site.file_name() : "",
+                                   site.line() != 0 ? ":" : "",
+                                   site.line() != 0 ? std::to_string(site.line()).c_str() : "");
+    report({.level = severity::warning, .verb = "cancel", .endpoint = {}, .error = {},
+            .text = {text.data(), std::min(text.size() - 1, static_cast<std::size_t>(size))},
             .task = strand.name != nullptr ? strand.name : "(unnamed task)"});
 }
 

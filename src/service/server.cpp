@@ -165,7 +165,8 @@ struct server_branch {
     std::size_t alive = 0;  ///< connections, those on their way there included
     // ---
     idle_guard* guard = nullptr;
-    task_group* group = nullptr;  ///< nullptr before it has begun
+    task_group* group = nullptr;    ///< nullptr before it has begun
+    std::exception_ptr not_begun;   ///< why it could not; written before all are counted
 };
 
 /// A connection on its way to another loop, and, at its end, the news of that on its way back.
@@ -438,13 +439,23 @@ void server_run::refuse(task_group& group, net::tcp_stream&& stream) noexcept {
 task<> server_run::serve_branch(server_branch& branch) {
     idle_guard guard(this_loop(), branch.server.limits_.idle);
     branch.guard = &guard;
+    const auto tell = [&branch] {
+        if (branch.server.not_begun_.fetch_sub(1) == 1) branch.server.all_begun_.set();
+    };
     const auto body = [&](task_group& group) -> task<> {
         branch.group = &group;
-        if (branch.server.not_begun_.fetch_sub(1) == 1) branch.server.all_begun_.set();
+        tell();
         event never_set;
         co_await never_set.wait();
     };
-    co_await with_task_group(body, {.policy = on_error::report_and_go_on});
+    try {
+        co_await with_task_group(body, {.policy = on_error::report_and_go_on});
+    } catch (...) {
+        // The acceptor waits for all branches to begin, and throws what kept one from it.
+        if (branch.group != nullptr) throw;
+        branch.not_begun = std::current_exception();
+    }
+    if (branch.not_begun) tell();
 }
 
 /// The scope in which serve accepts: cancelled when a stop is requested, while handlers go on.
@@ -499,6 +510,8 @@ task<> server_run::run(task_group& group) {
         group.spawn({.name = "serve", .loop = branches_[i]->loop.index}, serve_branch,
                     std::ref(*branches_[i]));
     if (branches_.size() > 1) co_await all_begun_.wait();
+    for (const auto& branch : branches_)
+        if (branch->not_begun) std::rethrow_exception(branch->not_begun);
     co_await accept_until_stopped(group);
     // Those that wait already, and not those that go on coming: no queue is longer.
     for (unsigned taken = 0; taken < most_waiting && served() < limits_.connections; ++taken) {

@@ -83,8 +83,10 @@ struct remote_wait {
 /// grant that came first stands.
 class remote_agent {
 public:
-    /// Suspends `strand` until `what` has ended on `home`. One block of memory a wait.
-    CORO_EXPORT static void send(context& strand, loop_core& home, remote_wait what) noexcept;
+    /// Suspends `strand` until `what` has ended on `home`. One block of memory a wait; false: there
+    /// is none, and nothing has begun.
+    [[nodiscard]] CORO_EXPORT static bool send(context& strand, loop_core& home,
+                                               remote_wait what) noexcept;
 };
 
 template <typename Wait>

@@ -4,6 +4,7 @@
 
 #include <coroutine>
 #include <cstdint>
+#include <new>
 
 #include <coro/base/assert.hpp>
 #include <coro/base/error.hpp>
@@ -18,6 +19,7 @@ enum class wait_outcome : std::uint8_t {
     none,
     done,       ///< granted, completed or ready at once
     cancelled,  ///< withdrawn; nothing was taken
+    no_memory,  ///< to wait on another loop; nothing was taken
 };
 
 /// Where a wait keeps who waits and what came of it: two words, or fields of the operation.
@@ -64,8 +66,10 @@ public:
         }
         if constexpr (has_home<Derived>) {
             if (self().home().is_elsewhere()) [[unlikely]] {
-                remote_agent::send(*this->owner, self().home().loop(), remote_form(*this));
-                return true;
+                if (remote_agent::send(*this->owner, self().home().loop(), remote_form(*this)))
+                    return true;
+                set_outcome(wait_outcome::no_memory);
+                return false;
             }
         }
         this->owner->waiting = this;
@@ -77,6 +81,8 @@ public:
 
     decltype(auto) await_resume() {
         if (outcome() == wait_outcome::cancelled) [[unlikely]] throw cancelled();
+        if constexpr (has_home<Derived>)
+            if (outcome() == wait_outcome::no_memory) [[unlikely]] throw std::bad_alloc();
         return self().finish();
     }
 

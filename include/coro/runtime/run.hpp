@@ -168,7 +168,12 @@ namespace detail {
 CORO_EXPORT void write_task_dump(text_sink& out) noexcept;
 
 struct string_sink final : text_sink {
-    void write(std::string_view text) noexcept override { content.append(text); }
+    void write(std::string_view text) noexcept override {
+        try {
+            content.append(text);
+        } catch (...) {  // without memory a dump has gaps
+        }
+    }
     std::string content;
 };
 }  // namespace detail
