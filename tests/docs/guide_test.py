@@ -15,8 +15,8 @@ ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).res
 CXX = os.environ.get("CXX", "g++")
 PROMISE = "The tests compile every block of code on this page (`tests/docs/guide_test.py`)."
 STANDARD = (
-    "algorithm array cctype chrono csignal cstddef cstdint cstdio functional map optional span "
-    "stdexcept string string_view tuple utility vector"
+    "algorithm array cctype chrono csignal cstddef cstdint cstdio functional map mutex optional "
+    "span stdexcept string string_view tuple utility vector"
 ).split()
 PROMISING = {
     "tasks", "cancellation", "errors", "servers", "running", "streams", "synchronisation",
