@@ -40,7 +40,6 @@ INTERNAL = {
     "the loops of a run ended": "threads of the library",
     "the pool of blocking calls went": "threads of the library",
     "a socket slot": "the poller's slots",
-    "a listener was freed while": "the poller's slots",
     "an io_uring poller was used from": "a loop belongs to one thread",
     "a child process went on": "conformance: fork_test",
     "the heap of timers has lost count": "the timer queue",
