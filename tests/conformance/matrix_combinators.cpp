@@ -92,8 +92,8 @@ public:
         if (Call::own_limit && Call::throws_limit && kind.how == ending::peer_reset)
             return ended.is(outcome_kind::error) && ended.error == errc::deadline_exceeded;
         // The stop that comes before the cancellation ended the wait.
-        if (Call::ends_at_stop && kind.how == ending::shutdown && !kind.second_way)
-            return ended.is(outcome_kind::value);
+        if (Call::ends_at_stop && kind.how == ending::shutdown && ended.is(outcome_kind::value))
+            return true;
         return driver::documented(kind, ended);
     }
 
