@@ -17,6 +17,7 @@ namespace coro::inline v0 {
 namespace {
 
 constexpr int lines_per_second = 20;
+constexpr std::time_t notice_interval = 10;  // seconds, in which one is written
 
 /// The hook and its argument change together, so both stand behind one lock; reports are rare.
 struct hook_state {
@@ -51,43 +52,51 @@ std::size_t write_without_waiting(std::string_view text) noexcept {
     return taken;
 }
 
-/// Counts lines within the present second of coarse real time. The clock is read here and not
-/// taken from a loop because a report may come from outside of any loop.
+/// Counts lines within the present second, and notices within ten, of coarse real time. The clock
+/// is read here and not taken from a loop because a report may come from outside of any loop.
 class line_limiter {
 public:
     /// Writes the line that `make(missed)` returns, unless there were too many in this second;
     /// `missed` is how many were not written since the last one.
     template <typename Make>
-    void write(Make make) {
+    void write(bool notice, Make make) {
         std::timespec now{};
         ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
         const std::lock_guard lock(guard_);
-        if (now.tv_sec != second_) {
-            second_ = now.tv_sec;
-            written_ = 0;
+        budget& of = notice ? notices_ : lines_;
+        if (now.tv_sec - of.begun >= of.interval) {
+            of.begun = now.tv_sec;
+            of.written = 0;
         }
-        ++missed_;
-        if (written_ >= lines_per_second) return;
-        std::string line = make(missed_ - 1);
+        ++of.missed;
+        if (of.written >= of.most) return;
+        std::string line = make(of.missed - 1);
         if (broken_off_) line.insert(0, 1, '\n');
         const std::size_t taken = write_without_waiting(line);
         broken_off_ = taken != line.size() && (broken_off_ || taken != 0);
         if (taken != line.size()) return;
-        ++written_;
-        missed_ = 0;
+        ++of.written;
+        of.missed = 0;
     }
 
 private:
+    struct budget {
+        std::time_t interval;
+        int most;
+        std::time_t begun = -notice_interval;
+        int written = 0;
+        unsigned missed = 0;
+    };
     std::mutex guard_;
-    std::time_t second_ = 0;
-    int written_ = 0;
-    unsigned missed_ = 0;
+    budget lines_{1, lines_per_second};
+    budget notices_{notice_interval, 1};
     bool broken_off_ = false;  ///< stderr ends in the midst of a line
 };
 
 const char* name_of(severity level) {
     switch (level) {
         case severity::info: return "info";
+        case severity::notice: return "notice";
         case severity::warning: return "warning";
         case severity::error: return "error";
     }
@@ -101,14 +110,18 @@ std::string line_of(const report_event& event, unsigned missed) {
     if (!event.task.empty()) line.append(" [").append(event.task).append("]");
     if (event.error) line.append(": ").append(event.error.message());
     if (!event.text.empty()) line.append(": ").append(event.text);
-    if (missed != 0) line.append(" (").append(std::to_string(missed)).append(" lines not shown)");
+    if (missed != 0) {
+        line.append(" (").append(std::to_string(missed));
+        line.append(event.level == severity::notice ? " more notices)" : " lines not shown)");
+    }
     line.push_back('\n');
     return line;
 }
 
 void write_line(const report_event& event) noexcept try {
     static line_limiter limiter;
-    limiter.write([&event](unsigned missed) { return line_of(event, missed); });
+    limiter.write(event.level == severity::notice,
+                  [&event](unsigned missed) { return line_of(event, missed); });
 } catch (const std::exception&) {
     static_cast<void>(write_without_waiting("coro: error: report: out of memory\n"));
 }

@@ -63,7 +63,7 @@ private:
         std::array<char, net::endpoint::text_capacity> buffer;
         const std::string_view peer = peer_text({&loop_, look_.socket}, buffer);
         static_cast<void>(loop_.world().shutdown(look_.socket, shutdown_how::both));
-        report({.level = severity::info, .verb = "serve", .endpoint = peer, .error = {},
+        report({.level = severity::notice, .verb = "serve", .endpoint = peer, .error = {},
                 .text = text.view(), .task = {}});
     }
 

@@ -271,14 +271,28 @@ bool is_about(const std::exception_ptr& error, const net::endpoint& peer) noexce
 void report_idle(duration span, const net::endpoint& peer) noexcept {
     std::array<char, net::endpoint::text_capacity> buffer;
     const idle_sentence text(span);
-    report({.level = severity::info, .verb = "serve", .endpoint = peer.to_text(buffer),
+    report({.level = severity::notice, .verb = "serve", .endpoint = peer.to_text(buffer),
             .error = {}, .text = text.view(), .task = {}});
+}
+
+/// A peer that leaves, or vanishes, is no fault of the program or its machine.
+severity level_of(const std::exception_ptr& error) noexcept {
+    try {
+        std::rethrow_exception(error);
+    } catch (const io_error& problem) {
+        for (const std::errc each : {std::errc::connection_reset, std::errc::broken_pipe,
+                                     std::errc::connection_aborted, std::errc::timed_out})
+            if (problem == each) return severity::notice;
+        return problem == errc::end_of_stream ? severity::notice : severity::error;
+    } catch (...) {
+        return severity::error;
+    }
 }
 
 void report_problem(const std::exception_ptr& error, const net::endpoint& peer) noexcept {
     if (is_cancelled_exception(error)) return;
     std::array<char, net::endpoint::text_capacity> buffer;
-    report_exception({.level = severity::error, .verb = "serve", .endpoint = peer.to_text(buffer),
+    report_exception({.level = level_of(error), .verb = "serve", .endpoint = peer.to_text(buffer),
                       .error = {}, .text = {}, .task = {}},
                      error);
 }

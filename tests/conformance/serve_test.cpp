@@ -339,7 +339,7 @@ TEST_P(serve_test, a_handler_that_throws_is_reported_with_its_peer_and_the_serve
         if (reports.entries.size() != 3) co_return;
         for (std::size_t i = 0; i < 3; ++i) {
             EXPECT_EQ(reports.entries[i].endpoint, peers[i]);
-            EXPECT_EQ(reports.entries[i].level, severity::error);
+            EXPECT_EQ(reports.entries[i].level, i < 2 ? severity::error : severity::notice);
         }
         EXPECT_EQ(reports.entries[0].text, "the handler's own words");
         EXPECT_FALSE(reports.entries[1].text.empty());

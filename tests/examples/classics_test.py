@@ -154,7 +154,7 @@ class gevent_server(unittest.TestCase):
                     self.assertEqual(gevent.line(), f"{address(polite)} connected...\n")
                     polite.sendall(b"still there?")
                     self.assertEqual(gevent.line(), f"{address(polite)} - still there?\n")
-                said = f"coro: error: recv {who}: Connection reset by peer\n"
+                said = f"coro: notice: recv {who}: Connection reset by peer\n"
                 code, _, err = gevent.end()
                 self.assertEqual((code, err), (0, said))
 

@@ -101,7 +101,7 @@ class examples(unittest.TestCase):
             code, _, err = echo.end(signal.SIGTERM)
             self.assertEqual(code, 0)
             self.assertRegex(
-                err, r"\Acoro: error: recv 127\.0\.0\.1:\d+: Connection reset by peer\n\Z"
+                err, r"\Acoro: notice: recv 127\.0\.0\.1:\d+: Connection reset by peer\n\Z"
             )
 
     def test_01_with_nc(self):

@@ -9,7 +9,12 @@
 
 namespace coro::inline v0 {
 
-enum class severity : std::uint8_t { info, warning, error };
+enum class severity : std::uint8_t {
+    info,
+    notice,   ///< what a peer did: a reset, an end in the midst of a message, silence
+    warning,
+    error,    ///< what the operator must mend
+};
 
 /// One thing worth telling an operator. All views are valid only during the call of the hook.
 struct report_event {
@@ -24,7 +29,8 @@ struct report_event {
 /// Receives reports. May be called from any loop's thread; must not throw and must not block.
 using report_hook = void (*)(const report_event& event, void* user) noexcept;
 
-/// Replaces the hook; nullptr restores the default: one line on stderr, at most 20 a second. It
+/// Replaces the hook; nullptr restores the default: one line on stderr, at most 20 a second;
+/// of notices one in 10 seconds, with the number of the others. It
 /// does not wait for room there; the next line that it writes says how many were not written.
 /// Set it before run(): the exchange is atomic, a report under way ends with the old one.
 CORO_EXPORT void set_report_hook(report_hook hook, void* user) noexcept;

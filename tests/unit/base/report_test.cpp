@@ -66,6 +66,43 @@ TEST(report_default, writes_twenty_lines_a_second_and_counts_the_rest) {
     EXPECT_EQ(after, "coro: info: begin (31 lines not shown)\n");
 }
 
+std::time_t notices_since(std::time_t begun, int count) {
+    for (int i = 0; i < count; ++i)
+        coro::report({.level = coro::severity::notice, .verb = "recv", .endpoint = "127.0.0.1:9",
+                      .error = std::make_error_code(std::errc::connection_reset), .text = {},
+                      .task = {}});
+    return present_second() - begun;
+}
+
+/// However long it takes: each further line needs ten seconds more.
+TEST(report_default, sums_notices_up_in_one_line_in_ten_seconds) {
+    const std::time_t begun = present_second();
+    testing::internal::CaptureStderr();
+    const std::time_t took = notices_since(begun, 1000);
+    const std::string text = testing::internal::GetCapturedStderr();
+    EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 1 + (took + 1) / 10) << text;
+    // The next line counts them, and none is lost.
+    std::string later;
+    while (later.empty()) {
+        testing::internal::CaptureStderr();
+        notices_since(begun, 1);
+        later = testing::internal::GetCapturedStderr();
+    }
+    EXPECT_TRUE(later.starts_with("coro: notice: recv 127.0.0.1:9: Connection reset by peer ("))
+        << later;
+    EXPECT_TRUE(later.ends_with(" more notices)\n")) << later;
+}
+
+TEST(report_default, notices_take_no_line_of_the_others) {
+    begin_second();
+    testing::internal::CaptureStderr();
+    notices_since(0, 100);
+    coro::report({.level = coro::severity::error, .verb = "accept", .endpoint = {}, .error = {},
+                  .text = "raise the limit", .task = {}});
+    const std::string text = testing::internal::GetCapturedStderr();
+    EXPECT_TRUE(text.ends_with("coro: error: accept: raise the limit\n")) << text;
+}
+
 TEST(report_hook, is_told_instead_and_nullptr_restores_the_default) {
     int told = 0;
     const auto count = [](const coro::report_event& event, void* user) noexcept {
