@@ -190,6 +190,31 @@ TEST_P(loops_test, cancel_and_deadline_reach_children_on_other_loops) {
     in_loops(3, body());
 }
 
+task<> note_deadline(time_point& seen) {
+    seen = current_deadline();
+    co_return;
+}
+
+TEST_P(loops_test, children_on_other_loops_see_the_deadline_of_their_group) {
+    const auto body = [&]() -> task<> {
+        time_point here{}, there{};
+        const auto in_group = [&](task_group& group) -> task<> {
+            group.spawn({.loop = 0}, note_deadline, std::ref(here));
+            group.spawn({.loop = 1}, note_deadline, std::ref(there));
+            co_return;
+        };
+        const auto nested = [&]() -> task<> { co_await with_task_group(in_group); };
+        const time_point begun = now();
+        co_await with_timeout(1h, nested());
+        EXPECT_GE(here, begun + 1h);
+        EXPECT_NE(here, never);
+        EXPECT_EQ(there, here);
+        co_await nested();
+        EXPECT_EQ(there, never) << "without a deadline there is none";
+    };
+    in_loops(2, body());
+}
+
 task<> until_stop(std::atomic<int>& stopped) {
     while (!stop_requested()) co_await sleep_for(1ms);
     stopped.fetch_add(1);

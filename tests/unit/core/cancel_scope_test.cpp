@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include <coro/core/when_all.hpp>
 #include <coro/core/with_cancel_scope.hpp>
@@ -132,6 +133,37 @@ TEST_F(cancel_scope_test, every_await_in_a_cancelled_scope_throws_until_the_work
         EXPECT_FALSE(co_await coro::with_cancel_scope(body));
         EXPECT_EQ(thrown, 10);
         EXPECT_FALSE(coro::is_cancelled());
+    }());
+}
+
+/// What is opened in a scope that was cancelled before starts, and meets that at its first await.
+TEST_F(cancel_scope_test, a_scope_that_is_opened_in_a_cancelled_one_is_cancelled) {
+    simulate([]() -> coro::task<> {
+        std::vector<bool> seen;
+        const auto note = [](std::vector<bool>& in) -> coro::task<> {
+            in.push_back(coro::is_cancelled());
+            co_await coro::sleep_for(1h);
+        };
+        const auto body = [&](coro::cancel_scope& scope) -> coro::task<> {
+            scope.cancel();
+            const auto in_scope = [&](coro::cancel_scope& own) -> coro::task<> {
+                EXPECT_TRUE(own.is_cancelled());
+                co_await note(seen);
+            };
+            const auto nested = [&]() -> coro::task<> {
+                (void)co_await coro::with_cancel_scope(in_scope);
+            };
+            const auto limited = [&]() -> coro::task<> {
+                co_await coro::with_timeout(2h, note(seen));
+            };
+            EXPECT_TRUE(co_await throws<coro::cancelled>(nested()));
+            EXPECT_TRUE(co_await throws<coro::cancelled>(limited()));
+            co_await coro::shield(limited(), 3h);
+            co_await coro::yield();
+            ADD_FAILURE() << "after the shield it is cancelled as before";
+        };
+        EXPECT_FALSE(co_await coro::with_cancel_scope(body));
+        EXPECT_EQ(seen, (std::vector<bool>{true, true, false}));
     }());
 }
 

@@ -426,6 +426,21 @@ TEST(timer_queue, extending_moves_the_deadline_and_costs_few_wake_ups) {
     EXPECT_EQ(now, at(130s));
 }
 
+TEST(timer_queue, a_near_timer_that_was_extended_fires_at_its_new_deadline_only) {
+    timer_queue queue(at(0ns));
+    test_timer first, second;
+    queue.arm(first, at(5ms));
+    queue.arm(second, at(6ms));
+    timer_queue::extend(first, at(8ms));
+    EXPECT_EQ(queue.expire(at(5ms), unlimited), 0u);
+    EXPECT_EQ(queue.expire(at(6ms), unlimited), 1u);
+    EXPECT_EQ(first.fired, 0);
+    EXPECT_EQ(second.fired, 1);
+    EXPECT_EQ(queue.next_deadline(), at(8ms));
+    EXPECT_EQ(queue.expire(at(8ms), unlimited), 1u);
+    EXPECT_EQ(first.fired, 1);
+}
+
 TEST(timer_queue, knows_the_edges_of_time) {
     for (const duration start : {duration::min(), -1ns, 0ns, duration(1'000'000'007)}) {
         timer_queue queue(at(start));
