@@ -113,6 +113,7 @@ scheduler* loop_team::make_loop(unsigned index, std::string* no_ring) {
     how.index = index;
     how.team = const_cast<loop_team*>(this);
     how.hooks = options_.hooks;
+    how.hold_limit = options_.hold_limit;
     how.poller_reason = std::move(made.reason);
     if (how.virtual_time && options_.loops > 1 && !stepped_)
         refuse(std::errc::not_supported, "a simulation runs one loop: options.loops must be 1");

@@ -35,6 +35,8 @@ scheduler::scheduler(std::unique_ptr<poller> world, scheduler_options options)
     index = options_.index;
     team = options_.team;
     gate_ = std::make_shared<loop_gate>(*this);
+    if (options_.hold_limit != duration::max())
+        holds_ = std::make_unique<hold_watch>(*this, *world_, options_.hold_limit);
     write_misuse_places_with_tasks();
     if (address_sanitizer_is_there()) blocks.recycle_nothing();
 }
@@ -56,19 +58,23 @@ void scheduler::turn(bool may_sleep) noexcept {
     if (turn_time - std::exchange(slept_until_, never) > overslept) [[unlikely]]
         collect(time_point::min());
     timers_fired_ += timers_.expire(turn_time, timers_per_turn);
+    const std::uint64_t posts_before = posts_;
     run_posted(posts_per_turn);
-    resume_ready();
+    if (holds_ != nullptr) [[unlikely]] holds_->posts_ran(posts_ - posts_before);
+    const std::uint64_t resumed_before = resumed_;
+    const context* const last = resume_ready();
     while (!turn_ends_.empty()) {
         turn_end* work = turn_ends_.pop_front();
         work->call(*work);
     }
     if (turn_hook_ != nullptr) turn_hook_(turn_hook_user_);
+    if (holds_ != nullptr) [[unlikely]] holds_->turn_ran(resumed_ - resumed_before, last);
     const bool has_work = has_ready() || unrun_ != nullptr || !deferred_.empty();
     if (has_work || ending || !may_sleep) collect(time_point::min());
     else sleep();
 }
 
-void scheduler::resume_ready() noexcept {
+const context* scheduler::resume_ready() noexcept {
     stack_base = __builtin_frame_address(0);
     for (unsigned budget = resumes_per_turn; budget != 0; --budget) {
         context* strand = pop_ready();
@@ -88,7 +94,7 @@ void scheduler::resume_ready() noexcept {
         if (hooks != nullptr && hooks->suspended != nullptr && running != nullptr) [[unlikely]]
             hooks->suspended(*running, hooks->user);
     }
-    running = nullptr;
+    return std::exchange(running, nullptr);
 }
 
 bool scheduler::collect(time_point until) noexcept {

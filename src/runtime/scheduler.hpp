@@ -12,6 +12,7 @@
 
 #include "core/sanitizers.hpp"
 #include "runtime/adaptive_spin.hpp"
+#include "runtime/hold_watch.hpp"
 #include "runtime/mailbox.hpp"
 #include "runtime/poller.hpp"
 #include "runtime/timer_queue.hpp"
@@ -25,6 +26,7 @@ struct scheduler_options {
     unsigned index = 0;
     loop_team* team = nullptr;
     const task_hooks* hooks = nullptr;
+    duration hold_limit = duration::max();  ///< a turn of that length is reported; max(): none
     std::string poller_reason;
 };
 
@@ -131,7 +133,8 @@ public:
 private:
     void tell_team_of_quiet() noexcept;
     void run_posted(std::size_t most) noexcept;
-    void resume_ready() noexcept;
+    /// Returns the strand that was resumed last, if it is still there.
+    const context* resume_ready() noexcept;
     /// False: nothing came but the ends of our own sends, which say nothing about how long the
     /// peers keep silent.
     bool collect(time_point until) noexcept;
@@ -150,6 +153,8 @@ private:
 
     operation_list deferred_;  ///< answered at once beyond the budget of their resumption
     intrusive_list<turn_end> turn_ends_;
+
+    std::unique_ptr<hold_watch> holds_;  ///< nullptr: nobody wants to know
 
     mailbox<posted> mailbox_;  ///< what other threads posted
     posted* unrun_ = nullptr;  ///< taken from there and not run yet, in order: all of it is older

@@ -47,6 +47,9 @@ struct run_options {
     unsigned blocking_queue = 1024;
     /// How long the end of run() waits for blocking calls that were cancelled and still run.
     time_span blocking_limit = std::chrono::seconds(5);
+    /// A task that holds its loop for so long is reported: how long, which task, between which of
+    /// its lines. All others of the loop waited meanwhile. Off unless it is set.
+    time_span hold_limit = duration::max();
     const detail::task_hooks* hooks = nullptr;
     /// What is random in a simulation.
     std::uint64_t seed = 1;
