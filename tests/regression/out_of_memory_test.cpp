@@ -116,10 +116,11 @@ task<> yield_twice() {
 task<> drop(net::tcp_stream) { co_return; }
 
 task<> groups_over_loops() {
-    stream_pair pair;
-    co_await pair.open();
+    auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+    net::tcp_stream near = co_await net::tcp_stream::connect(listener.local_endpoint());
+    const net::tcp_stream far = co_await listener.accept();
     const auto dropping = [&](task_group& group) -> task<> {
-        group.spawn({.loop = 1}, drop, std::move(pair.near));
+        group.spawn({.loop = 1}, drop, std::move(near));
         co_return;
     };
     co_await with_task_group(dropping);
