@@ -90,7 +90,10 @@ protected:
     /// give_slot() it back.
     socket_slot* take_slot() noexcept;
     void open_slot(socket_slot& slot, int descriptor) noexcept;
-    void give_slot(socket_slot& slot) noexcept { free_.push_back(slot.index); }
+    void give_slot(socket_slot& slot) noexcept {
+        slot.remote.size = 0;
+        free_.push_back(slot.index);
+    }
     /// Closes the descriptor, frees the slot. Requires: nothing pending, nothing in flight.
     void free_slot(socket_slot& slot) noexcept;
     [[nodiscard]] static socket_handle handle_of(const socket_slot& slot) noexcept {

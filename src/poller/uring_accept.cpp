@@ -17,6 +17,12 @@ namespace coro::inline v0::detail {
 
 using namespace uring;
 
+/// Where accept(2) writes the peer's address: getpeername(2) would be a call more.
+socket_address& uring_poller::room_for_peer(socket_slot& place) noexcept {
+    place.remote.size = static_cast<std::uint32_t>(place.remote.bytes.size());
+    return place.remote;
+}
+
 /// Completes `op` with a connection that waits, or with an error; false when it has to wait, and
 /// then it has the slot of its connection: what the kernel accepts is never without a place.
 bool uring_poller::accept_now(socket_slot& listener, operation& op) noexcept {
@@ -27,7 +33,9 @@ bool uring_poller::accept_now(socket_slot& listener, operation& op) noexcept {
     if (!listener.readable && op.size == 0) return false;
     int descriptor = -1;
     for (int tries = 0; tries < most_attempts; ++tries) {
-        descriptor = ::accept4(listener.descriptor, nullptr, nullptr, accept_flags);
+        socket_address& peer = room_for_peer(*place);
+        descriptor = ::accept4(listener.descriptor, reinterpret_cast<sockaddr*>(peer.bytes.data()),
+                               &peer.size, accept_flags);
         if (descriptor >= 0 || (errno != EINTR && !lost_connection(errno))) break;
     }
     const std::int32_t result = descriptor < 0 ? -errno : descriptor;
@@ -45,8 +53,7 @@ void uring_poller::accepted(socket_slot& listener, operation& op, int descriptor
     listener.readable = true;  // who came may not have come alone
     open_slot(place, descriptor);
     place.local = listener.local;
-    // ENOTCONN: reset in the meantime. Whoever got it finds that out by its first receive.
-    if (ask_peer(descriptor, place.remote) != 0) place.remote.size = 0;
+    fit_address(place.remote, place.remote.size);  // the kernel has written it
     op.accepted = handle_of(place);
 }
 

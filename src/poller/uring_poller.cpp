@@ -190,10 +190,14 @@ void uring_poller::fill(io_uring_sqe& entry, operation& op) noexcept {
             fill_message(entry, op);
             return;
         case opcode::receive_leased: fill_leased(entry, op); return;
-        case opcode::accept:
+        case opcode::accept: {
+            socket_address& peer = room_for_peer(*static_cast<socket_slot*>(op.backend_pointer));
             entry.opcode = IORING_OP_ACCEPT;
+            entry.addr = reinterpret_cast<std::uintptr_t>(peer.bytes.data());
+            entry.addr2 = reinterpret_cast<std::uintptr_t>(&peer.size);
             entry.accept_flags = accept_flags;
             return;
+        }
         case opcode::connect: {
             hand_to_kernel();
             const auto& where = *static_cast<const socket_address*>(op.data);

@@ -80,6 +80,7 @@ private:
     // --- accept (uring_accept.cpp)
     [[nodiscard]] bool accept_now(socket_slot& listener, operation& op) noexcept;
     void accepted(socket_slot& listener, operation& op, int descriptor) noexcept;
+    static socket_address& room_for_peer(socket_slot& place) noexcept;
 
     // --- leases (uring_leases.cpp)
     void on_lease(socket_slot& slot, operation& op, std::int32_t result,
