@@ -165,7 +165,13 @@ TEST_P(refusal_test, who_comes_at_the_cap_reads_why_and_the_end_though_it_was_se
     in_world(body);
 }
 
-TEST_P(refusal_test, who_does_not_close_holds_up_neither_the_acceptor_nor_those_who_are_served) {
+/// In virtual time only: on a busy machine the two seconds of a refusal may be over at any line.
+class refusal_time_test : public world_test {};
+INSTANTIATE_TEST_SUITE_P(simulated, refusal_time_test,
+                         ::testing::Values(poller_choice::simulation), parameter_name);
+
+TEST_P(refusal_time_test,
+       who_does_not_close_holds_up_neither_the_acceptor_nor_those_who_are_served) {
     const auto body = [&]() -> task<> {
         refusing_server all;
         const auto test = [&]() -> task<> {
@@ -177,25 +183,18 @@ TEST_P(refusal_test, who_does_not_close_holds_up_neither_the_acceptor_nor_those_
             const time_point begun = now();
             net::tcp_stream beyond = co_await net::tcp_stream::connect(all.server.where);
             co_await sleep_for(10ms);
-            if (!simulated()) {
-                while (queue_length(all.server.where.port(), 1) != 1) co_await sleep_for(1ms);
-            }
             // A place among the served gets free: whoever waits is served, though refusals are not
             // over.
             const std::size_t served = all.server.served;
             all.held.pop_back();
             while (all.server.served == served || all.server.active < 2) co_await sleep_for(1ms);
             all.held.push_back(std::move(beyond));
-            if (simulated()) {
-                EXPECT_LT(now() - begun, 2s);
-            }
+            EXPECT_LT(now() - begun, 2s);
             // And who comes beyond is told so when the two seconds of the silent ones are over.
             net::tcp_stream last = co_await net::tcp_stream::connect(all.server.where);
             const std::string heard = co_await read_to_end(last);
             EXPECT_EQ(heard, no_room);
-            if (simulated()) {
-                EXPECT_GE(now() - begun, 1900ms);
-            }
+            EXPECT_GE(now() - begun, 1900ms);
         };
         co_await all.run({.connections = 2, .refusal = no_room, .refusals = 3}, test);
     };

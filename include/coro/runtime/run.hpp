@@ -48,7 +48,8 @@ struct run_options {
     /// How long the end of run() waits for blocking calls that were cancelled and still run.
     time_span blocking_limit = std::chrono::seconds(5);
     /// A task that holds its loop for so long is reported: how long, which task, between which of
-    /// its lines. All others of the loop waited meanwhile. Off unless it is set.
+    /// its lines. All others of the loop waited meanwhile. Of the first hold among several tasks
+    /// only their number is told. Off unless it is set.
     time_span hold_limit = duration::max();
     const detail::task_hooks* hooks = nullptr;
     /// What is random in a simulation.

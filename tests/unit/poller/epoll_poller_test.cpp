@@ -75,7 +75,7 @@ TEST_F(epoll_special, a_connection_that_waits_in_both_directions_is_registered_o
     writing.size = much.size();
     // The first transfer is short: the next one waits, and asks the kernel nothing.
     ASSERT_TRUE(poller_->submit(writing));
-    while (writing.result == static_cast<std::int32_t>(much.size())) {
+    while (writing.result == static_cast<std::int32_t>(most_bytes_at_once)) {
         ASSERT_TRUE(poller_->submit(writing));
     }
     const std::uint64_t sends = poller_->counters.sends;
