@@ -255,12 +255,15 @@ void send_home(handed_over& ticket) noexcept {
 }
 
 /// Whether it is an error of the connection to `peer`, and not of another one (a proxy's target).
+bool is_about(const io_error& error, const net::endpoint& peer) noexcept {
+    std::array<char, net::endpoint::text_capacity> buffer;
+    return error.endpoint() == peer.to_text(buffer);
+}
 bool is_about(const std::exception_ptr& error, const net::endpoint& peer) noexcept {
     try {
         std::rethrow_exception(error);
     } catch (const io_error& problem) {
-        std::array<char, net::endpoint::text_capacity> buffer;
-        return problem.endpoint() == peer.to_text(buffer);
+        return is_about(problem, peer);
     } catch (...) {
         return false;
     }
@@ -275,11 +278,13 @@ void report_idle(duration span, const net::endpoint& peer) noexcept {
             .error = {}, .text = text.view(), .task = {}});
 }
 
-/// A peer that leaves, or vanishes, is no fault of the program or its machine.
-severity level_of(const std::exception_ptr& error) noexcept {
+/// A peer that leaves, or vanishes, is no fault of the program or its machine. Where another
+/// connection broke (to a proxy's target), its far end is the operator's choice and no peer.
+severity level_of(const std::exception_ptr& error, const net::endpoint& peer) noexcept {
     try {
         std::rethrow_exception(error);
     } catch (const io_error& problem) {
+        if (!problem.endpoint().empty() && !is_about(problem, peer)) return severity::error;
         for (const std::errc each : {std::errc::connection_reset, std::errc::broken_pipe,
                                      std::errc::connection_aborted, std::errc::timed_out})
             if (problem == each) return severity::notice;
@@ -292,8 +297,8 @@ severity level_of(const std::exception_ptr& error) noexcept {
 void report_problem(const std::exception_ptr& error, const net::endpoint& peer) noexcept {
     if (is_cancelled_exception(error)) return;
     std::array<char, net::endpoint::text_capacity> buffer;
-    report_exception({.level = level_of(error), .verb = "serve", .endpoint = peer.to_text(buffer),
-                      .error = {}, .text = {}, .task = {}},
+    report_exception({.level = level_of(error, peer), .verb = "serve",
+                      .endpoint = peer.to_text(buffer), .error = {}, .text = {}, .task = {}},
                      error);
 }
 
