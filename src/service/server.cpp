@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,14 +28,14 @@ namespace {
 
 class connection;
 
-/// Waits until a server has few enough connections.
+/// Waits until a server has few enough connections of those that `counted` counts.
 class size_wait final : public library_wait<size_wait> {
 public:
-    size_wait(std::size_t& alive, size_wait*& registered, std::size_t at_most) noexcept
-        : alive_(alive), registered_(registered), at_most_(at_most) {}
+    size_wait(const std::size_t& counted, size_wait*& registered, std::size_t at_most) noexcept
+        : counted_(counted), registered_(registered), at_most_(at_most) {}
 
     bool try_now() noexcept {
-        if (alive_ > at_most_) return false;
+        if (counted_ > at_most_) return false;
         set_outcome(wait_outcome::done);
         return true;
     }
@@ -44,7 +45,7 @@ public:
     }
     void finish() const noexcept {}
     void look() noexcept {
-        if (alive_ > at_most_) return;
+        if (counted_ > at_most_) return;
         registered_ = nullptr;
         end_granted();
     }
@@ -57,7 +58,7 @@ public:
     }
 
 private:
-    std::size_t& alive_;
+    const std::size_t& counted_;
     size_wait*& registered_;
     std::size_t at_most_;
 };
@@ -208,6 +209,7 @@ public:
     /// On the acceptor's loop.
     void connection_ended(server_branch& of) noexcept {
         --of.alive;
+        --owed_;
         --alive_;
         if (waiting_ != nullptr) waiting_->look();
     }
@@ -217,7 +219,13 @@ private:
     task<> accept_until_stopped(task_group& group);
     void start(task_group& group, net::tcp_stream&& stream) noexcept;
     void refuse(task_group& group, net::tcp_stream&& stream) noexcept;
-    void refusal_ended() noexcept {
+    /// The bytes are out: the end of the server waits for this one no more.
+    void refusal_told() noexcept {
+        --owed_;
+        if (waiting_ != nullptr) waiting_->look();
+    }
+    void refusal_ended(bool told) noexcept {
+        if (!told) --owed_;
         --refused_;
         --alive_;
         if (waiting_ != nullptr) waiting_->look();
@@ -228,7 +236,10 @@ private:
     bool hand_over(server_branch& to, net::tcp_stream& stream, net::endpoint peer) noexcept;
     static void arrived(handed_over& ticket) noexcept;
     server_branch& least_loaded() noexcept;
-    size_wait at_most(std::size_t connections) noexcept { return {alive_, waiting_, connections}; }
+    /// Until there is room for one more, be it to serve it or to refuse it.
+    size_wait room() noexcept;
+    /// Until all handlers have ended and all refusals are told.
+    size_wait drained() noexcept { return {owed_, waiting_, 0}; }
 
     net::tcp_listener& listener_;
     serve_limits limits_;
@@ -236,6 +247,7 @@ private:
     void* handler_;
     std::size_t alive_ = 0;    ///< those that are being refused included
     std::size_t refused_ = 0;  ///< those alone
+    std::size_t owed_ = 0;     ///< of all, those whose handler or whose refusal is to be finished
     size_wait* waiting_ = nullptr;
     std::vector<std::unique_ptr<server_branch>> branches_;  ///< the acceptor's loop first
     idle_guard guard_;  ///< of the acceptor's loop
@@ -383,6 +395,7 @@ void server_run::start(task_group& group, net::tcp_stream&& stream) noexcept {
     try {
         start_on(here, std::move(stream), peer, nullptr);
         ++here.alive;
+        ++owed_;
         ++alive_;
     } catch (...) {
         report_problem(std::current_exception(), peer);
@@ -408,6 +421,7 @@ bool server_run::hand_over(server_branch& to, net::tcp_stream& stream,
     ticket->home = current;
     ticket->run = [](posted& self) noexcept { arrived(static_cast<handed_over&>(self)); };
     ++to.alive;
+    ++owed_;
     ++alive_;
     to.loop.post(*ticket);
     return true;
@@ -432,24 +446,31 @@ constexpr duration refusal_span = std::chrono::seconds(2);
 /// client does meanwhile is no error of the server.
 task<> server_run::refuse_one(server_run& server, net::tcp_stream peer) {
     struct place {
-        ~place() { of.refusal_ended(); }
+        ~place() { of.refusal_ended(told); }
         server_run& of;
+        bool told = false;
     };
-    const place counted{server};
+    place counted{server};
     const time_point deadline = saturating_add(now(), refusal_span);
     const const_bytes text = as_bytes(server.limits_.refusal);
     const result<void> told =
         co_await as_result(with_deadline(deadline, net::write_all(peer, text)));
-    if (told.has_value()) co_await peer.close_gracefully(deadline - now());
+    if (!told.has_value()) co_return;
+    // The end of the stream is sent before this task gives way. Who then keeps its own end open
+    // must not hold that of the server.
+    counted.told = true;
+    server.refusal_told();
+    co_await peer.close_gracefully(deadline - now());
 }
 
 void server_run::refuse(task_group& group, net::tcp_stream&& stream) noexcept {
     ++refused_;
+    ++owed_;
     ++alive_;
     try {
         group.spawn({.name = "refuse"}, refuse_one, std::ref(*this), std::move(stream));
     } catch (...) {
-        refusal_ended();
+        refusal_ended(false);
         report_problem(std::current_exception(), {});
     }
 }
@@ -505,12 +526,19 @@ private:
     scope_access::owned scope_;
 };
 
+size_wait server_run::room() noexcept {
+    // Either may be as large as can be said: their sum must not wrap around.
+    constexpr std::size_t largest = std::numeric_limits<std::size_t>::max();
+    const std::size_t others = limits_.connections - 1;
+    const std::size_t refusals = limits_.refusal.empty() ? 0 : limits_.refusals;
+    return {alive_, waiting_, others + std::min(refusals, largest - others)};
+}
+
 task<> server_run::accept_until_stopped(task_group& group) {
     const accept_region region;
-    const std::size_t refusals = limits_.refusal.empty() ? 0 : limits_.refusals;
     try {
         for (;;) {
-            co_await at_most(limits_.connections - 1 + refusals);
+            co_await room();
             net::tcp_stream stream = co_await listener_.accept();
             // The one that was waited for may have come when the last place had gone.
             if (served() < limits_.connections) start(group, std::move(stream));
@@ -539,7 +567,7 @@ task<> server_run::run(task_group& group) {
         else if (listener_.close_if_idle()) break;
     }
     listener_.close();
-    co_await move_on_after(limits_.drain, at_most(0));
+    co_await move_on_after(limits_.drain, drained());
     group.cancel();
 }
 
