@@ -23,7 +23,7 @@ constexpr int last_number = 64;
 // --- read by the handlers, which take no lock
 
 std::atomic<unsigned> received{0};
-std::atomic<int> last{0};
+std::atomic<int> delivered{0};
 /// The poller of the loop that handles SIGINT and SIGTERM; nullptr: none. One run() of a process at
 /// a time has them (the first that asks); others leave the signals to it.
 std::atomic<poller*> listening{nullptr};
@@ -66,7 +66,7 @@ void default_action(int signal) noexcept {
 void on_stop_signal(int signal) {
     const int saved = errno;
     handling.fetch_add(1);
-    last.store(signal, std::memory_order_relaxed);
+    delivered.store(signal, std::memory_order_relaxed);
     if (received.fetch_add(1, std::memory_order_relaxed) + 1 >= 3) default_action(signal);
     if (poller* world = listening.load()) world->wake();
     handling.fetch_sub(1);
@@ -166,7 +166,7 @@ signal_guard::signal_guard(bool install, poller& to_wake) noexcept {
     const std::lock_guard lock(table.guard);
     if (table.of[SIGINT].users != 0 || table.of[SIGTERM].users != 0) return;
     received.store(0, std::memory_order_relaxed);
-    last.store(0, std::memory_order_relaxed);
+    delivered.store(0, std::memory_order_relaxed);
     listening.store(&to_wake);
     installed_ = true;
     if (!is_ignored(SIGINT)) table.add_user(SIGINT, &on_stop_signal);
@@ -183,7 +183,7 @@ signal_guard::~signal_guard() {
 }
 
 int signal_guard::last_signal() const noexcept {
-    return installed_ ? last.load(std::memory_order_relaxed) : 0;
+    return installed_ ? delivered.load(std::memory_order_relaxed) : 0;
 }
 
 // --- those that are watched
