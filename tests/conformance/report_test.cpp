@@ -2,13 +2,17 @@
 #include <coro/base/report.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
 #include <string>
 #include <system_error>
+#include <thread>
 
 #include <gtest/gtest.h>
 
 namespace {
+
+using namespace std::chrono_literals;
 
 /// The second that the default hook counts its lines in.
 std::time_t present_second() {
@@ -20,8 +24,7 @@ std::time_t present_second() {
 /// A fresh second, and a line in it that says what was missed before.
 void begin_second() {
     const std::time_t begun = present_second();
-    while (present_second() == begun) {
-    }
+    while (present_second() == begun) std::this_thread::sleep_for(1ms);
     coro::report({.level = coro::severity::info, .verb = "begin", .endpoint = {}, .error = {},
                   .text = {}, .task = {}});
 }
@@ -84,6 +87,7 @@ TEST(report_default, sums_notices_up_in_one_line_in_ten_seconds) {
     // The next line counts them, and none is lost.
     std::string later;
     while (later.empty()) {
+        std::this_thread::sleep_for(100ms);
         testing::internal::CaptureStderr();
         notices_since(begun, 1);
         later = testing::internal::GetCapturedStderr();
