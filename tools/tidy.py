@@ -45,6 +45,8 @@ PROCESS = [
     "src/runtime/signals*.cpp",
     "src/runtime/fork_guard*.cpp",
 ]
+# What else must be put right in a child of fork(2): a lock, and the list of the runs that live.
+FORK_HANDLERS = ["src/base/report.cpp", "src/core/home_loop.cpp"]
 
 # fmt: off
 # (header patterns, files that may include them, reason). A header that is neither coro's nor of the
@@ -71,8 +73,9 @@ OWNERS = [
      "the scope of an IPv6 address is the name of an interface, looked up in one file"),
     (["poll.h", "unistd.h"], ["src/poller/*", *PROCESS, "src/base/report.cpp"],
      "the default report hook asks whether stderr has room before it writes"),
-    (["signal.h", "sys/signalfd.h", "sys/wait.h", "pthread.h", "sched.h",
-      "sys/resource.h"],
+    (["pthread.h"], ["src/poller/*", *PROCESS, *FORK_HANDLERS],
+     "threads belong to the waist, and what a fork must not break has its files"),
+    (["signal.h", "sys/signalfd.h", "sys/wait.h", "sched.h", "sys/resource.h"],
      ["src/poller/*", *PROCESS],
      "signals, fork and the descriptor limit are the process's, not a backend's"),
     (["*.h", "*/*"], ["src/poller/*"],
@@ -103,9 +106,11 @@ CALLS = [
     (r"(?<![\w.>:])(socket|accept4|epoll_\w+|[gs]etsockopt|eventfd|timerfd_\w+|signalfd)\s*\(",
      WAIST,
      "descriptors belong to the waist"),
-    (r"(?<![\w.>:])(::)?(fork|vfork|posix_spawnp?|sigaction|pthread_atfork)\s*\(",
+    (r"(?<![\w.>:])(::)?(fork|vfork|posix_spawnp?|sigaction)\s*\(",
      [*WAIST, *PROCESS],
      "signal dispositions and fork have their files"),
+    (r"\bpthread_atfork\s*\(", [*WAIST, *PROCESS, *FORK_HANDLERS],
+     "what a fork must not break has its files"),
 ]
 # fmt: on
 

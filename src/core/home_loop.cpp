@@ -3,6 +3,8 @@
 
 #include <atomic>
 
+#include <pthread.h>
+
 #include "core/live_runs.hpp"
 
 namespace coro::inline v0::detail {
@@ -30,11 +32,26 @@ live_run<>& take_place(std::uint64_t number) {
     return added->run;
 }
 
+/// In a child of fork(2) no run of its parent lives: its threads are not there, and whoever goes on
+/// in its loop is ended by the poller. What these runs used is free for a run of the child's own.
+void end_all_in_child() noexcept {
+    for (run_place* at = places.load(std::memory_order_acquire); at != nullptr; at = at->next)
+        at->run.ends();
+}
+
+void watch_fork() noexcept {
+    static constinit std::atomic<bool> fork_is_watched{false};
+    if (fork_is_watched.exchange(true, std::memory_order_relaxed)) return;
+    ::pthread_atfork(nullptr, nullptr, [] { end_all_in_child(); });
+}
+
 }  // namespace
 
 run_registration::run_registration()
     : number_(next_run_number.fetch_add(1, std::memory_order_relaxed)),
-      place_(take_place(number_)) {}
+      place_(take_place(number_)) {
+    watch_fork();
+}
 
 bool run_has_ended(loop_id id) noexcept {
     for (run_place* at = places.load(std::memory_order_acquire); at != nullptr; at = at->next)

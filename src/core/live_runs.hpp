@@ -7,8 +7,8 @@
 
 namespace coro::inline v0::detail {
 
-/// From its construction to its destruction a run lives. The list has no lock: a child of fork(2)
-/// could find that held for ever.
+/// From its construction to its destruction a run lives; in a child of fork(2) it does no more. The
+/// list has no lock: such a child could find that held for ever.
 class run_registration {
 public:
     /// Gives the run a number, from 1. Throws: std::bad_alloc.

@@ -6,7 +6,15 @@
 
 #include <array>
 #include <csignal>
+#include <functional>
+#include <optional>
+#include <string_view>
 #include <thread>
+
+#include <coro/runtime/channel.hpp>
+#include <coro/runtime/event.hpp>
+#include <coro/runtime/mutex.hpp>
+#include <coro/runtime/semaphore.hpp>
 
 #include "net_test_support.hpp"
 
@@ -73,14 +81,19 @@ struct told {
     int status = 0;
 };
 
-/// Forks in a task that has a read pending in another one, and returns what the child said.
-task<> fork_and_go_on(stream_pair& pair, child_program program, told& result) {
+constexpr std::string_view sentence =
+    "a child process went on in the loop of its parent after fork(2): let the child call exec, "
+    "_exit, or a run of its own";
+
+/// Forks, runs `program(arguments...)` in the child, and returns what the child said.
+template <typename Program, typename... Arguments>
+task<> fork_and_go_on(told& result, Program program, Arguments&... arguments) {
     std::array<int, 2> ends{};
     EXPECT_EQ(::pipe(ends.data()), 0);
     const pid_t child = ::fork();
     if (child == 0) {
         ::dup2(ends[1], STDERR_FILENO);
-        co_await program(pair);
+        co_await program(arguments...);
         ::_exit(0);
     }
     ::close(ends[1]);
@@ -128,15 +141,13 @@ TEST_P(fork_test, a_child_that_goes_on_in_the_loop_of_its_parent_ends_with_a_sen
                 group.spawn([](net::tcp_stream& from) -> task<> { co_await hear(from, "before"); },
                             std::ref(pair.near));
                 co_await yield();
-                co_await fork_and_go_on(pair, program, by_child);
+                co_await fork_and_go_on(by_child, program, pair);
                 co_await say(pair.far, "before");
             };
             co_await with_task_group(busy);
             EXPECT_TRUE(WIFSIGNALED(by_child.status) && WTERMSIG(by_child.status) == SIGABRT)
                 << by_child.status;
-            EXPECT_NE(by_child.text.find("a child process went on in the loop of its parent after "
-                                         "fork(2): let the child call exec, _exit, or a run of its "
-                                         "own"), std::string::npos) << by_child.text;
+            EXPECT_NE(by_child.text.find(sentence), std::string::npos) << by_child.text;
             // The parent's own bytes are the only ones, in both directions.
             co_await say(pair.near, "from the parent");
             pair.near.shutdown_send();
@@ -219,6 +230,110 @@ TEST_P(fork_test, also_from_a_fiber_and_from_another_loop) {
     };
     in_loops(2, main());
 }
+
+// --- what the run of the parent has used, in a run of the child's own
+
+/// What a program keeps in static variables; each is made outside of any run.
+struct kept_objects {
+    mutex guard;
+    event news;
+    semaphore slots{2};
+    channel<int> numbers{4};
+};
+
+/// Uses all of them, with and without waiting.
+task<> use(kept_objects& kept) {
+    EXPECT_TRUE(kept.guard.try_lock());
+    const auto lock = co_await kept.guard.lock();
+    kept.news.set();
+    co_await kept.news.wait();
+    kept.news.reset();
+    const auto permit = co_await kept.slots.acquire(2);
+    EXPECT_TRUE(kept.numbers.try_send(1));
+    co_await kept.numbers.send(2);
+    for (int number = 1; number <= 2; ++number) {
+        const std::optional<int> received = co_await kept.numbers.receive();
+        EXPECT_EQ(received, number);
+    }
+}
+
+using place_to_use = int (*)(poller_choice world, kept_objects& kept);
+
+/// Runs in the child, twice, and returns its status.
+int fork_and_use(poller_choice world, kept_objects& kept, place_to_use where) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const int first = where(world, kept);
+        const int second = where(world, kept);
+        ::_exit(first + second);
+    }
+    int status = -1;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    return status;
+}
+int use_here(poller_choice world, kept_objects& kept) {
+    run(use(kept), options_for(world));
+    return ::testing::Test::HasFailure() ? 1 : 0;
+}
+int use_on_a_thread(poller_choice world, kept_objects& kept) {
+    int status = 1;
+    std::thread([&] { status = use_here(world, kept); }).join();
+    return status;
+}
+
+TEST_P(fork_test, what_the_parents_run_has_used_is_free_for_a_run_of_the_childs_own) {
+    kept_objects kept;
+    const auto body = [&]() -> task<> {
+        kept_objects made_here;
+        for (kept_objects* const each : {&kept, &made_here}) {
+            co_await use(*each);
+            for (const place_to_use where : {use_here, use_on_a_thread})
+                EXPECT_EQ(fork_and_use(GetParam(), *each, where), 0);
+            co_await use(*each);
+        }
+    };
+    in_world(body);
+}
+
+TEST_P(fork_test, so_it_is_in_a_run_of_several_loops) {
+    kept_objects kept;
+    const auto main = [&]() -> task<> {
+        const auto there = [](poller_choice world, kept_objects& of) -> task<> {
+            EXPECT_EQ(fork_and_use(world, of, use_here), 0);
+            co_return;
+        };
+        co_await use(kept);
+        const auto children = [&](task_group& group) -> task<> {
+            group.spawn({.loop = 1}, there, GetParam(), std::ref(kept));
+            co_await group.join();
+            EXPECT_EQ(fork_and_use(GetParam(), kept, use_here), 0);
+        };
+        co_await with_task_group(children);
+        co_await use(kept);
+    };
+    in_loops(2, main());
+}
+
+TEST_P(fork_test, who_goes_on_in_the_parents_loop_with_what_both_have_used_ends_with_a_sentence) {
+    kept_objects kept;
+    const auto in_child = [&]() -> task<> {
+        run(use(kept), options_for(GetParam()));
+        co_await use(kept);
+        co_await sleep_for(1ms);
+    };
+    const auto body = [&]() -> task<> {
+        co_await use(kept);
+        told by_child;
+        co_await fork_and_go_on(by_child, std::cref(in_child));
+        EXPECT_TRUE(WIFSIGNALED(by_child.status) && WTERMSIG(by_child.status) == SIGABRT)
+            << by_child.status;
+        EXPECT_NE(by_child.text.find(sentence), std::string::npos) << by_child.text;
+        co_await use(kept);
+    };
+    in_world(body);
+}
+
+// --- between two runs
 
 /// The same in a child that was forked between two runs.
 TEST_P(fork_test, a_child_that_is_forked_after_a_run_may_run) {
