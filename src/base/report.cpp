@@ -2,6 +2,7 @@
 #include <coro/base/report.hpp>
 
 #include <poll.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,10 +27,7 @@ struct hook_state {
     void* user = nullptr;
 };
 
-hook_state& state() {
-    static hook_state instance;
-    return instance;
-}
+constinit hook_state state;
 
 /// Whether stderr takes PIPE_BUF bytes at once. A pipe that nobody reads from any more does not:
 /// writing to it would end the program (SIGPIPE).
@@ -79,6 +77,10 @@ public:
         of.missed = 0;
     }
 
+    /// Keeps all others out, and lets them in again: for what must not happen amid a line.
+    void lock() { guard_.lock(); }
+    void unlock() { guard_.unlock(); }
+
 private:
     struct budget {
         std::time_t interval;
@@ -92,6 +94,25 @@ private:
     budget notices_{notice_interval, 1};
     bool broken_off_ = false;  ///< stderr ends in the midst of a line
 };
+
+constinit line_limiter limiter;
+
+/// Both locks are held across a fork: the thread that held one of them is not there in the child,
+/// which would wait for ever at its first report. From the start of the program, so that there is
+/// no first report that another thread's fork could meet. Neither lock is taken under the other.
+[[maybe_unused]] const int fork_is_watched = ::pthread_atfork(
+    [] {
+        state.guard.lock();
+        limiter.lock();
+    },
+    [] {
+        limiter.unlock();
+        state.guard.unlock();
+    },
+    [] {
+        limiter.unlock();
+        state.guard.unlock();
+    });
 
 const char* name_of(severity level) {
     switch (level) {
@@ -119,7 +140,6 @@ std::string line_of(const report_event& event, unsigned missed) {
 }
 
 void write_line(const report_event& event) noexcept try {
-    static line_limiter limiter;
     limiter.write(event.level == severity::notice,
                   [&event](unsigned missed) { return line_of(event, missed); });
 } catch (const std::exception&) {
@@ -129,18 +149,18 @@ void write_line(const report_event& event) noexcept try {
 }  // namespace
 
 void set_report_hook(report_hook hook, void* user) noexcept {
-    const std::lock_guard lock(state().guard);
-    state().hook = hook;
-    state().user = user;
+    const std::lock_guard lock(state.guard);
+    state.hook = hook;
+    state.user = user;
 }
 
 void report(const report_event& event) noexcept {
     report_hook hook = nullptr;
     void* user = nullptr;
     {
-        const std::lock_guard lock(state().guard);
-        hook = state().hook;
-        user = state().user;
+        const std::lock_guard lock(state.guard);
+        hook = state.hook;
+        user = state.user;
     }
     if (hook != nullptr) hook(event, user);
     else write_line(event);

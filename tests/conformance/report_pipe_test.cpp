@@ -1,11 +1,14 @@
 // The default report hook against a stderr that nobody reads: a loop that reports goes on.
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "child_process.hpp"
 #include "net_test_support.hpp"
@@ -152,6 +155,36 @@ TEST_P(report_pipe_test, a_closed_stderr_is_no_error) {
         co_return;
     };
     in_child(body, "alive");
+}
+
+/// A full pipe keeps the other thread asking for room, hence nearly always amid a report.
+TEST(report_fork_test, a_child_that_is_forked_while_another_thread_reports_reports_too) {
+    child_process child([&](parent_line line) {
+        pipe_as_stderr own;
+        own.fill();
+        std::atomic<bool> ends = false;
+        std::thread busy([&ends] {
+            while (!ends) report_text("of the other thread");
+        });
+        bool all_went = true;
+        for (int forks = 0; forks < 100; ++forks) {
+            const pid_t forked = ::fork();
+            if (forked == 0) {
+                report_text("of the child");
+                set_report_hook(nullptr, nullptr);
+                ::_exit(0);
+            }
+            int status = -1;
+            all_went = ::waitpid(forked, &status, 0) == forked && status == 0 && all_went;
+        }
+        report_text("of the parent");
+        ends = true;
+        busy.join();
+        line.say(all_went ? "all" : "not all");
+        return 0;
+    });
+    EXPECT_EQ(child.all_words(), "all");
+    EXPECT_TRUE(child.exited_with(0)) << child.status();
 }
 
 }  // namespace
