@@ -439,6 +439,7 @@ void epoll_poller::wait(time_point deadline, operation_list& completed) noexcept
         deadline = std::min(deadline, saturating_add(now(), connect_pause));
     }
     const int count = collect(deadline, pending_operations_ == pending_before);
+    batch_was_full_ = static_cast<std::size_t>(count) == events_.size();
     for (int i = 0; i < count; ++i) {
         socket_slot* slot = note_edges(events_[static_cast<std::size_t>(i)]);
         if (slot != nullptr) try_parked(*slot, completed);

@@ -34,6 +34,7 @@ public:
     [[nodiscard]] bool submit(operation& op) noexcept override;
     void cancel(operation& op) noexcept override;
     void wait(time_point deadline, operation_list& completed) noexcept override;
+    [[nodiscard]] bool has_more() const noexcept override { return batch_was_full_; }
     void wake() noexcept override;
     void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override;
 
@@ -79,6 +80,7 @@ private:
     int wake_ = -1;
     bool has_pwait2_ = true;
     std::array<epoll_event, 256> events_;
+    bool batch_was_full_ = false;  ///< all of events_ was filled: the kernel may have more
     operation_list ending_;  ///< cancelled or closed; completed by the next wait()
 
     std::vector<socket_handle> refused_for_now_;  ///< connects to local listeners that were full

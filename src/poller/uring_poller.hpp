@@ -35,6 +35,7 @@ public:
     [[nodiscard]] bool submit(operation& op) noexcept override;
     void cancel(operation& op) noexcept override;
     void wait(time_point deadline, operation_list& completed) noexcept override;
+    [[nodiscard]] bool has_more() const noexcept override;
     void wake() noexcept override;
     void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override;
 

@@ -45,6 +45,12 @@ void uring_poller::wait(time_point deadline, operation_list& completed) noexcept
     out_ = nullptr;
 }
 
+/// The kernel runs 20 pieces of deferred work in an enter() that does not wait for more (its
+/// io_uring/io_uring.c, IO_LOCAL_TW_DEFAULT_MAX); and what is postponed may have come already.
+bool uring_poller::has_more() const noexcept {
+    return ring_.enter_wanted() || ring_.completion_waiting() || postponed_ != nullptr;
+}
+
 void uring_poller::wake() noexcept {
     // After fork(2) the descriptor is still the parent's: a signal handler in the child is silent.
     if (!ring_.is_ours()) return;

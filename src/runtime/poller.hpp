@@ -32,9 +32,10 @@
 //  8. wait() returns when an operation has completed, when wake() was called since the last wait(),
 //     or when now() >= deadline; a deadline in the past only collects what is there, at the lowest
 //     price at which this world can tell: io_uring reads two words of shared memory, epoll makes
-//     one system call. Spurious returns are legal. All that is complete is collected (at most a
-//     bounded batch per call); nobody is resumed inside. A wake() that ended it, or would have, is
-//     spent and counted in `counters.wakes`: whoever looks instead of sleeping must heed it.
+//     one system call. Spurious returns are legal. All that is complete is collected, at most a
+//     bounded batch per call: has_more() tells that there may be another one. Nobody is resumed
+//     inside. A wake() that ended it, or would have, is spent and counted in `counters.wakes`:
+//     whoever looks instead of sleeping must heed it.
 //  9. Leases: receive_leased takes a buffer only when bytes have come. The buffer stays valid until
 //     return_lease(). At most `options.leases_on_heap` buffers beyond the pool; then result_limit.
 // 10. A destroyed poller has no operation pending: it asserts that.
@@ -125,6 +126,8 @@ public:
     [[nodiscard]] virtual bool submit(operation& op) noexcept = 0;
     virtual void cancel(operation& op) noexcept = 0;
     virtual void wait(time_point deadline, operation_list& completed) noexcept = 0;
+    /// Whether the last wait() may have left behind something that had come; no system call.
+    [[nodiscard]] virtual bool has_more() const noexcept = 0;
     /// Makes a wait() under way, or the next one, return. Thread-safe and async-signal-safe.
     virtual void wake() noexcept = 0;
     [[nodiscard]] virtual time_point now() noexcept = 0;

@@ -53,11 +53,9 @@ void scheduler::turn(bool may_sleep) noexcept {
     ++turns_;
     turn_time = world_->now();
     world_->turn_time = turn_time;
-    // A process that was stopped in its sleep wakes late, with nothing collected. What came before
-    // a deadline wins over the deadline.
-    if (turn_time - std::exchange(slept_until_, never) > overslept) [[unlikely]]
-        collect(time_point::min());
-    timers_fired_ += timers_.expire(turn_time, timers_per_turn);
+    timers_fired_ += timers_.expire(turn_time, timers_per_turn, [this](duration late) noexcept {
+        if (late > overslept) [[unlikely]] collect_all();
+    });
     const std::uint64_t posts_before = posts_;
     run_posted(posts_per_turn);
     if (holds_ != nullptr) [[unlikely]] holds_->posts_ran(posts_ - posts_before);
@@ -104,6 +102,20 @@ bool scheduler::collect(time_point until) noexcept {
     return completed.empty() || finish_completed(completed);
 }
 
+/// What came before a deadline wins over it, also when the process was stopped, or a task held the
+/// thread, until the deadline had passed: all of it is collected, however small a batch is.
+void scheduler::collect_all() noexcept {
+    operation_list completed;
+    completed.append(deferred_);
+    // Nothing is asked for meanwhile, so there is an end to it; but wake-ups may come for ever. A
+    // socket has two operations, each comes in two steps at most, and io_uring takes 20 at a time.
+    for (std::uint64_t rounds = 4 + world_->census().sockets / 4; rounds != 0; --rounds) {
+        world_->wait(time_point::min(), completed);
+        if (!world_->has_more()) break;
+    }
+    finish_completed(completed);
+}
+
 bool scheduler::finish_completed(operation_list& completed) noexcept {
     bool peers_spoke = false;
     while (operation* op = completed.pop()) {
@@ -136,7 +148,6 @@ void scheduler::sleep() noexcept {
         return;
     }
     ++sleeps_;
-    slept_until_ = deadline;
     const bool ended = collect(deadline);
     mailbox_.wakes_up();
     if (ended) spin_.silence_ended(world_->now());

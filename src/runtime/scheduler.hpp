@@ -42,10 +42,11 @@ struct loop_guest : list_node<loop_guest> {
 
 /// One loop. A loop is not a thread: turn() may be called wherever it is the current one.
 ///
-/// A turn: (1) read the clock; (2) fire due timers, at most `timers_per_turn`; (3) run what other
-/// threads posted, at most `posts_per_turn`; (4) resume what is ready, at most `resumes_per_turn`;
-/// (5) ask the poller, waiting until the nearest deadline only if nothing is ready; (6) make the
-/// owners of completed operations ready. Nobody is resumed inside (1)-(3), (5) and (6).
+/// A turn: (1) read the clock; when a deadline is long past, collect all that has come; (2) fire
+/// due timers, at most `timers_per_turn`; (3) run what other threads posted, at most
+/// `posts_per_turn`; (4) resume what is ready, at most `resumes_per_turn`; (5) ask the poller,
+/// waiting until the nearest deadline only if nothing is ready; (6) make the owners of completed
+/// operations ready. Nobody is resumed inside (1)-(3), (5) and (6).
 class scheduler final : public loop_core {
 public:
     /// After this many resumptions the poller is asked, so that I/O is never starved by
@@ -55,7 +56,7 @@ public:
     static constexpr std::int32_t inline_bytes_per_answer = 64 * 1024 / inline_completions;
     /// At most this many timers fire in a turn (1 M timers at one instant must not stall I/O).
     static constexpr std::size_t timers_per_turn = 1024;
-    /// Who wakes so much too late asks the poller before timers fire.
+    /// A turn that is so much later than a deadline asks the poller before timers fire.
     static constexpr duration overslept = std::chrono::milliseconds(1);
     /// At most so many posts run in a turn; the rest stays in front of the next one.
     static constexpr unsigned posts_per_turn = 256;
@@ -138,6 +139,7 @@ private:
     /// False: nothing came but the ends of our own sends, which say nothing about how long the
     /// peers keep silent.
     bool collect(time_point until) noexcept;
+    void collect_all() noexcept;
     void sleep() noexcept;
     bool spin(time_point until) noexcept;
     bool finish_completed(operation_list& completed) noexcept;
@@ -162,7 +164,6 @@ private:
     void (*turn_hook_)(void* user) noexcept = nullptr;
     void* turn_hook_user_ = nullptr;
 
-    time_point slept_until_ = never;  ///< the deadline of the sleep before this turn
     std::uint64_t turns_ = 0;
     std::uint64_t resumed_ = 0;
     std::uint64_t sleeps_ = 0;

@@ -186,15 +186,22 @@ public:
     /// Fires what is due at `now`, in (deadline, sequence) order, and returns how many fired. Takes
     /// at most `limit` steps, where a step fires, files or cascades one timer; what is left is done
     /// by the next call, and next_deadline() is in the past as long as something is.
+    /// Before the first of them it calls `late` with how late the call is; that may arm and disarm.
     /// Requires: not called from on_fire.
-    std::size_t expire(time_point now, std::size_t limit) noexcept {
+    template <typename Late>
+    std::size_t expire(time_point now, std::size_t limit, Late late) noexcept {
         CORO_ASSERT(!expiring_, "timer_queue::expire() was called from on_fire");
         if (now > now_) set_now(now);
-        if (next_deadline() > now_) {
+        const time_point due = next_deadline();
+        if (due > now_) {
             follow_now();
             return 0;
         }
+        late(now_ - due);
         return expire_due(limit);
+    }
+    std::size_t expire(time_point now, std::size_t limit) noexcept {
+        return expire(now, limit, [](duration) noexcept {});
     }
 
     /// How many timers are armed.

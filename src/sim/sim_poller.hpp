@@ -55,6 +55,7 @@ public:
     [[nodiscard]] bool submit(operation& op) noexcept override;
     void cancel(operation& op) noexcept override;
     void wait(time_point deadline, operation_list& completed) noexcept override;
+    [[nodiscard]] bool has_more() const noexcept override { return events_.next_time() <= now_; }
     void wake() noexcept override;
     [[nodiscard]] time_point now() noexcept override { return now_; }
     void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override;

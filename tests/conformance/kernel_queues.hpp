@@ -9,25 +9,40 @@
 #include <sys/socket.h>
 
 #include <string>
+#include <vector>
 
 #include <coro/net/tcp.hpp>
 
 namespace coro::inline v0::detail::conformance {
 
+inline constexpr int most_descriptors = 1024;
+
+/// getsockname(2) or getpeername(2) of a descriptor: its port, -1 when it has none.
+inline int port_of(decltype(&::getsockname) ask, int descriptor) {
+    sockaddr_in name{};
+    socklen_t size = sizeof name;
+    const int failed = ask(descriptor, reinterpret_cast<sockaddr*>(&name), &size);
+    return failed != 0 || name.sin_family != AF_INET ? -1 : ntohs(name.sin_port);
+}
+
 /// The descriptor with this local port and, unless it is 0, this port at the other end (127.0.0.1);
 /// -1 when there is none, as in a simulation.
 inline int descriptor_of(std::uint16_t local, std::uint16_t remote) {
-    const auto port_of = [](auto ask, int descriptor) -> int {
-        sockaddr_in name{};
-        socklen_t size = sizeof name;
-        const int failed = ask(descriptor, reinterpret_cast<sockaddr*>(&name), &size);
-        return failed != 0 || name.sin_family != AF_INET ? -1 : ntohs(name.sin_port);
-    };
-    for (int descriptor = 0; descriptor < 1024; ++descriptor) {
+    for (int descriptor = 0; descriptor < most_descriptors; ++descriptor) {
         if (port_of(::getsockname, descriptor) != local) continue;
         if (remote == 0 || port_of(::getpeername, descriptor) == remote) return descriptor;
     }
     return -1;
+}
+
+/// The descriptors of all connections with this local port.
+inline std::vector<int> connections_of(std::uint16_t local) {
+    std::vector<int> all;
+    for (int descriptor = 0; descriptor < most_descriptors; ++descriptor) {
+        if (port_of(::getsockname, descriptor) != local) continue;
+        if (port_of(::getpeername, descriptor) >= 0) all.push_back(descriptor);
+    }
+    return all;
 }
 
 /// tcp(7), SIOCOUTQ and SIOCOUTQNSD: whether the peer has acknowledged all that was sent. Only then
@@ -43,15 +58,21 @@ inline int descriptor_of(std::uint16_t local, std::uint16_t remote) {
     return queued == unsent;
 }
 
+/// tcp(7), SIOCINQ: the bytes that have come and that nobody has read.
+[[nodiscard]] inline int unread_bytes(int descriptor) {
+    int unread = 0;
+    ::ioctl(descriptor, SIOCINQ, &unread);
+    return unread;
+}
+
 /// Whether nothing is on the way from near to far, nor waits to be read there.
 [[nodiscard]] inline bool is_drained(const net::tcp_stream& near, const net::tcp_stream& far) {
     const std::uint16_t local = near.local_endpoint().port();
     const std::uint16_t remote = far.local_endpoint().port();
     int queued = 0;
-    int unread = 0;
     if (const int from = descriptor_of(local, remote); from >= 0) ::ioctl(from, SIOCOUTQ, &queued);
-    if (const int to = descriptor_of(remote, local); to >= 0) ::ioctl(to, SIOCINQ, &unread);
-    return queued == 0 && unread == 0;
+    const int to = descriptor_of(remote, local);
+    return queued == 0 && (to < 0 || unread_bytes(to) == 0);
 }
 
 /// TCP_INFO; that of a listener has the length of its queue in tcpi_unacked and the limit in

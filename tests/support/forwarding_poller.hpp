@@ -30,6 +30,7 @@ public:
         world_->wait(deadline, completed);
         counters = world_->counters;
     }
+    [[nodiscard]] bool has_more() const noexcept override { return world_->has_more(); }
     void wake() noexcept override { world_->wake(); }
     [[nodiscard]] time_point now() noexcept override { return world_->now(); }
     void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override {

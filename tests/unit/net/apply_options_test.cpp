@@ -36,6 +36,7 @@ public:
     bool submit(operation&) noexcept override { return unexpected() != 0; }
     void cancel(operation&) noexcept override { unexpected(); }
     void wait(time_point, operation_list&) noexcept override { unexpected(); }
+    bool has_more() const noexcept override { return false; }
     void wake() noexcept override { unexpected(); }
     time_point now() noexcept override { return time_point(duration(unexpected())); }
     void return_lease(std::uint32_t, void*, bool) noexcept override { unexpected(); }

@@ -169,6 +169,69 @@ TEST_F(scheduler_turn, at_most_1024_timers_fire_in_a_turn_and_none_is_slept_over
     }
 }
 
+// --- a turn that is late
+
+/// Its clock jumps as the test says. Each wait() takes one batch, and some are left.
+class jumping_world final : public forwarding_poller {
+public:
+    jumping_world() : forwarding_poller(std::make_unique<sim_poller>(poller_options{})) {}
+
+    [[nodiscard]] time_point now() noexcept override { return forwarding_poller::now() + jumped; }
+    void wait(time_point, operation_list&) noexcept override {
+        ++waits;
+        if (batches_left != 0) --batches_left;
+    }
+    [[nodiscard]] bool has_more() const noexcept override { return batches_left != 0; }
+
+    duration jumped{};
+    unsigned waits = 0;
+    unsigned batches_left = 0;
+};
+
+class scheduler_late_turn : public testing::Test {
+protected:
+    scheduler_late_turn() {
+        auto world = std::make_unique<jumping_world>();
+        world_ = world.get();
+        loop_ = make_virtual_loop(std::move(world));
+    }
+
+    /// How often the poller is asked in a turn that comes so much after a deadline; it has so many
+    /// batches then.
+    unsigned waits_of_turn(duration late, unsigned batches) {
+        timer_node due([](timer_node&) noexcept {});
+        loop_->arm_timer(due, loop_->read_clock() + 1ms);
+        world_->jumped += 1ms + late;
+        world_->batches_left = batches;
+        const unsigned before = world_->waits;
+        loop_->turn(false);
+        EXPECT_FALSE(due.armed());
+        return world_->waits - before;
+    }
+
+    std::unique_ptr<scheduler> loop_;
+    jumping_world* world_ = nullptr;
+};
+
+TEST_F(scheduler_late_turn, one_that_is_in_time_asks_the_poller_once) {
+    EXPECT_EQ(waits_of_turn(0ms, 3), 1u);
+    EXPECT_EQ(waits_of_turn(1ms, 3), 1u);
+    loop_->turn(false);  // no deadline at all
+    EXPECT_EQ(world_->waits, 3u);
+}
+
+TEST_F(scheduler_late_turn, one_that_is_late_asks_until_nothing_is_left) {
+    EXPECT_EQ(waits_of_turn(2ms, 0), 2u);
+    EXPECT_EQ(waits_of_turn(2ms, 1), 2u);
+    EXPECT_EQ(waits_of_turn(2ms, 3), 4u);
+    EXPECT_EQ(world_->batches_left, 0u);
+}
+
+/// Wake-ups of other threads may never end; without any socket four looks are enough.
+TEST_F(scheduler_late_turn, what_comes_for_ever_does_not_hold_the_timers) {
+    EXPECT_EQ(waits_of_turn(2ms, 1'000'000), 5u);
+}
+
 // --- resumptions
 
 task<> note_turn(std::map<std::uint64_t, unsigned>& children_of_turn) {
