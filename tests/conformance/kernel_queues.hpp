@@ -58,6 +58,13 @@ inline std::vector<int> connections_of(std::uint16_t local) {
     return queued == unsent;
 }
 
+/// tcp(7), SIOCOUTQ: the bytes that were sent and that the peer's system has not acknowledged.
+[[nodiscard]] inline int unacknowledged_bytes(int descriptor) {
+    int queued = 0;
+    ::ioctl(descriptor, SIOCOUTQ, &queued);
+    return queued;
+}
+
 /// tcp(7), SIOCINQ: the bytes that have come and that nobody has read.
 [[nodiscard]] inline int unread_bytes(int descriptor) {
     int unread = 0;
@@ -69,10 +76,9 @@ inline std::vector<int> connections_of(std::uint16_t local) {
 [[nodiscard]] inline bool is_drained(const net::tcp_stream& near, const net::tcp_stream& far) {
     const std::uint16_t local = near.local_endpoint().port();
     const std::uint16_t remote = far.local_endpoint().port();
-    int queued = 0;
-    if (const int from = descriptor_of(local, remote); from >= 0) ::ioctl(from, SIOCOUTQ, &queued);
+    const int from = descriptor_of(local, remote);
     const int to = descriptor_of(remote, local);
-    return queued == 0 && (to < 0 || unread_bytes(to) == 0);
+    return (from < 0 || unacknowledged_bytes(from) == 0) && (to < 0 || unread_bytes(to) == 0);
 }
 
 /// TCP_INFO; that of a listener has the length of its queue in tcpi_unacked and the limit in

@@ -71,11 +71,14 @@ public:
         ends_ = connections_of(listener.local_endpoint().port());
         EXPECT_EQ(ends_.size(), count);
     }
-    /// Sends to each peer, and returns when the kernel has it all.
+    /// Sends to each peer, and returns when the kernel has it all and has told the poller. It does
+    /// both under the lock of the socket, which the last look takes. The bytes may be read already:
+    /// without DEFER_TASKRUN a receive is completed in any system call of this thread.
     void send() const {
         for (const int each : clients_) EXPECT_EQ(::send(each, "data", 4, MSG_NOSIGNAL), 4);
-        for (const int each : ends_)
-            while (unread_bytes(each) != 4) std::this_thread::yield();
+        for (const int each : clients_)
+            while (unacknowledged_bytes(each) != 0) std::this_thread::yield();
+        for (const int each : ends_) EXPECT_LE(unread_bytes(each), 4);
     }
 
     std::vector<net::tcp_stream> peers;
