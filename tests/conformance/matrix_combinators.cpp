@@ -74,7 +74,10 @@ public:
 
     task<> prepare(ending how) override {
         co_await combinator_driver::prepare(how);
-        if (Call::own_limit && how == ending::peer_reset) span_ = 3ms;
+        if (ends_by_itself(how)) span_ = 3ms;
+    }
+    [[nodiscard]] bool ends_by_itself(ending how) const override {
+        return Call::own_limit && how == ending::peer_reset;
     }
     task<> operate() override {
         if (what_ == inner::operation) {

@@ -80,6 +80,8 @@ public:
     virtual bool at_point(bool waits) { return waits; }
     /// It goes on in spite of cancellation, until it completes.
     [[nodiscard]] virtual bool shielded() const { return false; }
+    /// Whether a limit of its own ends it: then it may have ended before anybody has looked.
+    [[nodiscard]] virtual bool ends_by_itself(ending) const { return false; }
     /// Whether `ended` is what the documentation says of this case.
     [[nodiscard]] virtual bool documented(const case_kind& kind, const outcome& ended) const;
 

@@ -122,6 +122,9 @@ public:
         for (const std::string& wrong : inner_->complaints()) check(false, wrong);
     }
     bool at_point(bool waits) override { return inner_->at_point(waits); }
+    [[nodiscard]] bool ends_by_itself(ending how) const override {
+        return inner_->ends_by_itself(how);
+    }
     [[nodiscard]] bool shielded() const override { return inner_->shielded(); }
     [[nodiscard]] bool documented(const case_kind& kind, const outcome& ended) const override {
         return inner_->documented(kind, ended);
