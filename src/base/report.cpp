@@ -27,7 +27,7 @@ struct hook_state {
     void* user = nullptr;
 };
 
-constinit hook_state state;
+constinit hook_state present_hook;
 
 /// Whether stderr takes PIPE_BUF bytes at once. A pipe that nobody reads from any more does not:
 /// writing to it would end the program (SIGPIPE).
@@ -95,23 +95,23 @@ private:
     bool broken_off_ = false;  ///< stderr ends in the midst of a line
 };
 
-constinit line_limiter limiter;
+constinit line_limiter lines_on_stderr;
 
 /// Both locks are held across a fork: the thread that held one of them is not there in the child,
 /// which would wait for ever at its first report. From the start of the program, so that there is
 /// no first report that another thread's fork could meet. Neither lock is taken under the other.
-[[maybe_unused]] const int fork_is_watched = ::pthread_atfork(
+[[maybe_unused]] const int report_locks_watch_fork = ::pthread_atfork(
     [] {
-        state.guard.lock();
-        limiter.lock();
+        present_hook.guard.lock();
+        lines_on_stderr.lock();
     },
     [] {
-        limiter.unlock();
-        state.guard.unlock();
+        lines_on_stderr.unlock();
+        present_hook.guard.unlock();
     },
     [] {
-        limiter.unlock();
-        state.guard.unlock();
+        lines_on_stderr.unlock();
+        present_hook.guard.unlock();
     });
 
 const char* name_of(severity level) {
@@ -140,8 +140,8 @@ std::string line_of(const report_event& event, unsigned missed) {
 }
 
 void write_line(const report_event& event) noexcept try {
-    limiter.write(event.level == severity::notice,
-                  [&event](unsigned missed) { return line_of(event, missed); });
+    lines_on_stderr.write(event.level == severity::notice,
+                          [&event](unsigned missed) { return line_of(event, missed); });
 } catch (const std::exception&) {
     static_cast<void>(write_without_waiting("coro: error: report: out of memory\n"));
 }
@@ -149,18 +149,18 @@ void write_line(const report_event& event) noexcept try {
 }  // namespace
 
 void set_report_hook(report_hook hook, void* user) noexcept {
-    const std::lock_guard lock(state.guard);
-    state.hook = hook;
-    state.user = user;
+    const std::lock_guard lock(present_hook.guard);
+    present_hook.hook = hook;
+    present_hook.user = user;
 }
 
 void report(const report_event& event) noexcept {
     report_hook hook = nullptr;
     void* user = nullptr;
     {
-        const std::lock_guard lock(state.guard);
-        hook = state.hook;
-        user = state.user;
+        const std::lock_guard lock(present_hook.guard);
+        hook = present_hook.hook;
+        user = present_hook.user;
     }
     if (hook != nullptr) hook(event, user);
     else write_line(event);
