@@ -45,8 +45,8 @@ PROCESS = [
     "src/runtime/signals*.cpp",
     "src/runtime/fork_guard*.cpp",
 ]
-# What else must be put right in a child of fork(2): a lock, and the list of the runs that live.
-FORK_HANDLERS = ["src/base/report.cpp", "src/core/home_loop.cpp"]
+# What else must be put right in a child of fork(2): locks, and the list of the runs that live.
+FORK_HANDLERS = ["src/base/report.cpp", "src/core/home_loop.cpp", "src/core/loop.cpp"]
 
 # fmt: off
 # (header patterns, files that may include them, reason). A header that is neither coro's nor of the

@@ -6,6 +6,8 @@
 #include <mutex>
 #include <unordered_map>
 
+#include <pthread.h>
+
 #include "core/frame_census.hpp"
 
 namespace coro::inline v0::detail {
@@ -22,10 +24,18 @@ struct frame_registry {
     std::mutex guard;
     std::unordered_map<const void*, std::source_location> alive;
 };
+/// Never destroyed: frames may end after the destructors of static objects have run, and so does a
+/// fork that takes its lock.
 frame_registry& registry() {
-    static frame_registry instance;
+    static auto& instance = *new frame_registry;
     return instance;
 }
+
+/// The lock is held across a fork: the thread of another loop that held it is not there in the
+/// child, which would wait for ever at its first frame.
+[[maybe_unused]] const int frame_lock_watches_fork = ::pthread_atfork(
+    [] { registry().guard.lock(); }, [] { registry().guard.unlock(); },
+    [] { registry().guard.unlock(); });
 
 }  // namespace
 

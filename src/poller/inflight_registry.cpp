@@ -6,6 +6,8 @@
 #include <mutex>
 #include <vector>
 
+#include <pthread.h>
+
 #include <coro/base/assert.hpp>
 #include <coro/runtime/operation.hpp>
 
@@ -28,6 +30,10 @@ table& all() noexcept {
     static table& only = *new table;
     return only;
 }
+
+/// The lock is held across a fork: the thread of another loop that held it is not in the child.
+[[maybe_unused]] const int inflight_lock_watches_fork = ::pthread_atfork(
+    [] { all().lock.lock(); }, [] { all().lock.unlock(); }, [] { all().lock.unlock(); });
 
 std::uintptr_t begin_of(const void* data) noexcept {
     return reinterpret_cast<std::uintptr_t>(data);
