@@ -30,6 +30,12 @@ idle_sentence::idle_sentence(duration span) noexcept {
     }
 }
 
+void report_idle(duration span, std::string_view peer) noexcept {
+    const idle_sentence text(span);
+    report({.level = severity::notice, .verb = "serve", .endpoint = peer, .error = {},
+            .text = text.view(), .task = {}});
+}
+
 namespace {
 
 /// A timer of its own, since few streams move: the loops of a server have one for all.
@@ -59,12 +65,10 @@ private:
         delete this;
     }
     void end_connection() noexcept {
-        const idle_sentence text(span_);
         std::array<char, net::endpoint::text_capacity> buffer;
         const std::string_view peer = peer_text({&loop_, look_.socket}, buffer);
         static_cast<void>(loop_.world().shutdown(look_.socket, shutdown_how::both));
-        report({.level = severity::notice, .verb = "serve", .endpoint = peer, .error = {},
-                .text = text.view(), .task = {}});
+        report_idle(span_, peer);
     }
 
     scheduler& loop_;

@@ -66,6 +66,9 @@ private:
     text_line<64> text_;
 };
 
+/// Tells that the connection to `peer` was ended after `span` without a byte.
+void report_idle(duration span, std::string_view peer) noexcept;
+
 /// Watches over a stream that has come to `loop` by rebind(), until it is closed: found so at most
 /// one look later. False without memory.
 [[nodiscard]] bool watch_moved_stream(scheduler& loop, socket_handle socket,

@@ -281,15 +281,6 @@ bool is_about(const std::exception_ptr& error, const net::endpoint& peer) noexce
     }
 }
 
-/// What a handler meets after the guard has shut its connection down is the guard's doing, and the
-/// report says so.
-void report_idle(duration span, const net::endpoint& peer) noexcept {
-    std::array<char, net::endpoint::text_capacity> buffer;
-    const idle_sentence text(span);
-    report({.level = severity::notice, .verb = "serve", .endpoint = peer.to_text(buffer),
-            .error = {}, .text = text.view(), .task = {}});
-}
-
 /// A peer that leaves, or vanishes, is no fault of the program or its machine. Where another
 /// connection broke (to a proxy's target), its far end is the operator's choice and no peer.
 severity level_of(const std::exception_ptr& error, const net::endpoint& peer) noexcept {
@@ -352,9 +343,11 @@ private:
     }
 
     void report_error() noexcept {
-        if (looked.found_idle() && is_about(error(), peer_))
-            report_idle(branch_.guard->span(), peer_);
-        else report_problem(error(), peer_);
+        // What a handler meets after the guard has shut its connection down is the guard's doing.
+        if (!looked.found_idle() || !is_about(error(), peer_))
+            return report_problem(error(), peer_);
+        std::array<char, net::endpoint::text_capacity> buffer;
+        report_idle(branch_.guard->span(), peer_.to_text(buffer));
     }
 
     server_branch& branch_;

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <coroutine>
+#include <optional>
+#include <type_traits>
 #include <utility>
 
 #include <coro/base/assert.hpp>
+#include <coro/base/error.hpp>
 #include <coro/core/cancel_scope.hpp>
 #include <coro/core/hold.hpp>
 #include <coro/core/task.hpp>
@@ -46,6 +49,24 @@ protected:
         const leaver guard{*this};
         return inner_.await_resume();
     }
+
+    /// The same, or an empty optional (false, for void) when the cancellation is_ours().
+    auto leave_and_resume_if_any() {
+        try {
+            if constexpr (std::is_void_v<inner_result>) {
+                leave_and_resume();
+                return true;
+            } else {
+                return std::optional<storable<inner_result>>(leave_and_resume());
+            }
+        } catch (const cancelled&) {
+            if (!static_cast<Derived*>(this)->is_ours()) throw;
+            if constexpr (std::is_void_v<inner_result>) return false;
+            else return std::optional<storable<inner_result>>();
+        }
+    }
+    /// Whether the `cancelled` that came out was made by this scope alone.
+    [[nodiscard]] bool is_ours() noexcept { return scope_access::swallows(scope_); }
 
     /// For relocated(). Requires: nobody has awaited it.
     [[nodiscard]] Inner&& take_inner() noexcept {

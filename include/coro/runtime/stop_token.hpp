@@ -70,7 +70,6 @@ class [[nodiscard("co_await it")]] stop_token_awaiter final
     : public scoped_awaiter<stop_token_awaiter<Inner>, Inner> {
     using base = scoped_awaiter<stop_token_awaiter<Inner>, Inner>;
     friend base;
-    using value = typename base::inner_result;
 
 public:
     stop_token_awaiter(std::stop_token token, Inner&& inner)
@@ -81,20 +80,7 @@ public:
         if (post_ != nullptr) post_->abandon();
     }
 
-    auto await_resume() {
-        try {
-            if constexpr (std::is_void_v<value>) {
-                this->leave_and_resume();
-                return true;
-            } else {
-                return std::optional<storable<value>>(this->leave_and_resume());
-            }
-        } catch (const cancelled&) {
-            if (!scope_access::swallows(this->scope())) throw;
-            if constexpr (std::is_void_v<value>) return false;
-            else return std::optional<storable<value>>();
-        }
-    }
+    auto await_resume() { return this->leave_and_resume_if_any(); }
 
     stop_token_awaiter relocated() {
         return stop_token_awaiter(std::move(token_), this->take_inner());

@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <coroutine>
-#include <optional>
 #include <source_location>
 #include <type_traits>
 #include <utility>
@@ -131,26 +130,12 @@ class [[nodiscard("co_await it")]] move_on_awaiter final
     friend base;
     template <typename, typename>
     friend class scoped_awaiter;
-    using value = typename base::inner_result;
 
 public:
     move_on_awaiter(Inner&& inner, time_limit limit) noexcept
         : base(std::move(inner), limit, false) {}
 
-    auto await_resume() {
-        try {
-            if constexpr (std::is_void_v<value>) {
-                this->leave_and_resume();
-                return true;
-            } else {
-                return std::optional<storable<value>>(this->leave_and_resume());
-            }
-        } catch (const cancelled&) {
-            if (!this->is_ours()) throw;
-            if constexpr (std::is_void_v<value>) return false;
-            else return std::optional<storable<value>>();
-        }
-    }
+    auto await_resume() { return this->leave_and_resume_if_any(); }
 
     move_on_awaiter relocated() noexcept {
         return move_on_awaiter(this->take_inner(), this->limit_);

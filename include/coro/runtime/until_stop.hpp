@@ -1,11 +1,9 @@
 // until_stop: a wait that a requested stop ends; what a handler waits in between two requests.
 #pragma once
 
-#include <optional>
 #include <type_traits>
 #include <utility>
 
-#include <coro/base/error.hpp>
 #include <coro/core/scoped.hpp>
 
 namespace coro::inline v0 {
@@ -20,7 +18,6 @@ class [[nodiscard("co_await it")]] until_stop_awaiter final
       private turn_end {
     using base = scoped_awaiter<until_stop_awaiter<Inner>, Inner>;
     friend base;
-    using value = typename base::inner_result;
 
 public:
     explicit until_stop_awaiter(Inner&& inner) noexcept
@@ -32,20 +29,7 @@ public:
               static_cast<until_stop_awaiter&>(ended).scope().cancel();
           }) {}
 
-    auto await_resume() {
-        try {
-            if constexpr (std::is_void_v<value>) {
-                this->leave_and_resume();
-                return true;
-            } else {
-                return std::optional<storable<value>>(this->leave_and_resume());
-            }
-        } catch (const cancelled&) {
-            if (!scope_access::swallows(this->scope())) throw;
-            if constexpr (std::is_void_v<value>) return false;
-            else return std::optional<storable<value>>();
-        }
-    }
+    auto await_resume() { return this->leave_and_resume_if_any(); }
 
     until_stop_awaiter relocated() noexcept { return until_stop_awaiter(this->take_inner()); }
 
