@@ -18,9 +18,9 @@
 
 #include "net_test_support.hpp"
 
-// In a child of a process with several threads the thread sanitizer of clang 19 calls epoll_pwait2(2)
-// twice for each call and drops what the first one returned (seen by strace), so edges are lost. The
-// two tests that fork from one loop of several are not compiled there.
+// In a child of a process with several threads the thread sanitizer of clang 19 makes two calls of
+// epoll_pwait2(2) out of one and drops what the first returned (seen by strace): edges are lost. So
+// the two tests that fork from one loop of several are not compiled there.
 #define CORO_UNDER_TSAN 0
 #if defined(__SANITIZE_THREAD__)
 #undef CORO_UNDER_TSAN
