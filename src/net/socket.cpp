@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <new>
 
 #include <coro/base/report.hpp>
@@ -122,9 +123,39 @@ void reset_in(poller& world, socket_handle which) noexcept {
     static_cast<void>(world.set_option(which, socket_option::linger, 0));
     world.close(which);
 }
+/// By a reset, if it is a connection of a server that has not switched that off.
+void end_failed_in(poller& world, socket_handle which) noexcept {
+    const socket_notes* notes = world.notes(which);
+    if (notes != nullptr && notes->reset_failed) return reset_in(world, which);
+    world.close(which);
+}
+/// In order, if no message was cut that this side was sending.
+void end_cancelled_in(poller& world, socket_handle which) noexcept {
+    const socket_notes* notes = world.notes(which);
+    const auto sending = static_cast<std::uint32_t>(direction::sending);
+    if (notes != nullptr && (notes->broken & sending) != 0) return end_failed_in(world, which);
+    world.close(which);
+}
+
+/// Whether an exception destroys what this thread destroys now: on its way through a function, or
+/// behind it, with the parameters of a task that it has ended.
+bool an_exception_destroys() noexcept {
+    return destroying.quiet || std::uncaught_exceptions() != 0;
+}
+/// Whether it is `cancelled`, which ends a task after a stop and is no failure of it.
+bool a_stop_has_cancelled() noexcept {
+    const context* running = current != nullptr ? current->running : nullptr;
+    return running != nullptr && scope_access::cancelled(*running->scope) &&
+           running->scope->stop_requested();
+}
 
 }  // namespace
 
+void owned_socket::end_socket(socket_ref which) noexcept {
+    if (!an_exception_destroys()) [[likely]] return close_socket(which);
+    if (a_stop_has_cancelled()) return end_at_home<&end_cancelled_in>(which);
+    end_at_home<&end_failed_in>(which);
+}
 void owned_socket::close_socket(socket_ref which) noexcept { end_at_home<&close_in>(which); }
 void owned_socket::reset_socket(socket_ref which) noexcept { end_at_home<&reset_in>(which); }
 
@@ -148,6 +179,7 @@ void rebind_awaiter::leave() noexcept {  // on the old loop
     if (const socket_notes* notes = world.notes(handle)) {
         broken_ = notes->broken;
         idle_ = notes->idle;
+        reset_failed_ = notes->reset_failed;
     }
     result_ = world.release(handle, descriptor_);
     message_.run = [](posted& self) noexcept { static_cast<message&>(self).of->arrive(); };
@@ -170,7 +202,7 @@ void rebind_awaiter::arrive() noexcept {  // on the new loop
             result_ = -ENOMEM;
         }
         if (result_ == 0) {
-            *world.notes(handle) = {broken_, idle_};
+            *world.notes(handle) = {broken_, idle_, reset_failed_};
             socket_.moved_to({strand_->loop, handle});
         } else {
             socket_.moved_to({});

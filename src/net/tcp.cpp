@@ -235,15 +235,20 @@ void tcp_stream::shutdown_send() {
 }
 
 task<> tcp_stream::close_gracefully(time_span limit) {
-    // Moved here, so that it is closed in every case, also when the await below throws.
-    tcp_stream closing = std::move(*this);
-    const detail::socket_ref socket = closing.ref();
+    // Moved here, so that it is closed in every case, also when the await below throws. In so many
+    // words: what the end of a server's stream does then is not meant.
+    struct closer {
+        ~closer() { stream.close(); }
+        tcp_stream stream;
+    };
+    closer closing{std::move(*this)};
+    const detail::socket_ref socket = closing.stream.ref();
     if (!socket.handle) co_return;
     if (detail::world_of(socket).shutdown(socket.handle, detail::shutdown_how::send) < 0) co_return;
     const time_point deadline = saturating_add(now(), limit);
     for (;;) {
         const result<read_lease> dropped =
-            co_await as_result(with_deadline(deadline, closing.read_leased()));
+            co_await as_result(with_deadline(deadline, closing.stream.read_leased()));
         if (!dropped.has_value() || (*dropped).empty()) co_return;
     }
 }

@@ -86,6 +86,7 @@ enum class socket_option : std::uint8_t {
 struct socket_notes {
     std::uint32_t broken = 0;           ///< bits of net's `direction`: framing is lost
     duration idle = duration::max();    ///< what serve_limits::idle says of the connection
+    bool reset_failed = false;          ///< what serve_limits::reset_failed says of it
 };
 
 /// Deterministic counts for tests and statistics; each backend counts what it really calls.

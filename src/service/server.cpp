@@ -335,7 +335,7 @@ private:
         handed_over* ticket = self->ticket_;
         self->tell_hooks_of_end();
         if (self->error()) [[unlikely]] self->report_error();
-        self->~connection();  // closes the stream, if the handler still had it
+        self->~connection();  // ends the stream, if the handler still had it
         free_block(self, sizeof(connection));
         if (ticket != nullptr) send_home(*ticket);
         else branch.server.connection_ended(branch);
@@ -359,6 +359,8 @@ void server_run::start_on(server_branch& branch, net::tcp_stream&& stream, net::
                           handed_over* ticket) {
     const socket_handle socket = stream.ref().handle;  // the handler may move the stream away
     server_run& server = branch.server;
+    if (socket_notes* notes = scheduler_of(branch.loop).world().notes(socket))
+        notes->reset_failed = server.limits_.reset_failed;
     task<> child = server.call_(server.handler_, std::move(stream));
     check_startable(child, "a handler of serve returned a task that was moved from",
                     "a handler of serve returned a task that had been started before");

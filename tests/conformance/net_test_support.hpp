@@ -124,6 +124,14 @@ inline task<std::string> read_to_end(net::tcp_stream& from) {
     co_return all;
 }
 
+/// "clean", "reset", or what else reading ended with; without the bytes before.
+inline task<std::string> end_of(net::tcp_stream& from) {
+    const auto rest = [&]() -> task<> { (void)co_await read_to_end(from); };
+    const auto ended = co_await as_result(rest());
+    if (ended.has_value()) co_return "clean";
+    co_return ended.error() == std::errc::connection_reset ? "reset" : ended.error().what();
+}
+
 inline task<> say(net::tcp_stream& to, std::string_view text) {
     co_await net::write_all(to, as_bytes(text));
 }

@@ -42,8 +42,9 @@ private:
     socket_ref from_;
     context* strand_ = nullptr;
     message message_;
-    std::uint32_t broken_ = 0;  ///< these two follow the connection
+    std::uint32_t broken_ = 0;  ///< these three follow the connection
     duration idle_ = duration::max();
+    bool reset_failed_ = false;
     int descriptor_ = -1;
     int result_ = 0;
 };

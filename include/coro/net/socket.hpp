@@ -41,7 +41,10 @@ public:
         }
         return *this;
     }
-    ~owned_socket() { close(); }
+    /// Closes, unless an exception ends what a server has accepted (serve_limits::reset_failed).
+    ~owned_socket() {
+        if (ref_.handle) end_socket(ref_);
+    }
 
     [[nodiscard]] const socket_ref& ref() const noexcept { return ref_; }
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(ref_.handle); }
@@ -61,6 +64,7 @@ public:
 private:
     CORO_EXPORT static void close_socket(socket_ref which) noexcept;
     CORO_EXPORT static void reset_socket(socket_ref which) noexcept;
+    CORO_EXPORT static void end_socket(socket_ref which) noexcept;
 
     socket_ref ref_;
 };

@@ -23,7 +23,8 @@ namespace coro::inline v0::net {
 
 /// A TCP connection. Move-only. One task may read while another writes; two readers (or two
 /// writers) at once are errc::busy. Destroying it closes it at once, without blocking: what others
-/// wait for on it ends with errc::closed, and bytes that the kernel still has to send are sent.
+/// wait for on it ends with errc::closed, and bytes that the kernel still has to send are sent,
+/// unless an exception destroys a connection of serve (serve_limits::reset_failed).
 /// Belongs to the loop on which it was made, until rebind(); closing works on every loop of a run.
 class tcp_stream {
 public:

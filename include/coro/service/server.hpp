@@ -31,6 +31,12 @@ struct serve_limits {
     /// In a run of several loops: hand each connection to the loop that has the fewest. false: all
     /// stay on the loop of the listener, as for one listener a loop (listen_options::reuse_port).
     bool spread = true;
+    /// A handler that ends with an exception has not finished: its connection ends by a reset,
+    /// which no client takes for a clean end, and what is unsent is thrown away. So does a stream
+    /// that the handler has moved elsewhere, if an exception destroys it there. One that is closed
+    /// before, by close(), is not reset, and one that is cancelled after a stop only if a message
+    /// was cut (tcp_stream::is_broken). false: all are closed in order.
+    bool reset_failed = true;
     /// Said at the cap to who comes next, whose connection is then ended in order: "-ERR max number
     /// of clients\r\n", or a response 503. The handler is not asked. Empty: nobody is refused,
     /// clients wait. Requires: outlives the await.
@@ -70,7 +76,8 @@ task<> serve_coroutine(net::tcp_listener& listener, Handler handler, serve_limit
 /// it is cancelled. On stop it takes the connections that wait already, as far as there is room
 /// below the cap, closes the listener (the kernel resets those that still waited), lets handlers
 /// finish for limits.drain, cancels the rest, and returns when all have ended. A handler's
-/// exception ends its connection, is told to the report hook with the peer, and the server goes on.
+/// exception ends its connection by a reset (limits.reset_failed), is told to the report hook with
+/// the peer, and the server goes on.
 /// In a run of several loops the handlers run on all of them (limits.spread), each on one:
 /// `handler` is then called by several threads at once. `handler` is kept to the end and may
 /// capture. A cap above half the limit of open files is reported as a warning with the remedy.
