@@ -18,6 +18,7 @@
 #include <coro/net/buffered_writer.hpp>
 #include <coro/net/frames.hpp>
 #include <coro/net/io.hpp>
+#include <coro/net/readiness.hpp>
 #include <coro/net/socket_options.hpp>
 #include <coro/net/tcp.hpp>
 #include <coro/runtime/await.hpp>

@@ -36,10 +36,14 @@
 
 #include <coro/base/assert.hpp>
 
+#include "poller/epoll_state.hpp"
 #include "poller/inflight_registry.hpp"
 #include "poller/slice_cut.hpp"
 
 namespace coro::inline v0::detail {
+
+using namespace epoll;
+
 namespace {
 
 constexpr std::uint32_t all_edges =
@@ -49,20 +53,12 @@ constexpr std::uint32_t ending_edges = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 constexpr std::uint32_t unreliable_edges = ending_edges | EPOLLPRI;
 /// What is lent beyond it (to who writes slowly) comes from the heap.
 constexpr unsigned most_in_pool = 1024;
-constexpr std::uint64_t wake_event = 0;  ///< generation 0, which no slot has
 constexpr int accept_attempts = 16;      ///< connections in a row that may be dead when accepted
 /// How often a connect is repeated that a local listener had no room for.
 constexpr duration connect_pause = std::chrono::milliseconds(1);
 
-/// operation::backend_state
-enum : std::uint8_t { state_parked = 0, state_ending = 1 };
-
 /// What an attempt answers when the kernel said EAGAIN.
 constexpr std::int32_t would_block = std::numeric_limits<std::int32_t>::min();
-
-std::uint64_t event_data(const socket_slot& slot) noexcept {
-    return std::uint64_t{slot.generation} << 32 | slot.index;
-}
 
 /// Tries once; on EINTR again. A byte count or a negated errno.
 template <typename Call>
@@ -148,10 +144,7 @@ epoll_poller::~epoll_poller() {
 bool epoll_poller::submit(operation& op) noexcept {
     ++counters.submitted;
     socket_slot* slot = find(op.target);
-    if (slot == nullptr) {
-        finish(op, result_closed);
-        return true;
-    }
+    if (slot == nullptr) [[unlikely]] return submit_elsewhere(op);
     if ((receives(op.code) ? slot->receiver : slot->sender) != nullptr) {
         finish(op, result_busy);
         return true;
@@ -180,6 +173,8 @@ std::int32_t epoll_poller::attempt(socket_slot& slot, operation& op) noexcept {
             return bounded(op, [&](std::span<io_slice> from) { return try_send(slot, from); });
         case opcode::accept: return try_accept(slot, op);
         case opcode::connect: return check_connect(slot, op);
+        case opcode::poll_receive:
+        case opcode::poll_send: break;  // not on a socket's slot
     }
     return -EINVAL;
 }
@@ -441,7 +436,7 @@ void epoll_poller::wait(time_point deadline, operation_list& completed) noexcept
     const int count = collect(deadline, pending_operations_ == pending_before);
     batch_was_full_ = static_cast<std::size_t>(count) == events_.size();
     for (int i = 0; i < count; ++i) {
-        socket_slot* slot = note_edges(events_[static_cast<std::size_t>(i)]);
+        socket_slot* slot = note_edges(events_[static_cast<std::size_t>(i)], completed);
         if (slot != nullptr) try_parked(*slot, completed);
     }
 }
@@ -450,7 +445,8 @@ void epoll_poller::finish_ending(operation_list& completed) noexcept {
     while (operation* op = ending_.pop()) {
         socket_slot& slot = slot_at(op->target.index);
         operation*& parked = receives(op->code) ? slot.receiver : slot.sender;
-        std::int32_t result = slot.closing ? result_closed : -ECANCELED;
+        std::int32_t result = ended_result(slot);
+        if (slot.watched) end_watch(slot);
         if (op->code == opcode::accept && op->size != 0 && !slot.closing) {
             // The edge of a connection that has come in this turn was not read yet.
             if (const std::int32_t last = try_accept(slot, *op); last != would_block) result = last;
@@ -512,13 +508,17 @@ int epoll_poller::wait_in_kernel(const timespec* timeout) noexcept {
 }
 
 /// The slot that the event is about; nullptr for the wake-up and for what is out of date.
-socket_slot* epoll_poller::note_edges(const epoll_event& event) noexcept {
+socket_slot* epoll_poller::note_edges(const epoll_event& event,
+                                      operation_list& completed) noexcept {
     if (event.data.u64 == wake_event) {
         ++counters.wakes;
         return nullptr;
     }
     socket_slot& slot = slot_at(static_cast<std::uint32_t>(event.data.u64));
-    if (!slot.open || slot.generation != event.data.u64 >> 32) return nullptr;
+    if (!slot.open || slot.generation != event.data.u64 >> 32) {
+        finish_watched(slot, event, completed);
+        return nullptr;
+    }
     const std::uint32_t edges = event.events;
     if ((edges & unreliable_edges) != 0) slot.hung_up = true;
     if ((edges & (EPOLLIN | unreliable_edges)) != 0) slot.readable = true;
@@ -552,39 +552,6 @@ void epoll_poller::wake() noexcept {
         if (errno == EAGAIN && ::read(wake_, &count, sizeof count) < 0 && errno != EAGAIN) break;
     }
     errno = saved;
-}
-
-// --- leases
-
-void epoll_poller::grow_pool(std::uint32_t count) noexcept {
-    const std::uint32_t before = std::exchange(pool_count_, count);
-    for (std::uint32_t id = count; id-- > before;) free_leases_.push_back(id);
-}
-
-/// One wait() may fill a buffer for each of its events before anybody has run and given one back:
-/// with a pool of 64 that did not grow, a thousand busy connections cost 1.38 times the raw server.
-bool epoll_poller::take_lease(lease& out) noexcept {
-    if (free_leases_.empty() && pool_count_ < options_.lease_buffers_most)
-        grow_pool(std::min(2 * pool_count_, options_.lease_buffers_most));
-    if (free_leases_.empty()) return take_heap_lease(out);
-    const std::uint32_t id = free_leases_.back();
-    free_leases_.pop_back();
-    leased_[id] = true;
-    ++leases_out_;
-    out = {id, pool_.get() + std::size_t{id} * options_.lease_buffer_bytes, false};
-    return true;
-}
-
-void epoll_poller::return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept {
-    if (from_heap) {
-        give_heap_lease(data);
-        return;
-    }
-    CORO_ASSERT(lease_id < leased_.size() && leased_[lease_id],
-                "a leased buffer was returned twice, or to a poller that did not lend it");
-    leased_[lease_id] = false;
-    free_leases_.push_back(lease_id);
-    --leases_out_;
 }
 
 std::unique_ptr<poller> make_epoll_poller(const poller_options& options, std::string& why_not,

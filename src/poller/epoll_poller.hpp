@@ -52,6 +52,13 @@ private:
     void finish_parked(operation*& parked, std::int32_t result, operation_list& to) noexcept;
     int register_slot(socket_slot& slot) noexcept;
 
+    // --- waits for readiness alone (epoll_watch.cpp)
+    bool submit_elsewhere(operation& op) noexcept;
+    int register_watched(socket_slot& slot, short events) noexcept;
+    void finish_watched(socket_slot& slot, const epoll_event& event,
+                        operation_list& completed) noexcept;
+    void end_watch(socket_slot& slot) noexcept;
+
     // --- the calls; each answers a result or would_block
     std::int32_t try_receive(socket_slot& slot, std::span<io_slice> into) noexcept;
     std::int32_t try_receive_leased(socket_slot& slot, operation& op) noexcept;
@@ -69,7 +76,7 @@ private:
     void retry_connects(operation_list& completed) noexcept;
     int collect(time_point deadline, bool may_wait) noexcept;
     int wait_in_kernel(const timespec* timeout) noexcept;
-    socket_slot* note_edges(const epoll_event& event) noexcept;
+    socket_slot* note_edges(const epoll_event& event, operation_list& completed) noexcept;
     void try_parked(socket_slot& slot, operation_list& completed) noexcept;
 
     // --- leases

@@ -133,6 +133,12 @@ socket_slot* posix_sockets::find(socket_handle socket) noexcept {
     return &slot;
 }
 
+socket_slot* posix_sockets::find_watched(socket_handle socket) noexcept {
+    if (!socket || socket.index >= chunks_.size() * slots_per_chunk) return nullptr;
+    socket_slot& slot = slot_at(socket.index);
+    return slot.watched && slot.generation == socket.generation ? &slot : nullptr;
+}
+
 socket_slot* posix_sockets::make_slot(int descriptor) noexcept {
     socket_slot* const slot = take_slot();
     if (slot != nullptr) open_slot(*slot, descriptor);
@@ -153,14 +159,14 @@ void posix_sockets::open_slot(socket_slot& slot, int descriptor) noexcept {
 }
 
 void posix_sockets::free_slot(socket_slot& slot) noexcept {
-    CORO_ASSERT(slot.open && slot.receiver == nullptr && slot.sender == nullptr,
+    CORO_ASSERT((slot.open || slot.watched) && slot.receiver == nullptr && slot.sender == nullptr,
                 "a socket slot was freed while an operation was pending on it");
     vacate_slot(slot);
     free_.push_back(slot.index);
 }
 
 void posix_sockets::vacate_slot(socket_slot& slot) noexcept {
-    if (lingering_) {
+    if (lingering_ && !slot.borrowed) {
         // close(2) waits for unsent data for the linger time, on a non-blocking socket too. Whether
         // this one has the option (accepted sockets inherit it) is not worth remembering.
         ::linger how{};
@@ -172,7 +178,7 @@ void posix_sockets::vacate_slot(socket_slot& slot) noexcept {
                 ::setsockopt(slot.descriptor, SOL_SOCKET, SO_LINGER, &how, sizeof how));
         }
     }
-    close_descriptor(slot.descriptor);
+    if (!slot.borrowed) close_descriptor(slot.descriptor);
     const std::uint32_t index = slot.index;
     const std::uint32_t next_generation = slot.generation + 1;
     slot = socket_slot{};
@@ -226,6 +232,19 @@ int posix_sockets::adopt(int descriptor, socket_handle& out) noexcept {
     slot->listening = listening != 0;
     slot->local = domain == AF_UNIX;
     if (ask_peer(descriptor, slot->remote) != 0) slot->remote.size = 0;
+    out = handle_of(*slot);
+    return 0;
+}
+
+int posix_sockets::watch(int descriptor, socket_handle& out) noexcept {
+    mark_.check();
+    if (::fcntl(descriptor, F_GETFD) < 0) return -errno;
+    socket_slot* const slot = make_slot(descriptor);
+    if (slot == nullptr) return -ENOMEM;
+    slot->watched = true;
+    slot->open = false;
+    slot->closing = true;
+    slot->borrowed = true;
     out = handle_of(*slot);
     return 0;
 }

@@ -15,7 +15,13 @@ namespace coro::inline v0::detail {
 /// Whether an operation waits in its slot's `receiver`; the others wait in `sender`.
 [[nodiscard]] inline bool receives(opcode code) noexcept {
     return code == opcode::receive || code == opcode::receive_vectored ||
-           code == opcode::receive_leased || code == opcode::accept;
+           code == opcode::receive_leased || code == opcode::accept ||
+           code == opcode::poll_receive;
+}
+
+/// Whether an operation waits for readiness, on a slot of its own.
+[[nodiscard]] inline bool polls(opcode code) noexcept {
+    return code == opcode::poll_receive || code == opcode::poll_send;
 }
 
 /// accept(2): pending network errors of the new connection, which is gone; the next may be well.
@@ -33,6 +39,8 @@ struct socket_slot {
     bool open = false;
     bool closing = false;    ///< close() was called; the descriptor goes at the last completion
     bool listening = false;
+    bool watched = false;    ///< made by watch(): never open, closing from the start, for poll_*
+    bool borrowed = false;   ///< the descriptor is not ours to close
     bool shut_sending = false;
     bool local = false;  ///< unix(7): a receive may end early at discarded ancillary data
 
@@ -74,6 +82,7 @@ public:
     int release(socket_handle socket, int& descriptor) noexcept override;
     void discard(int descriptor) noexcept override;
     int close_if_idle(socket_handle listener) noexcept override;
+    int watch(int descriptor, socket_handle& out) noexcept final;
     void random(void* into, std::size_t size) noexcept final;
     void close(socket_handle socket) noexcept final;
     /// Operations, open slots, leases.
@@ -84,6 +93,12 @@ public:
 protected:
     /// The open slot of `socket`, or nullptr when the handle is stale or closing.
     [[nodiscard]] socket_slot* find(socket_handle socket) noexcept;
+    /// The slot of a watch() that has not ended, or nullptr. find() never returns it.
+    [[nodiscard]] socket_slot* find_watched(socket_handle socket) noexcept;
+    /// What an operation ends with that was asked to end.
+    [[nodiscard]] static std::int32_t ended_result(const socket_slot& slot) noexcept {
+        return slot.closing && !slot.watched ? std::int32_t{result_closed} : -ECANCELED;
+    }
     /// A fresh slot that owns `descriptor`; nullptr (descriptor not taken) without memory.
     socket_slot* make_slot(int descriptor) noexcept;
     /// A slot for a descriptor that is still to come, or nullptr without memory: open_slot() it, or

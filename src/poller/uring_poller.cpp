@@ -17,6 +17,7 @@
 //     something to collect shows in the TASKRUN flag of the submission queue, in user memory.
 #include "poller/uring_poller.hpp"
 
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -113,7 +114,7 @@ bool uring_poller::submit(operation& op) noexcept {
     op.backend_pointer = nullptr;
     op.lease_from_heap = false;
     socket_slot* const slot = find(op.target);
-    if (slot == nullptr) return answer(op, result_closed);
+    if (slot == nullptr) [[unlikely]] return submit_elsewhere(op);
     operation*& lane = lane_of(*slot, op.code);
     if (lane != nullptr) return answer(op, result_busy);
     if (op.code == opcode::accept && accept_now(*slot, op)) return true;
@@ -134,6 +135,20 @@ bool uring_poller::submit(operation& op) noexcept {
             inflight_registry::add(&op, static_cast<const io_slice*>(op.data), op.size);
         }
     }
+    return false;
+}
+
+/// `op` names no open socket: a watch(), or nothing that is there.
+bool uring_poller::submit_elsewhere(operation& op) noexcept {
+    socket_slot* const slot = polls(op.code) ? find_watched(op.target) : nullptr;
+    if (slot == nullptr) return answer(op, result_closed);
+    if (!arm(*slot, op)) {
+        free_slot(*slot);
+        return answer(op, -ENOMEM);
+    }
+    lane_of(*slot, op.code) = &op;
+    op.phase = operation_phase::submitted;
+    ++pending_operations_;
     return false;
 }
 
@@ -206,6 +221,12 @@ void uring_poller::fill(io_uring_sqe& entry, operation& op) noexcept {
             entry.off = where.size;
             return;
         }
+        case opcode::poll_receive:
+        case opcode::poll_send:
+            entry.opcode = IORING_OP_POLL_ADD;
+            entry.poll32_events = __io_uring_prep_poll_mask(
+                op.code == opcode::poll_receive ? POLLIN : POLLOUT);
+            return;
     }
 }
 
@@ -233,7 +254,7 @@ void uring_poller::settle(operation& op, std::int32_t result) noexcept {
 
 void uring_poller::deliver(operation& op) noexcept {
     socket_slot& slot = slot_at(op.target.index);
-    if (is_no_answer(op.result)) op.result = slot.closing ? result_closed : -ECANCELED;
+    if (is_no_answer(op.result)) op.result = ended_result(slot);
     lane_of(slot, op.code) = nullptr;
     give_back(op);
     if (inflight_registry::enabled()) [[unlikely]] inflight_registry::remove(&op);
@@ -336,6 +357,10 @@ void uring_poller::on_operation(operation& op, std::int32_t result, std::uint32_
             if (result < 0) break;
             accepted(slot, op, result);
             result = 0;
+            break;
+        case opcode::poll_receive:
+        case opcode::poll_send:
+            if (result > 0) result = 0;  // which events it were
             break;
         case opcode::receive_leased: break;
     }

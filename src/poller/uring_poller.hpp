@@ -48,6 +48,7 @@ private:
 
     // --- the life of an operation
     bool answer(operation& op, std::int32_t result) noexcept;
+    bool submit_elsewhere(operation& op) noexcept;
     bool arm(socket_slot& slot, operation& op) noexcept;
     void fill(io_uring_sqe& entry, operation& op) noexcept;
     static void fill_message(io_uring_sqe& entry, operation& op) noexcept;

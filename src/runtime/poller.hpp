@@ -38,7 +38,11 @@
 //     whoever looks instead of sleeping must heed it.
 //  9. Leases: receive_leased takes a buffer only when bytes have come. The buffer stays valid until
 //     return_lease(). At most `options.leases_on_heap` buffers beyond the pool; then result_limit.
-// 10. A destroyed poller has no operation pending: it asserts that.
+// 10. poll_receive and poll_send wait on a handle that watch() made for one of them. They complete
+//     when a read (or write) of the descriptor would not wait: data, room, an end, or an error. No
+//     byte moves. Once the operation has completed, in whatever way, the handle is stale, and the
+//     world knows nothing more of the descriptor: its owner may close or replace it.
+// 11. A destroyed poller has no operation pending: it asserts that.
 #pragma once
 
 #include <cstddef>
@@ -167,6 +171,9 @@ public:
     virtual int release(socket_handle socket, int& descriptor) noexcept = 0;
     /// Closes a descriptor that release() gave away and nobody adopted.
     virtual void discard(int descriptor) noexcept = 0;
+    /// A handle for one poll_* operation on a descriptor of the program's, which must stay open
+    /// until the operation has completed. -EBADF for none; -EOPNOTSUPP in a simulation.
+    virtual int watch(int descriptor, socket_handle& out) noexcept = 0;
     /// Fills `into` with random bytes: getrandom(2), or the seed of a simulation.
     virtual void random(void* into, std::size_t size) noexcept = 0;
 

@@ -113,6 +113,8 @@ sim_poller::outcome sim_poller::attempt(sim_socket& socket, operation& op) {
         case opcode::send_vectored: return attempt_send(socket, op);
         case opcode::accept: return attempt_accept(socket, op);
         case opcode::connect: return attempt_connect(socket, op);
+        case opcode::poll_receive:
+        case opcode::poll_send: break;  // watch() makes no handle for them here
     }
     return -EINVAL;
 }

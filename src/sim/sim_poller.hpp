@@ -76,6 +76,7 @@ public:
     int adopt(int descriptor, socket_handle& out) noexcept override;
     int release(socket_handle socket, int& descriptor) noexcept override;
     void discard(int /*descriptor*/) noexcept override {}  // release() gives none
+    int watch(int /*descriptor*/, socket_handle& /*out*/) noexcept override { return -EOPNOTSUPP; }
     void random(void* into, std::size_t size) noexcept override;
     [[nodiscard]] poller_census census() const noexcept override;
 

@@ -78,6 +78,9 @@ public:
     int release(socket_handle socket, int& descriptor) noexcept override {
         return world_->release(socket, descriptor);
     }
+    int watch(int descriptor, socket_handle& out) noexcept override {
+        return world_->watch(descriptor, out);
+    }
     void discard(int descriptor) noexcept override { world_->discard(descriptor); }
     void random(void* into, std::size_t size) noexcept override { world_->random(into, size); }
     [[nodiscard]] poller_census census() const noexcept override { return world_->census(); }

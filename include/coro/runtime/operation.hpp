@@ -42,6 +42,8 @@ enum class opcode : std::uint8_t {
     send_vectored,     ///< slices, size = count      -> bytes, possibly fewer than asked
     accept,            ///< size: see below           -> 0; accepted is set
     connect,           ///< data = socket_address     -> 0
+    poll_receive,      ///< on a watch()              -> 0 when a read would not wait; ends it
+    poll_send,         ///< on a watch()              -> 0 when a write would not wait; ends it
 };
 
 /// Results beyond the negated errno range, with the meaning that `errc` gives them.
