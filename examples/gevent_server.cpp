@@ -6,7 +6,7 @@
 // See:   127.0.0.1:40000 connected...
 //        127.0.0.1:40000 - hello
 //        127.0.0.1:40000 was disconnected
-//        Connections are side by side, and each is sequential. Ctrl-C closes all and ends with 0.
+//        Connections are side by side, and each is sequential. Ctrl-C disconnects all, ends with 0.
 //        A connection that fails is one line on stderr, which names the peer. The 1001st client
 //        waits for a place, and one that says nothing for ten minutes is put out.
 #include <coro/coro.hpp>
@@ -35,8 +35,11 @@ coro::task<> handle(tcp_stream peer) {
     const std::string who = peer.remote_endpoint().to_string();
     std::printf("%s connected...\n", who.c_str());
     std::array<std::byte, most_bytes> buffer;
-    while (const std::size_t count = co_await peer.read_some(buffer))
-        std::printf("%s - %s\n", who.c_str(), text_of(std::span(buffer).first(count)).c_str());
+    for (;;) {
+        const auto count = co_await coro::until_stop(peer.read_some(buffer));
+        if (count.value_or(0) == 0) break;  // a stop was requested, or the end of the stream
+        std::printf("%s - %s\n", who.c_str(), text_of(std::span(buffer).first(*count)).c_str());
+    }
     peer.close();
     std::printf("%s was disconnected\n", who.c_str());
 }
@@ -46,8 +49,11 @@ void handle_in_fiber(tcp_stream peer) {
     const std::string who = peer.remote_endpoint().to_string();
     std::printf("%s connected...\n", who.c_str());
     std::array<std::byte, most_bytes> buffer;
-    while (const std::size_t count = coro::await(peer.read_some(buffer)))
-        std::printf("%s - %s\n", who.c_str(), text_of(std::span(buffer).first(count)).c_str());
+    for (;;) {
+        const auto count = coro::await(coro::until_stop(peer.read_some(buffer)));
+        if (count.value_or(0) == 0) break;
+        std::printf("%s - %s\n", who.c_str(), text_of(std::span(buffer).first(*count)).c_str());
+    }
     peer.close();
     std::printf("%s was disconnected\n", who.c_str());
 }
@@ -56,7 +62,7 @@ coro::task<> serve_on(endpoint where, bool fibers) {
     auto listener = coro::net::tcp_listener::bind(where);
     std::printf("listening %s\n", listener.local_endpoint().to_string().c_str());
 
-    const coro::serve_limits limits{.connections = 1'000, .idle = 10min};
+    const coro::serve_limits limits{.connections = 1'000, .idle = 10min, .drain = 2s};
     const auto start_fiber = [](tcp_stream peer) -> coro::task<> {
         co_await coro::fiber(handle_in_fiber, std::move(peer));
     };
@@ -70,5 +76,5 @@ int main(int argc, char** argv) {
     const auto where = endpoint::loopback(given.port_to_listen("PORT", 8088));
     given.end();
     std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // each line at once, also into a pipe
-    return coro::run_main(serve_on(where, fibers));
+    return coro::run_main(serve_on(where, fibers), {.drain = 3s});
 }

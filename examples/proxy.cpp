@@ -9,7 +9,8 @@
 //        goes on: `nc -N` still gets its answer. Per connection the proxy holds at most 16 KiB in
 //        each direction: who reads slowly slows down who sends. The 1001st client waits for a
 //        place. A connection that fails is one line on stderr: `127.0.0.1:40000: connect tcp
-//        127.0.0.1:7000: Connection refused`. Ctrl-C closes all and ends with 0.
+//        127.0.0.1:7000: Connection refused`, and ends by a reset. Ctrl-C passes on that nothing
+//        more comes from clients that are silent; answers have up to two seconds. It ends with 0.
 #include <coro/coro.hpp>
 
 #include <array>
@@ -30,12 +31,24 @@ constexpr std::size_t buffer_size = 16 * 1024;
 constexpr std::size_t most_connections = 1'000;
 constexpr coro::duration patience = 5s;
 
-/// One direction. Nothing is read before what was read is written: that is the bound.
-coro::task<> copy(tcp_stream& from, tcp_stream& to) {
+/// Nothing is read before what was read is written: that is the bound.
+coro::task<> copy_to_client(tcp_stream& from, tcp_stream& to) {
     std::array<std::byte, buffer_size> buffer;
     while (const std::size_t count = co_await from.read_some(buffer))
         co_await coro::net::write_all(to, std::span(buffer).first(count));
     to.shutdown_send();  // the half-close goes on to the other side
+}
+
+/// The same, but a stop ends it when the client is silent. The target then learns that no request
+/// will follow, and its last answer still comes.
+coro::task<> copy_to_target(tcp_stream& from, tcp_stream& to) {
+    std::array<std::byte, buffer_size> buffer;
+    for (;;) {
+        const auto count = co_await coro::until_stop(from.read_some(buffer));
+        if (count.value_or(0) == 0) break;
+        co_await coro::net::write_all(to, std::span(buffer).first(*count));
+    }
+    to.shutdown_send();
 }
 
 /// One connection and its twin. When a direction fails, the group cancels the other one, and both
@@ -43,13 +56,12 @@ coro::task<> copy(tcp_stream& from, tcp_stream& to) {
 coro::task<> forward(tcp_stream& client, endpoint target) {
     tcp_stream server = co_await coro::with_timeout(patience, tcp_stream::connect(target));
     const auto both = [&](coro::task_group& group) -> coro::task<> {
-        group.spawn({.name = "to target"}, copy, std::ref(client), std::ref(server));
-        group.spawn({.name = "to client"}, copy, std::ref(server), std::ref(client));
+        group.spawn({.name = "to target"}, copy_to_target, std::ref(client), std::ref(server));
+        group.spawn({.name = "to client"}, copy_to_client, std::ref(server), std::ref(client));
         co_return;
     };
     const auto end = co_await coro::as_result(coro::with_task_group(both));
     if (end.has_value()) co_return;
-    client.abort();
     server.abort();
     throw coro::io_error(end.error());
 }
@@ -58,7 +70,9 @@ coro::task<> forward(tcp_stream& client, endpoint target) {
 coro::task<> handle(tcp_stream client, endpoint target) {
     const std::string who = client.remote_endpoint().to_string();
     const auto end = co_await coro::as_result(forward(client, target));
-    if (!end.has_value()) std::fprintf(stderr, "%s: %s\n", who.c_str(), end.error().what());
+    if (end.has_value()) co_return;
+    client.abort();
+    std::fprintf(stderr, "%s: %s\n", who.c_str(), end.error().what());
 }
 
 coro::task<> serve_proxy(endpoint where, endpoint target) {
@@ -70,7 +84,8 @@ coro::task<> serve_proxy(endpoint where, endpoint target) {
     const auto handler = [target](tcp_stream client) -> coro::task<> {
         co_await handle(std::move(client), target);
     };
-    co_await coro::serve(listener, handler, {.connections = most_connections, .idle = 5min});
+    const coro::serve_limits limits{.connections = most_connections, .idle = 5min, .drain = 2s};
+    co_await coro::serve(listener, handler, limits);
 }
 
 int main(int argc, char** argv) {
@@ -78,5 +93,5 @@ int main(int argc, char** argv) {
     const auto where = endpoint::loopback(given.port_to_listen("LISTEN_PORT"));
     const auto target = endpoint::loopback(given.port_to_connect("TARGET_PORT"));
     given.end();
-    return coro::run_main(serve_proxy(where, target));
+    return coro::run_main(serve_proxy(where, target), {.drain = 3s});
 }

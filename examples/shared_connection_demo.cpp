@@ -3,10 +3,9 @@
 // Run:   build/debug/examples/shared_connection_demo                (port 8086; it takes 8 s)
 //        build/debug/examples/shared_connection_demo --speed 10     (a second takes 0.1 s)
 //        CORO_POLLER=simulation build/debug/examples/shared_connection_demo     (takes no time)
-// See:   Two runs, each a log and a picture with one lane per connection. The server serves each
-//        connection serially, and sleeps 3 s on A456. First A789 shares connection A with A456 and
-//        waits behind it, while B456 on connection B is not held up. Then each task has its own
-//        connection, and A789 is answered at once.
+// See:   Two runs, each a log and a picture with a lane per connection. Each connection is served
+//        serially, and A456 takes 3 s. First A789 shares connection A with it and waits, while B456
+//        on B is not held up. Then each task has a connection, and A789 is answered at once.
 #include <coro/coro.hpp>
 
 #include <cstdio>
@@ -36,11 +35,12 @@ const plan alone = {{0, "1", "A123"}, {1, "2", "A456"}, {1, "3", "B456"}, {2, "4
 coro::task<> serve_serially(tcp_stream peer, stage& show) {
     const std::string who = peer.remote_endpoint().to_string();
     framed_connection client(std::move(peer));
-    while (const auto message = co_await client.messages.read()) {
-        const std::string text = printable(coro::as_text(*message));
-        show.received(who, text);
-        if (text == "A456") co_await show.sleep(3);
-        co_await client.messages.write(*message);
+    for (;;) {
+        const auto message = co_await coro::until_stop(client.messages.read());
+        if (!message || !*message) break;  // who does not leave does not hold up the end
+        show.received(who, printable(coro::as_text(**message)));
+        if (coro::as_text(**message) == "A456") co_await show.sleep(3);
+        co_await client.messages.write(**message);
     }
     co_await client.messages.flush();
 }

@@ -140,7 +140,7 @@ class gevent_server(unittest.TestCase):
                     self.assertEqual(gevent.line(), f"{first} was disconnected\n")
                     self.assertEqual(one.recv(1), b"")
                 # `two` stays connected: Ctrl-C ends it.
-                self.assertEqual(gevent.end(), (0, "", ""))
+                self.assertEqual(gevent.end(), (0, f"{second} was disconnected\n", ""))
                 self.assertEqual(two.recv(1), b"")
 
     def test_survives_a_client_that_vanishes(self):
@@ -157,6 +157,23 @@ class gevent_server(unittest.TestCase):
                 said = f"coro: notice: recv {who}: Connection reset by peer\n"
                 code, _, err = gevent.end()
                 self.assertEqual((code, err), (0, said))
+
+    def test_a_stop_ends_who_is_silent_without_the_drain(self):
+        for poller in POLLERS:
+            for form in self.FORMS:
+                with self.subTest(poller=poller, form=form):
+                    with server("gevent_server", poller, *form) as gevent:
+                        silent = [gevent.connect() for _ in range(3)]
+                        said = {f"{address(each)} was disconnected" for each in silent}
+                        for _ in silent:
+                            gevent.line()
+                        code, out, err = gevent.end()
+                        self.assertEqual((code, err), (0, ""))
+                        # A handler that the drain's end cancels does not say it.
+                        self.assertEqual(set(out.splitlines()), said)
+                        for each in silent:
+                            with each:
+                                self.assertEqual(each.recv(1), b"")
 
     def test_with_a_foreign_client(self):
         for name in FOREIGN:
@@ -363,6 +380,26 @@ class chat(unittest.TestCase):
                 )
                 self.assertEqual(err, f"coro: error: read_line {who}: limit exceeded\n")
                 self.assertEqual(ann.lines.read(), "")
+                ann.leave()
+                bob.leave()
+
+    def test_a_stop_delivers_what_was_said_and_ends_who_is_silent(self):
+        for poller in POLLERS:
+            with self.subTest(poller=poller), server("chat", poller) as room:
+                ann = guest(room, "ann")
+                ann.hears("* welcome, ann; others here: 0")
+                bob = guest(room, "bob")
+                bob.hears("* welcome, bob; others here: 1")
+                ann.hears("* bob joined")
+                with room.connect() as nameless:
+                    self.assertEqual(read_exactly(nameless, 20), b"* your name, please\n")
+                    code, _, err = room.end()
+                    self.assertEqual((code, err), (0, ""))
+                    self.assertEqual(nameless.recv(1), b"")
+                # The last one hears that the other has left. Nobody does whom the end of the drain
+                # cancels: the writer goes with the reader.
+                rest = {ann.lines.read(), bob.lines.read()}
+                self.assertIn(rest, ({"", "* ann left\n"}, {"", "* bob left\n"}))
                 ann.leave()
                 bob.leave()
 

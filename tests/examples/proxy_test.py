@@ -3,6 +3,7 @@
 """The proxy: both directions, half-close, what it holds, and targets that fail."""
 import hashlib
 import os
+import queue
 import re
 import signal
 import socket
@@ -128,9 +129,13 @@ class proxy(unittest.TestCase):
     def test_without_a_target_the_client_is_told_and_the_next_one_is_served(self):
         port = free_port()
         with self.open("automatic", port) as through:
-            with through.connect() as early:
-                self.assertEqual(early.recv(1), b"")
+            with socket.socket() as early:
+                early.settimeout(PATIENCE)
+                early.bind(("127.0.0.1", 0))
                 who = address(early)
+                with self.assertRaises(ConnectionResetError):
+                    early.connect(("127.0.0.1", through.port))
+                    early.recv(1)
             with socket.create_server(("127.0.0.1", port)) as late, through.connect() as client:
                 stream, _ = late.accept()
                 with stream:
@@ -162,6 +167,88 @@ class proxy(unittest.TestCase):
                         client.recv(1)
                     said = f"{who}: recv 127.0.0.1:{port}: Connection reset by peer\n"
                     self.assertEqual(through.end(), (0, "", said))
+
+    def test_a_reset_in_the_midst_of_a_download_reaches_the_client(self):
+        def answer(stream):
+            stream.sendall(bytes(3_000_000))
+            reset(stream)
+
+        for poller in POLLERS:
+            with self.subTest(poller=poller), target(answer) as behind:
+                with self.open(poller, behind.port) as through, through.connect() as client:
+                    with self.assertRaises(ConnectionResetError):
+                        read_all(client)
+                    self.assertEqual(through.end()[:2], (0, ""))
+
+    def test_a_reset_in_the_midst_of_an_upload_reaches_the_client(self):
+        def answer(stream):
+            read_exactly(stream, 100_000)
+            reset(stream)
+
+        for poller in POLLERS:
+            with self.subTest(poller=poller), target(answer) as behind:
+                with self.open(poller, behind.port) as through, through.connect() as client:
+                    with self.assertRaises((ConnectionResetError, BrokenPipeError)):
+                        while True:
+                            client.sendall(bytes(100_000))
+                    self.assertEqual(through.end()[:2], (0, ""))
+
+    def test_a_reset_of_the_client_reaches_the_target(self):
+        met = queue.Queue()
+
+        def download(stream):
+            try:
+                while True:
+                    stream.sendall(bytes(100_000))
+            except OSError as error:
+                met.put(type(error))
+
+        def upload(stream):
+            try:
+                met.put(read_all(stream))
+            except OSError as error:
+                met.put(type(error))
+
+        for poller in POLLERS:
+            for serve, errors in (
+                (download, (ConnectionResetError, BrokenPipeError)),
+                (upload, (ConnectionResetError,)),
+            ):
+                with self.subTest(poller=poller, serve=serve), target(serve) as behind:
+                    with self.open(poller, behind.port) as through:
+                        client = through.connect()
+                        if serve is upload:
+                            client.sendall(bytes(100_000))
+                        else:
+                            read_exactly(client, 100_000)
+                        reset(client)
+                        self.assertIn(met.get(timeout=PATIENCE), errors)
+                        self.assertEqual(through.end()[:2], (0, ""))
+
+    def test_a_stop_ends_who_is_silent_and_lets_answers_through(self):
+        for poller in POLLERS:
+            with self.subTest(poller=poller), socket.create_server(("127.0.0.1", 0)) as behind:
+                behind.settimeout(PATIENCE)
+                with self.open(poller, behind.getsockname()[1]) as through:
+                    silent = through.connect()
+                    beside = behind.accept()[0]
+                    busy = through.connect()
+                    stream = behind.accept()[0]
+                    busy.sendall(b"a request")
+                    self.assertEqual(read_exactly(stream, 9), b"a request")
+                    through.process.send_signal(signal.SIGINT)
+                    # The end of what clients say, and not of the connection.
+                    for each in (beside, stream):
+                        each.settimeout(PATIENCE)
+                        self.assertEqual(each.recv(1), b"")
+                    stream.sendall(b"an answer")
+                    stream.close()
+                    beside.close()
+                    self.assertEqual(read_all(busy), b"an answer")
+                    self.assertEqual(read_all(silent), b"")
+                    busy.close()
+                    silent.close()
+                    self.assertEqual(through.wait(), (0, "", ""))
 
     def test_with_a_foreign_client(self):
         for name in FOREIGN:
