@@ -53,8 +53,8 @@ void scheduler::turn(bool may_sleep) noexcept {
     ++turns_;
     turn_time = world_->now();
     world_->turn_time = turn_time;
-    timers_fired_ += timers_.expire(turn_time, timers_per_turn, [this](duration late) noexcept {
-        if (late > overslept) [[unlikely]] collect_all();
+    timers_fired_ += timers_.expire(turn_time, timers_per_turn, [this](time_point due) noexcept {
+        if (turn_time > due + overslept) [[unlikely]] collect_all();
     });
     const std::uint64_t posts_before = posts_;
     run_posted(posts_per_turn);

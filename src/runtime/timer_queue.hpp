@@ -186,7 +186,8 @@ public:
     /// Fires what is due at `now`, in (deadline, sequence) order, and returns how many fired. Takes
     /// at most `limit` steps, where a step fires, files or cascades one timer; what is left is done
     /// by the next call, and next_deadline() is in the past as long as something is.
-    /// Before the first of them it calls `late` with how late the call is; that may arm and disarm.
+    /// Before the first of them it calls `late` with when it should have been called; that may arm
+    /// and disarm.
     /// Requires: not called from on_fire.
     template <typename Late>
     std::size_t expire(time_point now, std::size_t limit, Late late) noexcept {
@@ -197,11 +198,11 @@ public:
             follow_now();
             return 0;
         }
-        late(now_ - due);
+        late(due);
         return expire_due(limit);
     }
     std::size_t expire(time_point now, std::size_t limit) noexcept {
-        return expire(now, limit, [](duration) noexcept {});
+        return expire(now, limit, [](time_point) noexcept {});
     }
 
     /// How many timers are armed.
