@@ -18,9 +18,11 @@
 #include <coro/net/buffered_writer.hpp>
 #include <coro/net/frames.hpp>
 #include <coro/net/io.hpp>
+#include <coro/net/memory_stream.hpp>
 #include <coro/net/readiness.hpp>
 #include <coro/net/socket_options.hpp>
 #include <coro/net/tcp.hpp>
+#include <coro/net/transport.hpp>
 #include <coro/runtime/await.hpp>
 #include <coro/runtime/blocking.hpp>
 #include <coro/runtime/channel.hpp>

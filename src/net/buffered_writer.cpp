@@ -12,6 +12,7 @@
 #include <coro/base/report.hpp>
 
 #include "net/io_failure.hpp"
+#include "net/transport_table.hpp"
 #include "runtime/scheduler.hpp"
 
 namespace coro::inline v0::detail {
@@ -147,7 +148,7 @@ void writer_state::pump() noexcept {
         if (sending_.size() == 0) sending_.swap(queued_);
         send_.data = sending_.data();
         send_.size = sending_.size();
-        if (!scheduler_of(*current).submit_unowned(send_)) settle();
+        if (!submit_unowned(send_, scheduler_of(*current))) settle();
         else in_flight_ = true;
     }
 }
@@ -161,7 +162,7 @@ void writer_state::settle() noexcept {
     } else if (send_.result == result_busy) {
         busy_ = true;
     } else {
-        fail(error_of(send_.result), send_.result != result_closed);
+        fail(error_of(send_.result, socket_), send_.result != result_closed);
     }
 }
 
@@ -248,7 +249,7 @@ task<> writer_state::write_later(const write_request& request) {
             throw cancelled(moved);
         } catch (const io_error&) {
             if (send.result != result_busy)
-                break_off(error_of(send.result), send.result != result_closed);
+                break_off(error_of(send.result, socket_), send.result != result_closed);
             else if (moved != 0) break_off(errc::broken, false);
             throw_io(send.result, request.verb, socket_, moved);
         }
@@ -345,7 +346,7 @@ void line_wait::end(std::error_code error) noexcept {
 
 namespace coro::inline v0::net {
 
-buffered_writer::buffered_writer(tcp_stream& stream, buffered_options options)
+buffered_writer::buffered_writer(net::stream& stream, buffered_options options)
     : state_(new detail::writer_state(stream.ref(), options.limit)) {}
 
 std::size_t buffered_writer::unsent() const noexcept { return state_->unsent(); }

@@ -11,8 +11,11 @@ namespace coro::inline v0::detail {
 
 /// Requires: `result` is negative.
 [[nodiscard]] std::error_code error_of(std::int32_t result) noexcept;
+/// The same for a result of an operation on `socket`, which may be a transport.
+[[nodiscard]] std::error_code error_of(std::int32_t result, socket_ref socket) noexcept;
 
-/// The peer (or own address) of a socket, written into `buffer`; empty when there is none.
+/// The peer (or own address) of a socket, written into `buffer`; empty when there is none. For a
+/// transport: what it says of itself, not copied.
 [[nodiscard]] std::string_view peer_text(socket_ref socket, std::span<char> buffer) noexcept;
 [[nodiscard]] std::string_view local_text(socket_ref socket, std::span<char> buffer) noexcept;
 

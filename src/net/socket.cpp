@@ -4,6 +4,7 @@
 #include <coro/net/stream.hpp>
 #include <coro/runtime/loops.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -13,6 +14,7 @@
 
 #include "net/idle_watch.hpp"
 #include "net/io_failure.hpp"
+#include "net/transport_table.hpp"
 #include "runtime/scheduler.hpp"
 
 namespace coro::inline v0::detail {
@@ -27,7 +29,17 @@ std::error_code error_of(std::int32_t result) noexcept {
     }
 }
 
+std::error_code error_of(std::int32_t result, socket_ref socket) noexcept {
+    if (result != result_other) return error_of(result);
+    transport_table* table = is_here(socket.loop) ? scheduler_of(*current).transports : nullptr;
+    return table != nullptr ? table->other_error(socket.handle) : make_error_code(errc::closed);
+}
+
 std::string_view peer_text(socket_ref socket, std::span<char> buffer) noexcept {
+    if (socket.handle.is_transport()) {
+        if (!is_here(socket.loop)) return {};
+        return scheduler_of(*current).transports->describe(socket.handle);
+    }
     socket_address raw;
     net::endpoint peer;
     if (!is_here(socket.loop) ||
@@ -58,7 +70,7 @@ void used_elsewhere(socket_ref socket) noexcept {
 void throw_io(std::int32_t result, const char* verb, socket_ref socket, std::size_t moved) {
     if (result == -ECANCELED) throw cancelled(moved);
     std::array<char, net::endpoint::text_capacity> buffer;
-    throw io_error(error_of(result), verb, peer_text(socket, buffer), moved);
+    throw io_error(error_of(result, socket), verb, peer_text(socket, buffer), moved);
 }
 
 void describe_io(text_sink& out, const char* verb, socket_ref socket) noexcept {
@@ -71,41 +83,68 @@ void describe_io(text_sink& out, const char* verb, socket_ref socket) noexcept {
     out.write(where);
 }
 
-bool submit_io(operation& op, context& strand) noexcept {
-    return scheduler_of(*strand.loop).submit(op, strand);
+namespace {
+
+/// As scheduler::submit.
+[[gnu::cold]] bool submit_to_transport(operation& op, context& strand, scheduler& loop) noexcept {
+    op.owner = &strand;
+    if (!loop.transports->submit(op)) return true;
+    if (loop.inline_budget > 0) {
+        loop.inline_budget -= 1 + std::max(op.result, 0) / scheduler::inline_bytes_per_answer;
+        return false;
+    }
+    loop.completed_elsewhere(op);
+    return true;
 }
 
-void cancel_io(operation& op, loop_core& loop) noexcept { scheduler_of(loop).world().cancel(op); }
+socket_notes* notes_of(socket_handle which) noexcept {
+    scheduler& loop = scheduler_of(*current);
+    return which.is_transport() ? loop.transports->notes(which) : loop.world().notes(which);
+}
+
+}  // namespace
+
+bool submit_io(operation& op, context& strand) noexcept {
+    scheduler& loop = scheduler_of(*strand.loop);
+    if (op.target.is_transport()) [[unlikely]] return submit_to_transport(op, strand, loop);
+    return loop.submit(op, strand);
+}
+
+void cancel_io(operation& op, loop_core& loop) noexcept {
+    scheduler& on = scheduler_of(loop);
+    if (op.target.is_transport()) on.transports->cancel(op);
+    else on.world().cancel(op);
+}
 
 // The bits of `direction` are those of `socket_notes::broken`.
 
 void mark_broken(socket_ref socket, direction which) noexcept {
     check_home(socket);
     if (!socket.loop) return;
-    if (socket_notes* notes = scheduler_of(*current).world().notes(socket.handle))
+    if (socket_notes* notes = notes_of(socket.handle))
         notes->broken |= static_cast<std::uint32_t>(which);
 }
 
 bool is_broken(socket_ref socket, direction which) noexcept {
     check_home(socket);
     if (!socket.loop) return false;
-    const socket_notes* notes = scheduler_of(*current).world().notes(socket.handle);
+    const socket_notes* notes = notes_of(socket.handle);
     return notes != nullptr && (notes->broken & static_cast<std::uint32_t>(which)) != 0;
 }
 
 namespace {
 
-template <void (*End)(poller& world, socket_handle which) noexcept>
+template <void (*End)(scheduler& loop, socket_handle which) noexcept>
 void end_at_home(socket_ref which) noexcept {
     CORO_ASSERT(is_of_this_run(which.loop),
                 "a stream or listener was destroyed outside of its loop: it must end inside of the "
                 "run() in which it was made");
     if (is_here(which.loop)) [[likely]]
-        return End(scheduler_of(*current).world(), which.handle);
+        return End(scheduler_of(*current), which.handle);
     // One that was handed to another loop and never used there: rare, so the message is allocated.
     struct end_there {
         socket_ref socket;
-        void operator()() const noexcept { End(scheduler_of(*current).world(), socket.handle); }
+        void operator()() const noexcept { End(scheduler_of(*current), socket.handle); }
     };
     try {
         loop_of_this_run(which.loop).post(*posted_call<end_there>::make(end_there{which}));
@@ -117,24 +156,28 @@ void end_at_home(socket_ref which) noexcept {
     }
 }
 
-void close_in(poller& world, socket_handle which) noexcept { world.close(which); }
-void reset_in(poller& world, socket_handle which) noexcept {
+void close_in(scheduler& loop, socket_handle which) noexcept {
+    if (which.is_transport()) loop.transports->close(which, false);
+    else loop.world().close(which);
+}
+void reset_in(scheduler& loop, socket_handle which) noexcept {
+    if (which.is_transport()) return loop.transports->close(which, true);
     // Zero seconds to linger: close(2) sends a reset.
-    static_cast<void>(world.set_option(which, socket_option::linger, 0));
-    world.close(which);
+    static_cast<void>(loop.world().set_option(which, socket_option::linger, 0));
+    loop.world().close(which);
 }
 /// By a reset, if it is a connection of a server that has not switched that off.
-void end_failed_in(poller& world, socket_handle which) noexcept {
-    const socket_notes* notes = world.notes(which);
-    if (notes != nullptr && notes->reset_failed) return reset_in(world, which);
-    world.close(which);
+void end_failed_in(scheduler& loop, socket_handle which) noexcept {
+    const socket_notes* notes = notes_of(which);
+    if (notes != nullptr && notes->reset_failed) return reset_in(loop, which);
+    close_in(loop, which);
 }
 /// In order, if no message was cut that this side was sending.
-void end_cancelled_in(poller& world, socket_handle which) noexcept {
-    const socket_notes* notes = world.notes(which);
+void end_cancelled_in(scheduler& loop, socket_handle which) noexcept {
+    const socket_notes* notes = notes_of(which);
     const auto sending = static_cast<std::uint32_t>(direction::sending);
-    if (notes != nullptr && (notes->broken & sending) != 0) return end_failed_in(world, which);
-    world.close(which);
+    if (notes != nullptr && (notes->broken & sending) != 0) return end_failed_in(loop, which);
+    close_in(loop, which);
 }
 
 /// Whether an exception destroys what this thread destroys now: on its way through a function, or

@@ -5,9 +5,6 @@
 #include <cerrno>
 
 #include <coro/base/report.hpp>
-#include <coro/core/as_result.hpp>
-#include <coro/runtime/sleep.hpp>
-#include <coro/runtime/timeout.hpp>
 
 #include "net/apply_options.hpp"
 #include "net/io_failure.hpp"
@@ -224,33 +221,6 @@ using detail::error_of;
 
 detail::connect_awaiter tcp_stream::connect(endpoint to, const connect_options& options) noexcept {
     return {to, options};
-}
-
-void tcp_stream::shutdown_send() {
-    const detail::socket_ref socket = socket_.ref();
-    if (!socket.handle) throw io_error(errc::closed, "shutdown tcp");
-    const int result =
-        detail::world_of(socket).shutdown(socket.handle, detail::shutdown_how::send);
-    if (result < 0) detail::throw_io(result, "shutdown tcp", socket);
-}
-
-task<> tcp_stream::close_gracefully(time_span limit) {
-    // Moved here, so that it is closed in every case, also when the await below throws. In so many
-    // words: what the end of a server's stream does then is not meant.
-    struct closer {
-        ~closer() { stream.close(); }
-        tcp_stream stream;
-    };
-    closer closing{std::move(*this)};
-    const detail::socket_ref socket = closing.stream.ref();
-    if (!socket.handle) co_return;
-    if (detail::world_of(socket).shutdown(socket.handle, detail::shutdown_how::send) < 0) co_return;
-    const time_point deadline = saturating_add(now(), limit);
-    for (;;) {
-        const result<read_lease> dropped =
-            co_await as_result(with_deadline(deadline, closing.stream.read_leased()));
-        if (!dropped.has_value() || (*dropped).empty()) co_return;
-    }
 }
 
 endpoint tcp_stream::remote_endpoint() const {

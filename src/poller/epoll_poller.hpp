@@ -37,6 +37,14 @@ public:
     [[nodiscard]] bool has_more() const noexcept override { return batch_was_full_; }
     void wake() noexcept override;
     void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override;
+    std::size_t lend(operation& op) noexcept override {
+        lease buffer;
+        if (!take_lease(buffer)) return 0;
+        op.lease_data = buffer.data;
+        op.lease_id = buffer.id;
+        op.lease_from_heap = buffer.from_heap;
+        return options_.lease_buffer_bytes;
+    }
 
 protected:
     bool begin_close(socket_slot& slot) noexcept override;

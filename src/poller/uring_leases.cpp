@@ -120,6 +120,15 @@ bool uring_poller::take_lease(lease& out) noexcept {
     return true;
 }
 
+std::size_t uring_poller::lend(operation& op) noexcept {
+    lease buffer;
+    if (!take_lease(buffer)) return 0;
+    op.lease_data = buffer.data;
+    op.lease_id = buffer.id;
+    op.lease_from_heap = buffer.from_heap;
+    return options_.lease_buffer_bytes;
+}
+
 void uring_poller::return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept {
     if (from_heap) {
         give_heap_lease(data);

@@ -38,6 +38,7 @@ public:
     [[nodiscard]] bool has_more() const noexcept override;
     void wake() noexcept override;
     void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override;
+    std::size_t lend(operation& op) noexcept override;
 
 protected:
     bool begin_close(socket_slot& slot) noexcept override;

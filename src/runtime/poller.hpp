@@ -140,6 +140,9 @@ public:
     /// everything above aborts there, and so does what touches a socket; only wake() does nothing.
     [[nodiscard]] virtual bool is_ours() const noexcept { return true; }
     virtual void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept = 0;
+    /// Lends a buffer to a receive_leased that somebody else than the poller completes: sets its
+    /// lease_*, and returns the size of the buffer; 0 when the cap is reached or memory is out.
+    virtual std::size_t lend(operation& op) noexcept = 0;
 
     // --- cold half: answers 0 or a negated errno (or result_closed)
     virtual int open_stream(address_family family, socket_handle& out) noexcept = 0;

@@ -280,8 +280,8 @@ loop_stats scheduler::stats() const noexcept {
     all.queue_overflows = io.overflows;
     all.buffers_exhausted = io.no_buffers;
     all.frames = frames_alive;
-    all.operations = alive.operations;
-    all.sockets = alive.sockets;
+    all.operations = alive.operations + beside.transfers;
+    all.sockets = alive.sockets + beside.streams;
     all.leases = alive.leases;
     return all;
 }

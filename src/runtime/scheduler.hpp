@@ -19,6 +19,8 @@
 
 namespace coro::inline v0::detail {
 
+class transport_table;
+
 struct scheduler_options {
     bool virtual_time = false;  ///< a simulation: never spin
     bool spin = true;
@@ -38,6 +40,12 @@ struct loop_gate : basic_loop_gate<loop_core> {
 /// What lives on a loop without belonging to a task: destroyed with the loop at the latest.
 struct loop_guest : list_node<loop_guest> {
     virtual ~loop_guest() = default;
+};
+
+/// What the streams of a loop have under way that the poller does not know.
+struct transport_census {
+    std::uint64_t transfers = 0;  ///< pending reads and writes
+    std::uint64_t streams = 0;    ///< transports that are open, or not yet gone
 };
 
 /// One loop. A loop is not a thread: turn() may be called wherever it is the current one.
@@ -69,6 +77,8 @@ public:
     /// Set when the root task has ended: nothing will come any more that is worth waiting for.
     bool ending = false;
     intrusive_list<loop_guest> guests;  ///< owned
+    transport_table* transports = nullptr;  ///< one of them, made with the first transport
+    transport_census beside;
 
     [[nodiscard]] poller& world() noexcept { return *world_; }
     [[nodiscard]] bool world_is_virtual() const noexcept { return options_.virtual_time; }
@@ -126,9 +136,11 @@ public:
     /// The same for an operation without an owner, which has `advance`. At once it is given no more
     /// than one request may move: a full one is answered in the next turn.
     [[nodiscard]] bool submit_unowned(operation& op) noexcept;
+    /// An operation that a transport has completed: its owner learns it as from the poller.
+    void completed_elsewhere(operation& op) noexcept { deferred_.push(op); }
     /// Whether operations are under way, those included that are answered in the next turn.
     [[nodiscard]] bool has_operations() const noexcept {
-        return !deferred_.empty() || world_->census().operations != 0;
+        return !deferred_.empty() || beside.transfers != 0 || world_->census().operations != 0;
     }
 
 private:

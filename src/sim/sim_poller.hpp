@@ -59,6 +59,7 @@ public:
     void wake() noexcept override;
     [[nodiscard]] time_point now() noexcept override { return now_; }
     void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override;
+    std::size_t lend(operation& op) noexcept override;
 
     int open_stream(address_family family, socket_handle& out) noexcept override;
     int bind(socket_handle socket, const socket_address& where) noexcept override;

@@ -139,6 +139,15 @@ void sim_poller::put_bytes(sim_socket& peer, const operation& op, std::size_t si
     after(latency_, sim_event_kind::bytes_arrive, peer, static_cast<std::uint32_t>(size));
 }
 
+std::size_t sim_poller::lend(operation& op) noexcept {
+    lease_pool::lease lease;
+    if (!leases_.take(lease)) return 0;
+    op.lease_data = lease.data;
+    op.lease_id = lease.id;
+    op.lease_from_heap = lease.from_heap;
+    return leases_.buffer_bytes();
+}
+
 void sim_poller::return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept {
     leases_.give_back({lease_id, static_cast<std::byte*>(data), from_heap});
 }

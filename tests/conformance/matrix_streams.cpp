@@ -235,13 +235,13 @@ private:
 }  // namespace
 
 std::vector<point> stream_points() {
-    constexpr std::string_view read_some = "coro::net::tcp_stream::read_some";
-    constexpr std::string_view write_some = "coro::net::tcp_stream::write_some";
-    constexpr std::string_view close = "coro::net::tcp_stream::close_gracefully";
+    constexpr std::string_view read_some = "coro::net::stream::read_some";
+    constexpr std::string_view write_some = "coro::net::stream::write_some";
+    constexpr std::string_view close = "coro::net::stream::close_gracefully";
     return {
         make_point<read_driver, read_how::plain>(read_some, "for data"),
         make_point<read_driver, read_how::vectored>(read_some, "for data, vectored"),
-        make_point<read_driver, read_how::leased>("coro::net::tcp_stream::read_leased",
+        make_point<read_driver, read_how::leased>("coro::net::stream::read_leased",
                                                   "for data"),
         make_point<write_driver, false>(write_some, "the buffer is full"),
         make_point<write_driver, true>(write_some, "the buffer is full, vectored"),

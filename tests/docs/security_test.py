@@ -33,7 +33,7 @@ CONSTANTS = {
 # Those that C++ outside of their file cannot see, as text.
 TEXTS = {
     "lines_per_second": ("src/base/report.cpp", r"lines_per_second = (\d+);"),
-    "tcp_stream::close_gracefully": ("include/coro/net/tcp.hpp",
+    "tcp_stream::close_gracefully": ("include/coro/net/stream.hpp",
                                      r"close_gracefully\(\s*time_span limit = "
                                      r"std::chrono::seconds\((\d+)\)"),
 }

@@ -36,6 +36,7 @@ public:
     void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override {
         world_->return_lease(lease_id, data, from_heap);
     }
+    std::size_t lend(operation& op) noexcept override { return world_->lend(op); }
 
     int open_stream(address_family family, socket_handle& out) noexcept override {
         return world_->open_stream(family, out);

@@ -11,7 +11,7 @@
 #include <coro/core/task.hpp>
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/ready_or_task.hpp>
-#include <coro/net/tcp.hpp>
+#include <coro/net/stream.hpp>
 
 namespace coro::inline v0::detail {
 
@@ -93,7 +93,7 @@ namespace coro::inline v0::net {
 class buffered_writer {
 public:
     /// options.limit: the most unsent bytes that are held.
-    CORO_EXPORT explicit buffered_writer(tcp_stream& stream, buffered_options options = {});
+    CORO_EXPORT explicit buffered_writer(net::stream& stream, buffered_options options = {});
     buffered_writer(const buffered_writer&) = delete;
     buffered_writer& operator=(const buffered_writer&) = delete;
 

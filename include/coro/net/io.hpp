@@ -1,4 +1,4 @@
-// write_all and read_exact: exact transfers on any byte stream.
+// write_all and read_exact: exact transfers on any stream.
 #pragma once
 
 #include <concepts>
@@ -6,18 +6,12 @@
 
 #include <coro/core/task.hpp>
 #include <coro/net/stream.hpp>
-#include <coro/net/tcp.hpp>
 
 namespace coro::inline v0::net {
 
-/// What can be read and written: tcp_stream, and whatever else has its members.
+/// What can be read and written: stream, and what is derived from it.
 template <typename Stream>
-concept byte_stream = requires(Stream& stream, mutable_bytes into, const_bytes from) {
-    stream.read_some(into);
-    stream.write_some(from);
-    stream.read_leased(into.size());
-    stream.shutdown_send();
-};
+concept byte_stream = std::derived_from<Stream, stream>;
 
 /// Returns nothing. Writes all of `from`.
 /// Requires: `from` outlives the wait; no other write is pending on `stream`.
@@ -27,7 +21,7 @@ concept byte_stream = requires(Stream& stream, mutable_bytes into, const_bytes f
 /// Cancel safety: none: when it throws, a part may have been sent; the stream is then marked
 /// broken, and later exact transfers throw errc::broken. See: send(2).
 [[nodiscard("co_await it")]] inline detail::exact_awaiter<true> write_all(
-    tcp_stream& stream, const_bytes from) noexcept {
+    net::stream& stream, const_bytes from) noexcept {
     return {stream.ref(), const_cast<std::byte*>(from.data()), from.size()};
 }
 
@@ -39,7 +33,7 @@ concept byte_stream = requires(Stream& stream, mutable_bytes into, const_bytes f
 /// likewise.
 /// Cancel safety: none on a bare stream, as write_all; buffered_stream::read_exact has it.
 [[nodiscard("co_await it")]] inline detail::exact_awaiter<false> read_exact(
-    tcp_stream& stream, mutable_bytes into) noexcept {
+    net::stream& stream, mutable_bytes into) noexcept {
     return {stream.ref(), into.data(), into.size()};
 }
 

@@ -12,8 +12,8 @@
 
 namespace coro::inline v0::detail {
 
-/// A loop and a handle in its poller's table. Copies refer to the same socket. The loop may be
-/// gone: it is named by its id.
+/// What names a stream or listener: a loop, and a handle in its poller's table or in its table of
+/// transports. Copies refer to the same one. The loop may be gone: it is named by its id.
 struct socket_ref {
     socket_ref() = default;
     socket_ref(const loop_core* on, socket_handle of) noexcept : loop(on->id), handle(of) {}

@@ -1,15 +1,25 @@
-// The operations of a byte stream: reads, writes, leases, exact transfers; what tcp_stream returns.
+// stream: a connection that carries bytes, whatever kind it is of; and the operations on it.
 #pragma once
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <span>
+#include <string>
 
+#include <coro/base/time.hpp>
+#include <coro/core/task.hpp>
 #include <coro/net/socket.hpp>
 
 namespace coro::inline v0::detail {
 class lease_awaiter;
+}
+
+namespace coro::inline v0::net {
+class transport;
 }
 
 namespace coro::inline v0::net {
@@ -188,3 +198,113 @@ private:
 };
 
 }  // namespace coro::inline v0::detail
+
+namespace coro::inline v0::net {
+
+/// A connection that carries bytes: TCP, or what a transport makes of another one. What is derived
+/// from it adds ways to make one, and nothing to read or write; it may be moved into a stream.
+/// Move-only. One task may read while another writes; two readers (or two writers) at once are
+/// errc::busy. Destroying it closes it at once, without blocking: what others wait for on it ends
+/// with errc::closed, and bytes that were written and not sent yet are sent. Belongs to the loop on
+/// which it was made; closing works on every loop of a run. Errors name the verb and describe().
+class stream {
+public:
+    /// A stream without a connection: every operation on it is errc::closed.
+    stream() noexcept = default;
+    /// Stands on `of`, which it owns. Requires: called inside of run(). Throws: std::bad_alloc.
+    CORO_EXPORT explicit stream(std::unique_ptr<transport> of);
+
+    /// Returns `std::size_t`: how many bytes were read, at least one and at most `into.size()`; 0
+    /// at end of stream, or, at once, when `into` is empty. A read or write moves at most 256 KiB,
+    /// so that the other tasks of the loop have their turns.
+    /// Requires: `into` outlives the wait; no other read is pending on this stream.
+    /// Suspends until data, EOF, error or cancellation; resumes on the stream's loop.
+    /// Throws: io_error (connection_reset, timed_out, errc::busy, errc::closed); cancelled.
+    /// Cancel safety: on `cancelled` no byte has been taken from the stream.
+    /// See: recv(2); RFC 9293 §3.10.
+    [[nodiscard("co_await it")]] detail::read_awaiter read_some(
+        mutable_bytes into) noexcept {
+        return {socket_.ref(), into};
+    }
+    /// Returns `std::size_t`: the same into several buffers, filled in order; the first most_slices
+    /// of them.
+    /// See: readv(2).
+    [[nodiscard("co_await it")]] detail::vectored_awaiter read_some(
+        std::span<const mutable_bytes> into) noexcept {
+        return {detail::opcode::receive_vectored, socket_.ref(), into};
+    }
+    /// Returns `read_lease`: at least one byte, at most `at_most`, read into a buffer that is taken
+    /// from the loop's pool only when bytes have come: an idle connection holds none. The lease is
+    /// empty at end of stream. When the pool is exhausted the buffer is allocated, up to a cap,
+    /// then errc::limit_exceeded. Otherwise as read_some.
+    [[nodiscard("co_await it")]] detail::lease_awaiter read_leased(
+        std::size_t at_most = static_cast<std::size_t>(-1)) noexcept {
+        return {socket_.ref(), at_most};
+    }
+
+    /// Returns `std::size_t`: how many bytes of `from` were written, at least one, at most 256 KiB;
+    /// 0, at once, when `from` is empty. Most callers want write_all.
+    /// Requires: `from` outlives the wait; no other write is pending on this stream.
+    /// Suspends while the kernel's send buffer is full; resumes on the stream's loop.
+    /// Throws: io_error (broken_pipe, connection_reset, timed_out, errc::busy, errc::closed);
+    /// cancelled. Never raises SIGPIPE. Cancel safety: on `cancelled` no byte has been sent.
+    /// See: send(2).
+    [[nodiscard("co_await it")]] detail::write_awaiter write_some(
+        const_bytes from) noexcept {
+        return {socket_.ref(), from};
+    }
+    /// Returns `std::size_t`: the same from several buffers, in order; the first most_slices of
+    /// them. See: writev(2).
+    [[nodiscard("co_await it")]] detail::vectored_awaiter write_some(
+        std::span<const const_bytes> from) noexcept {
+        return {detail::opcode::send_vectored, socket_.ref(), from};
+    }
+
+    /// Ends the sending direction (half-close): the peer reads the end of the stream after what was
+    /// written; reading goes on. Does not block. Throws: io_error (not_connected, errc::closed).
+    /// See: shutdown(2).
+    CORO_EXPORT void shutdown_send();
+
+    /// Returns nothing. Half-closes, reads and drops what the peer still sends until it closes too,
+    /// and closes. So the peer gets everything that was written even if it was still sending: a
+    /// plain close() with unread input makes the kernel send a reset, which destroys data on its
+    /// way.
+    /// Suspends for at most `limit`; then, or on any error, closes at once.
+    /// Throws: cancelled (closed all the same). See: RFC 9293 §3.6; RFC 2525 §2.17.
+    [[nodiscard("co_await it or spawn it")]] CORO_EXPORT task<> close_gracefully(
+        time_span limit = std::chrono::seconds(30));
+
+    /// Closes at once; idempotent. Pending operations end with errc::closed.
+    void close() noexcept { socket_.close(); }
+
+    /// Closes at once by a reset: what is unsent is thrown away, and the peer meets
+    /// connection_reset, which it cannot take for a clean end. For what went wrong in the midst of
+    /// a message. Idempotent; does not block. Pending operations end with errc::closed.
+    /// See: RFC 9293 §3.10.5; socket(7) SO_LINGER.
+    void abort() noexcept { socket_.abort(); }
+
+    /// Whether there is a socket (not default-made, moved from or closed here).
+    [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
+    /// An exact transfer was cut short on it: framing is lost, later ones of that direction throw
+    /// errc::broken.
+    [[nodiscard]] bool is_broken() const noexcept {
+        return detail::is_broken(socket_.ref(), detail::direction::either);
+    }
+
+
+    /// Kind and peer, as errors name them: an address, or what the transport says of itself. Empty
+    /// for a stream that is closed.
+    [[nodiscard]] CORO_EXPORT std::string describe() const;
+    /// Bytes that have moved so far, in both directions together: two looks differ when a byte has
+    /// moved between them. For TCP the kernel counts, in a system call. 0 for a closed stream.
+    [[nodiscard]] CORO_EXPORT std::uint64_t activity() const noexcept;
+
+    [[nodiscard]] const detail::socket_ref& ref() const noexcept { return socket_.ref(); }
+
+protected:
+    explicit stream(detail::socket_ref from) noexcept : socket_(from) {}
+
+    detail::owned_socket socket_;
+};
+
+}  // namespace coro::inline v0::net

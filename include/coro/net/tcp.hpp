@@ -21,12 +21,10 @@ struct stream_access;
 
 namespace coro::inline v0::net {
 
-/// A TCP connection. Move-only. One task may read while another writes; two readers (or two
-/// writers) at once are errc::busy. Destroying it closes it at once, without blocking: what others
-/// wait for on it ends with errc::closed, and bytes that the kernel still has to send are sent,
-/// unless an exception destroys a connection of serve (serve_limits::reset_failed).
-/// Belongs to the loop on which it was made, until rebind(); closing works on every loop of a run.
-class tcp_stream {
+/// A TCP connection: a stream, and what only TCP has. Belongs to the loop on which it was made,
+/// until rebind(). Bytes that the kernel still has to send are sent when it is destroyed, unless an
+/// exception destroys a connection of serve (serve_limits::reset_failed).
+class tcp_stream : public stream {
 public:
     /// A stream without a connection: every operation on it is errc::closed.
     tcp_stream() noexcept = default;
@@ -42,66 +40,6 @@ public:
     [[nodiscard("co_await it")]] CORO_EXPORT static detail::connect_awaiter connect(
         endpoint to, const connect_options& options = {}) noexcept;
 
-    /// Returns `std::size_t`: how many bytes were read, at least one and at most `into.size()`; 0
-    /// at end of stream, or, at once, when `into` is empty. A read or write moves at most 256 KiB,
-    /// so that the other tasks of the loop have their turns.
-    /// Requires: `into` outlives the wait; no other read is pending on this stream.
-    /// Suspends until data, EOF, error or cancellation; resumes on this stream's loop.
-    /// Throws: io_error (connection_reset, timed_out, errc::busy, errc::closed); cancelled.
-    /// Cancel safety: on `cancelled` no byte has been taken from the stream.
-    /// See: recv(2); RFC 9293 §3.10.
-    [[nodiscard("co_await it")]] detail::read_awaiter read_some(
-        mutable_bytes into) noexcept {
-        return {socket_.ref(), into};
-    }
-    /// Returns `std::size_t`: the same into several buffers, filled in order; the first most_slices
-    /// of them.
-    /// See: readv(2).
-    [[nodiscard("co_await it")]] detail::vectored_awaiter read_some(
-        std::span<const mutable_bytes> into) noexcept {
-        return {detail::opcode::receive_vectored, socket_.ref(), into};
-    }
-    /// Returns `read_lease`: at least one byte, at most `at_most`, read into a buffer that is taken
-    /// from the loop's pool only when bytes have come: an idle connection holds none. The lease is
-    /// empty at end of stream. When the pool is exhausted the buffer is allocated, up to a cap,
-    /// then errc::limit_exceeded. Otherwise as read_some.
-    [[nodiscard("co_await it")]] detail::lease_awaiter read_leased(
-        std::size_t at_most = static_cast<std::size_t>(-1)) noexcept {
-        return {socket_.ref(), at_most};
-    }
-
-    /// Returns `std::size_t`: how many bytes of `from` were written, at least one, at most 256 KiB;
-    /// 0, at once, when `from` is empty. Most callers want write_all.
-    /// Requires: `from` outlives the wait; no other write is pending on this stream.
-    /// Suspends while the kernel's send buffer is full; resumes on this stream's loop.
-    /// Throws: io_error (broken_pipe, connection_reset, timed_out, errc::busy, errc::closed);
-    /// cancelled. Never raises SIGPIPE. Cancel safety: on `cancelled` no byte has been sent.
-    /// See: send(2).
-    [[nodiscard("co_await it")]] detail::write_awaiter write_some(
-        const_bytes from) noexcept {
-        return {socket_.ref(), from};
-    }
-    /// Returns `std::size_t`: the same from several buffers, in order; the first most_slices of
-    /// them. See: writev(2).
-    [[nodiscard("co_await it")]] detail::vectored_awaiter write_some(
-        std::span<const const_bytes> from) noexcept {
-        return {detail::opcode::send_vectored, socket_.ref(), from};
-    }
-
-    /// Ends the sending direction (half-close): the peer reads the end of the stream after what was
-    /// written; reading goes on. Does not block. Throws: io_error (not_connected, errc::closed).
-    /// See: shutdown(2).
-    CORO_EXPORT void shutdown_send();
-
-    /// Returns nothing. Half-closes, reads and drops what the peer still sends until it closes too,
-    /// and closes. So the peer gets everything that was written even if it was still sending: a
-    /// plain close() with unread input makes the kernel send a reset, which destroys data on its
-    /// way.
-    /// Suspends for at most `limit`; then, or on any error, closes at once.
-    /// Throws: cancelled (closed all the same). See: RFC 9293 §3.6; RFC 2525 §2.17.
-    [[nodiscard("co_await it or spawn it")]] CORO_EXPORT task<> close_gracefully(
-        time_span limit = std::chrono::seconds(30));
-
     /// Returns nothing. Makes this loop the stream's own: to be awaited by a task that was spawned
     /// on another loop than the one on which the stream was made, before anything else is done with
     /// it. Does nothing if it is already. Suspends for a message to the other loop and one back;
@@ -113,23 +51,6 @@ public:
         return detail::rebind_awaiter(socket_);
     }
 
-    /// Closes at once; idempotent. Pending operations end with errc::closed.
-    void close() noexcept { socket_.close(); }
-
-    /// Closes at once by a reset: what is unsent is thrown away, and the peer meets
-    /// connection_reset, which it cannot take for a clean end. For what went wrong in the midst of
-    /// a message. Idempotent; does not block. Pending operations end with errc::closed.
-    /// See: RFC 9293 §3.10.5; socket(7) SO_LINGER.
-    void abort() noexcept { socket_.abort(); }
-
-    /// Whether there is a socket (not default-made, moved from or closed here).
-    [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
-    /// An exact transfer was cut short on it: framing is lost, later ones of that direction throw
-    /// errc::broken.
-    [[nodiscard]] bool is_broken() const noexcept {
-        return detail::is_broken(socket_.ref(), detail::direction::either);
-    }
-
     /// The peer, as it was when the connection was made. Throws: io_error (errc::closed).
     [[nodiscard]] CORO_EXPORT endpoint remote_endpoint() const;
     /// Throws: io_error (errc::closed). See: getsockname(2).
@@ -137,15 +58,11 @@ public:
     /// Sets what is set in `options`. Throws: io_error that names the option.
     CORO_EXPORT void set_options(const stream_options& options);
 
-    [[nodiscard]] const detail::socket_ref& ref() const noexcept { return socket_.ref(); }
-
 private:
     friend class detail::connect_awaiter;
     friend class detail::accept_awaiter;
     friend struct detail::stream_access;
-    explicit tcp_stream(detail::socket_ref from) noexcept : socket_(from) {}
-
-    detail::owned_socket socket_;
+    explicit tcp_stream(detail::socket_ref from) noexcept : stream(from) {}
 };
 
 /// A socket that accepts connections. Move-only; closing it resets nobody who was accepted.

@@ -12,12 +12,17 @@ namespace coro::inline v0::detail {
 class context;
 
 /// Names a socket in its poller's table: never a descriptor number. A generation of 0 is "none";
-/// a handle whose generation is no longer that of its slot is stale: result_closed.
+/// a handle whose generation is no longer that of its slot is stale: result_closed. A poller's
+/// index is below `first_transport`; what begins there is in the loop's table of transports, and to
+/// a poller such a handle is stale.
 struct socket_handle {
+    static constexpr std::uint32_t first_transport = 1u << 31;
+
     std::uint32_t index = 0;
     std::uint32_t generation = 0;
 
     [[nodiscard]] explicit operator bool() const noexcept { return generation != 0; }
+    [[nodiscard]] bool is_transport() const noexcept { return index >= first_transport; }
     friend bool operator==(socket_handle, socket_handle) noexcept = default;
 };
 
@@ -52,6 +57,7 @@ enum : std::int32_t {
     result_busy = -10002,    ///< another operation of this direction is pending on the handle
     result_broken = -10004,  ///< never from a poller: an exact transfer was cut short before
     result_limit = -10003,   ///< a named cap was reached (leases under CORO's cap)
+    result_other = -10005,   ///< never from a poller: the table of transports has the error
 };
 
 enum class operation_phase : std::uint8_t { idle, submitted, completed };

@@ -40,6 +40,7 @@ public:
     void wake() noexcept override { unexpected(); }
     time_point now() noexcept override { return time_point(duration(unexpected())); }
     void return_lease(std::uint32_t, void*, bool) noexcept override { unexpected(); }
+    std::size_t lend(operation&) noexcept override { return unexpected() != 0; }
     int open_stream(address_family, socket_handle&) noexcept override { return unexpected(); }
     int bind(socket_handle, const socket_address&) noexcept override { return unexpected(); }
     int listen(socket_handle, int) noexcept override { return unexpected(); }

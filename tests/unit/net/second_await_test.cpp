@@ -192,20 +192,20 @@ void add_streams(table& to) {
     add(to, "net::frames::flush", [](place& p) { return p.messages.flush(); });
     add(to, "net::frames::read", [](place& p) { return p.messages.read(); });
     add(to, "net::frames::write", [](place& p) { return p.messages.write(p.buffer); });
-    add(to, "net::tcp_stream::close_gracefully",
+    add(to, "net::stream::close_gracefully",
         [](place& p) { return p.pair.server.close_gracefully(); });
     add(to, "net::tcp_stream::connect",
         [](place& p) { return tcp_stream::connect(p.listener.local_endpoint()); });
     add(to, "net::tcp_stream::rebind", [](place& p) { return p.pair.server.rebind(); });
-    add(to, "net::tcp_stream::read_leased", [](place& p) { return p.pair.server.read_leased(); });
-    add(to, "net::tcp_stream::read_some",
+    add(to, "net::stream::read_leased", [](place& p) { return p.pair.server.read_leased(); });
+    add(to, "net::stream::read_some",
         [](place& p) { return p.pair.server.read_some(mutable_bytes(p.buffer)); });
-    add(to, "net::tcp_stream::read_some", [](place& p) {
+    add(to, "net::stream::read_some", [](place& p) {
         return p.pair.server.read_some(std::span<const mutable_bytes>(p.parts));
     });
-    add(to, "net::tcp_stream::write_some",
+    add(to, "net::stream::write_some",
         [](place& p) { return p.pair.server.write_some(const_bytes(p.buffer)); });
-    add(to, "net::tcp_stream::write_some", [](place& p) {
+    add(to, "net::stream::write_some", [](place& p) {
         return p.pair.server.write_some(std::span<const const_bytes>(p.const_parts));
     });
     add(to, "net::tcp_listener::accept", [](place& p) { return p.listener.accept(); });

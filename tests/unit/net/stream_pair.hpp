@@ -14,6 +14,7 @@
 
 #include <coro/core/task.hpp>
 #include <coro/net/io.hpp>
+#include <coro/net/tcp.hpp>
 #include <coro/runtime/run.hpp>
 #include <coro/runtime/sleep.hpp>
 #include <coro/runtime/stats.hpp>

@@ -1,0 +1,159 @@
+// transport: what a stream stands on when it is no socket (TLS, a pipe in memory, a recorder), and
+// the two things that are needed to write one: transfer and relay.
+//
+// All of it belongs to one loop: each function is called on its thread, resumes no task, and may
+// not throw where it is noexcept.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <system_error>
+
+#include <coro/base/bytes.hpp>
+#include <coro/runtime/operation.hpp>
+
+namespace coro::inline v0::detail {
+class transport_table;
+}
+
+namespace coro::inline v0::net {
+
+class stream;
+class transport;
+
+/// One read or write that a task awaits on a stream, as its transport sees it. A small view: copy
+/// it, keep it. It is valid from submit() until it was completed, exactly once. The buffers of the
+/// task stay where they are until then; the transport frees nothing.
+class transfer {
+public:
+    /// None.
+    transfer() noexcept = default;
+    [[nodiscard]] explicit operator bool() const noexcept { return of_ != nullptr; }
+    friend bool operator==(transfer, transfer) noexcept = default;
+
+    /// Whether the task writes: then rest() and take() say what. Otherwise it reads: then room()
+    /// and put() fill what it has asked for.
+    [[nodiscard]] CORO_EXPORT bool sends() const noexcept;
+    /// Bytes that were moved so far, by moved(count), put() and take().
+    [[nodiscard]] std::size_t moved() const noexcept {
+        return static_cast<std::size_t>(of_->result);
+    }
+
+    /// The next piece of memory that a read wants filled. Empty: nothing more is wanted, or no
+    /// buffer could be lent to a leased read: complete() then says which. Requires: !sends().
+    [[nodiscard]] CORO_EXPORT mutable_bytes room() const noexcept;
+    /// The next piece of what is to be sent. Empty: nothing is left. Requires: sends().
+    [[nodiscard]] CORO_EXPORT const_bytes rest() const noexcept;
+    /// The first `count` bytes of room() or rest() have moved.
+    void moved(std::size_t count) const noexcept {
+        of_->result += static_cast<std::int32_t>(count);
+    }
+    /// Copies as many bytes of `from` as a read has room for, and returns how many.
+    CORO_EXPORT std::size_t put(const_bytes from) const noexcept;
+    /// Copies as many bytes of a write as fit into `into`, and returns how many.
+    CORO_EXPORT std::size_t take(mutable_bytes into) const noexcept;
+
+    /// It has ended well with what was moved, which may be less than was asked for. A read of which
+    /// nothing was moved has met the end of the stream. A write has moved at least one byte.
+    CORO_EXPORT void complete() const noexcept;
+    /// It has failed: the task meets `error` as an io_error with verb and describe(). If bytes were
+    /// moved before, it ends well with them: keep the error for the next transfer.
+    CORO_EXPORT void fail(std::error_code error) const noexcept;
+    /// It was cancelled, and nothing was moved; if bytes were moved, it ends well with them.
+    CORO_EXPORT void withdraw() const noexcept;
+
+private:
+    friend class relay;
+    friend class detail::transport_table;
+    explicit transfer(detail::operation& of) noexcept : of_(&of) {}
+
+    detail::operation* of_ = nullptr;
+};
+
+/// A request of a transport's own to the stream below it; a member of the transport. One request at
+/// a time. When it has ended, transport::ended() is called, perhaps before the call that began it
+/// returns. The buffers must stay until then.
+class relay : private detail::operation {
+public:
+    CORO_EXPORT explicit relay(transport& of) noexcept;
+
+    /// Asks `below` for what `what` asks for, with the buffers of `what`: nothing is copied.
+    CORO_EXPORT void forward(transfer what, stream& below) noexcept;
+    /// Reads at least one byte into `into`, which is not empty.
+    CORO_EXPORT void receive(stream& below, mutable_bytes into) noexcept;
+    /// Writes at least one byte of `from`, which is not empty.
+    CORO_EXPORT void send(stream& below, const_bytes from) noexcept;
+    /// Asks for the request to end early. It ends all the same, with nothing moved or with success;
+    /// does nothing when it has ended.
+    CORO_EXPORT void cancel() noexcept;
+    [[nodiscard]] bool is_pending() const noexcept {
+        return phase == detail::operation_phase::submitted;
+    }
+
+    /// Bytes that the request has moved; 0 at the end of the stream, or when error() is set.
+    [[nodiscard]] std::size_t moved() const noexcept {
+        return result > 0 ? static_cast<std::size_t>(result) : 0;
+    }
+    /// Not set after success; std::errc::operation_canceled after a cancel().
+    [[nodiscard]] CORO_EXPORT std::error_code error() const noexcept;
+    /// What was forwarded and has not been answered; none for receive() and send().
+    [[nodiscard]] transfer forwarded() const noexcept { return for_; }
+    /// The bytes of forwarded() that this request has moved, piece by piece: call it with 0, then
+    /// with the sum of the sizes of the pieces before. Empty: there is no more.
+    [[nodiscard]] CORO_EXPORT const_bytes piece(std::size_t from) const noexcept;
+    /// Completes forwarded() with the answer of this request.
+    CORO_EXPORT void pass_on() noexcept;
+
+private:
+    void ask(stream& below) noexcept;
+    void has_ended() noexcept;
+
+    transport& of_;
+    transfer for_;
+    bool telling_ = false;  ///< ended() is being called
+    bool again_ = false;    ///< and another request has ended meanwhile
+};
+
+/// Derive from it, and make a stream of it: `net::stream(std::make_unique<my_transport>(...))`. The
+/// stream's loop owns it from then on: it is destroyed at the end of a turn of the loop, after
+/// close(), when no transfer and no relay of it is pending any more.
+///
+/// It meets at most one read and one write at a time, none of which is empty: the library answers
+/// errc::busy, and errc::closed after close(), before the transport is asked.
+class CORO_EXPORT transport {
+public:
+    transport() = default;
+    transport(const transport&) = delete;
+    transport& operator=(const transport&) = delete;
+    virtual ~transport() = default;
+
+    /// A task reads or writes. Complete `what` before this returns, or keep it and complete it
+    /// later, exactly once, also after cancel() and close(). The loop then resumes the task.
+    virtual void submit(transfer what) noexcept = 0;
+    /// The task wants to wait no longer. Complete `what` soon, now or later: withdraw() it if
+    /// nothing was moved, else complete() it. No byte may be lost.
+    virtual void cancel(transfer what) noexcept = 0;
+    /// Ends the sending direction after what was sent; does not block. Throws: io_error.
+    virtual void shutdown_send() = 0;
+    /// The stream is closed, or gone. Does not block; closes what is below. Called once. What was
+    /// pending was cancelled before; the library says errc::closed for what is withdrawn.
+    virtual void close() noexcept = 0;
+    /// The same by a reset: the peer must not take it for a clean end.
+    virtual void abort() noexcept { close(); }
+    /// Bytes that have moved so far, in both directions: two looks differ when one has moved.
+    [[nodiscard]] virtual std::uint64_t activity() const noexcept = 0;
+    /// Kind and peer, "tls example.org:443", for errors and task dumps. The text stays as long as
+    /// the transport.
+    [[nodiscard]] virtual std::string_view describe() const noexcept = 0;
+    /// A request of a relay of this transport has ended. Passes its answer on.
+    virtual void ended(relay& which) noexcept { which.pass_on(); }
+
+private:
+    friend class relay;
+    friend class detail::transport_table;
+
+    std::uint32_t relays_pending_ = 0;
+};
+
+}  // namespace coro::inline v0::net

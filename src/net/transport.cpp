@@ -1,0 +1,200 @@
+// What a transport does with the transfers of tasks, and with requests of its own.
+#include <coro/net/transport.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <span>
+
+#include <coro/base/assert.hpp>
+#include <coro/net/stream.hpp>
+
+#include "net/io_failure.hpp"
+#include "net/transport_table.hpp"
+
+namespace coro::inline v0::net {
+namespace {
+
+using detail::io_slice;
+using detail::opcode;
+using detail::operation;
+using detail::transport_table;
+
+bool is_vectored(opcode code) noexcept {
+    return code == opcode::receive_vectored || code == opcode::send_vectored;
+}
+
+/// What of the buffers of `op` follows its first `from` bytes, up to the end of the buffer in which
+/// that begins.
+mutable_bytes rest_of(const operation& op, std::size_t from) noexcept {
+    if (!is_vectored(op.code)) {
+        auto* const begin = static_cast<std::byte*>(
+            op.code == opcode::receive_leased ? op.lease_data : op.data);
+        return {begin + from, op.size - from};
+    }
+    for (const io_slice& slice : std::span(static_cast<io_slice*>(op.data), op.size)) {
+        if (from < slice.size)
+            return {static_cast<std::byte*>(slice.data) + from, slice.size - from};
+        from -= slice.size;
+    }
+    return {};
+}
+
+mutable_bytes at_most(mutable_bytes piece, std::size_t moved) noexcept {
+    return piece.first(std::min(piece.size(), detail::most_bytes_at_once - moved));
+}
+
+}  // namespace
+
+// --- transfer
+
+bool transfer::sends() const noexcept { return detail::sends(of_->code); }
+
+mutable_bytes transfer::room() const noexcept {
+    if (of_->code == opcode::receive_leased && of_->lease_data == nullptr) {
+        const std::size_t size = transport_table::made_here().loop().world().lend(*of_);
+        if (size == 0) {
+            of_->backend_state |= detail::no_buffer;
+            return {};
+        }
+        of_->size = std::min(of_->size, size);
+    }
+    return at_most(rest_of(*of_, moved()), moved());
+}
+
+const_bytes transfer::rest() const noexcept { return at_most(rest_of(*of_, moved()), moved()); }
+
+std::size_t transfer::put(const_bytes from) const noexcept {
+    const std::size_t before = from.size();
+    while (!from.empty()) {
+        const mutable_bytes to = room();
+        if (to.empty()) break;
+        const std::size_t count = std::min(to.size(), from.size());
+        std::memcpy(to.data(), from.data(), count);
+        moved(count);
+        from = from.subspan(count);
+    }
+    return before - from.size();
+}
+
+std::size_t transfer::take(mutable_bytes into) const noexcept {
+    const std::size_t before = into.size();
+    while (!into.empty()) {
+        const const_bytes from = rest();
+        if (from.empty()) break;
+        const std::size_t count = std::min(from.size(), into.size());
+        std::memcpy(into.data(), from.data(), count);
+        moved(count);
+        into = into.subspan(count);
+    }
+    return before - into.size();
+}
+
+void transfer::complete() const noexcept {
+    operation& op = *of_;
+    CORO_ASSERT(op.result != 0 || !sends(),
+                "a transport completed a write of which it has taken no byte");
+    const bool unlent = op.result == 0 && (op.backend_state & detail::no_buffer) != 0;
+    transport_table::made_here().completed(op, unlent ? detail::result_limit : op.result);
+}
+
+void transfer::fail(std::error_code error) const noexcept {
+    if (moved() != 0) return complete();
+    transport_table::made_here().failed(*of_, error);
+}
+
+void transfer::withdraw() const noexcept {
+    if (moved() != 0) return complete();
+    transport_table::made_here().completed(*of_, -ECANCELED);
+}
+
+// --- relay
+
+relay::relay(transport& of) noexcept : operation(opcode::receive), of_(of) {
+    advance = [](operation& op) noexcept {
+        auto& self = static_cast<relay&>(op);
+        --self.of_.relays_pending_;
+        self.has_ended();
+        transport_table::made_here().relay_ended();
+        return false;  // nobody owns it
+    };
+}
+
+void relay::forward(transfer what, stream& below) noexcept {
+    for_ = what;
+    code = what.of_->code;
+    data = what.of_->data;
+    size = what.of_->size;
+    ask(below);
+}
+
+void relay::receive(stream& below, mutable_bytes into) noexcept {
+    for_ = {};
+    code = opcode::receive;
+    data = into.data();
+    size = into.size();
+    ask(below);
+}
+
+void relay::send(stream& below, const_bytes from) noexcept {
+    for_ = {};
+    code = opcode::send;
+    data = const_cast<std::byte*>(from.data());  // only read from: it is a send
+    size = from.size();
+    ask(below);
+}
+
+void relay::ask(stream& below) noexcept {
+    detail::check_home(below.ref());
+    CORO_ASSERT(!is_pending(), "a relay was given a request while another one is pending");
+    target = below.ref().handle;
+    lease_data = nullptr;
+    lease_id = 0;
+    lease_from_heap = false;
+    backend_state = 0;
+    if (detail::submit_unowned(*this, transport_table::made_here().loop()))
+        ++of_.relays_pending_;
+    else has_ended();
+}
+
+/// A transport that asks again from inside of ended() is told in a loop, not in a recursion.
+void relay::has_ended() noexcept {
+    again_ = true;
+    if (telling_) return;
+    telling_ = true;
+    while (again_) {
+        again_ = false;
+        of_.ended(*this);
+    }
+    telling_ = false;
+}
+
+void relay::cancel() noexcept {
+    if (is_pending()) detail::cancel_io(*this, transport_table::made_here().loop());
+}
+
+std::error_code relay::error() const noexcept {
+    if (result >= 0) return {};
+    return detail::error_of(result, {&transport_table::made_here().loop(), target});
+}
+
+const_bytes relay::piece(std::size_t from) const noexcept {
+    if (from >= moved()) return {};
+    const mutable_bytes rest = rest_of(*this, from);
+    return rest.first(std::min(rest.size(), moved() - from));
+}
+
+void relay::pass_on() noexcept {
+    if (!for_) return;
+    operation& to = *std::exchange(for_, {}).of_;
+    if (result == detail::result_other) {
+        transport_table::made_here().failed(to, error());
+        return;
+    }
+    to.lease_from_heap = lease_from_heap;
+    to.lease_id = lease_id;
+    if (code == opcode::receive_leased) to.lease_data = result > 0 ? lease_data : nullptr;
+    transport_table::made_here().completed(to, result);
+}
+
+}  // namespace coro::inline v0::net
