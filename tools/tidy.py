@@ -20,7 +20,7 @@ from cpp_text import declared_operations, operations_of, read_tree, scopes, sour
 # ---- tables --------------------------------------------------------------------------------------
 
 # Each layer includes itself and those before it.
-LAYERS = ["base", "core", "runtime", "net", "service"]
+LAYERS = ["base", "core", "runtime", "net", "service", "testing"]
 
 # Plugs: folders of src/ that may include only these headers, and themselves. Nobody includes a
 # plug, but PLUG_USERS.

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include <coro/base/report.hpp>
+#include <coro/runtime/sleep.hpp>
 
 #include "net/apply_options.hpp"
 #include "net/io_failure.hpp"

@@ -19,33 +19,33 @@ struct raised_limit {
 
     void watch_fork() noexcept;
 };
-constinit raised_limit limits;
+constinit raised_limit limit_of_files;
 
 /// A child has the limit of before, and its own run() raises it again. The lock is held across the
 /// fork, so that no other thread is in the midst of it.
 void raised_limit::watch_fork() noexcept {
     if (std::exchange(fork_is_watched, true)) return;
-    ::pthread_atfork([] { limits.guard.lock(); }, [] { limits.guard.unlock(); },
+    ::pthread_atfork([] { limit_of_files.guard.lock(); }, [] { limit_of_files.guard.unlock(); },
                      [] {
-                         if (std::exchange(limits.raised, false))
-                             ::setrlimit(RLIMIT_NOFILE, &limits.before);
-                         limits.guard.unlock();
+                         if (std::exchange(limit_of_files.raised, false))
+                             ::setrlimit(RLIMIT_NOFILE, &limit_of_files.before);
+                         limit_of_files.guard.unlock();
                      });
 }
 
 }  // namespace
 
 void raise_descriptor_limit() noexcept {
-    const std::lock_guard lock(limits.guard);
-    if (limits.raised) return;
+    const std::lock_guard lock(limit_of_files.guard);
+    if (limit_of_files.raised) return;
     rlimit now{};
     if (::getrlimit(RLIMIT_NOFILE, &now) != 0 || now.rlim_cur >= now.rlim_max) return;
     rlimit raised = now;
     raised.rlim_cur = raised.rlim_max;
     if (::setrlimit(RLIMIT_NOFILE, &raised) != 0) return;  // stays as it was: no harm
-    limits.before = now;
-    limits.raised = true;
-    limits.watch_fork();
+    limit_of_files.before = now;
+    limit_of_files.raised = true;
+    limit_of_files.watch_fork();
 }
 
 std::size_t descriptor_limit() noexcept {

@@ -1,0 +1,37 @@
+// stream_conformance: does a stream keep the promises of net::stream? For tests of your own
+// transports, in any test framework.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <coro/base/export.hpp>
+#include <coro/core/task.hpp>
+#include <coro/net/stream.hpp>
+#include <coro/runtime/run.hpp>
+
+namespace coro::inline v0::testing {
+
+/// Makes two streams that are connected to each other. It is called anew for each case, inside of
+/// run(), and may be called many times.
+using stream_factory = std::function<task<std::pair<net::stream, net::stream>>()>;
+
+/// Runs every case on pairs that `make` makes, in the world that `options` ask for, and returns a
+/// sentence for each promise that was not kept: none, and the streams conform. Each case runs with
+/// the two ends as they were made, and exchanged. It takes a second or two in real time.
+///
+/// The cases: order and completeness of what is sent, in short transfers, in both directions at
+/// once; vectored and leased forms; transfers of no byte; half-close and the end of the stream;
+/// closing, also under a task that waits; a reset; a second reader or writer; cancelling at any
+/// moment of any read and write; exact transfers that were cut short; buffered and framed use;
+/// errors that name verb and peer. After each case no operation, lease or
+/// stream may be left.
+///
+/// Requires: called outside of run(); a connection holds 64 bytes while nobody reads them.
+/// Throws: what `make` throws, and std::bad_alloc.
+[[nodiscard]] CORO_EXPORT std::vector<std::string> check_streams(const stream_factory& make,
+                                                                 run_options options = {});
+
+}  // namespace coro::inline v0::testing
