@@ -41,6 +41,7 @@ struct handled_signal {
 struct signal_table {
     std::mutex guard;
     std::array<handled_signal, last_number + 1> of{};
+    std::uint64_t of_run = 0;  ///< bits of those that a run handles
     bool fork_is_watched = false;
     sigset_t mask_before_fork{};  ///< of the thread that forks, which holds the lock
 
@@ -132,6 +133,7 @@ void signal_table::watch_fork() noexcept {
                          listening.store(nullptr);
                          watches.store(nullptr);
                          handling.store(0);
+                         table.of_run = 0;
                          for (int number = 1; number <= last_number; ++number) {
                              handled_signal& entry = table.of[static_cast<std::size_t>(number)];
                              if (entry.users == 0) continue;
@@ -169,15 +171,14 @@ signal_guard::signal_guard(bool install, poller& to_wake) noexcept {
     delivered.store(0, std::memory_order_relaxed);
     listening.store(&to_wake);
     installed_ = true;
-    if (!is_ignored(SIGINT)) table.add_user(SIGINT, &on_stop_signal);
-    table.add_user(SIGTERM, &on_stop_signal);
+    table.of_run = signal_bit(SIGTERM) | (is_ignored(SIGINT) ? 0 : signal_bit(SIGINT));
+    for_each_signal(table.of_run, [](int number) { table.add_user(number, &on_stop_signal); });
 }
 
 signal_guard::~signal_guard() {
     if (!installed_) return;
     const std::lock_guard lock(table.guard);
-    table.remove_user(SIGINT);
-    table.remove_user(SIGTERM);
+    for_each_signal(std::exchange(table.of_run, 0), [](int number) { table.remove_user(number); });
     listening.store(nullptr);
     wait_for_handlers();
 }
@@ -193,7 +194,7 @@ signal_watch::signal_watch(signal_set& of, std::uint64_t wanted) noexcept
 
 void signal_watch::begin() {
     const std::lock_guard lock(table.guard);
-    if (listening.load() != nullptr && (wanted_ & (signal_bit(SIGINT) | signal_bit(SIGTERM))) != 0)
+    if ((wanted_ & table.of_run) != 0)
         throw io_error(std::make_error_code(std::errc::device_or_resource_busy), "watch",
                        "SIGINT or SIGTERM, which run() handles unless signals = leave");
     // First the list: a signal that comes as soon as it is handled must find who watches.

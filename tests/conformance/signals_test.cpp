@@ -116,6 +116,39 @@ TEST_P(signals_test, a_sigint_that_was_ignored_before_stays_ignored) {
     EXPECT_TRUE(child.exited_with(128 + SIGTERM)) << child.status();
 }
 
+/// What the program names itself is watched all the same. SIGTERM is the run's.
+TEST_P(signals_test, a_sigint_that_was_ignored_before_can_be_watched) {
+    child_process child([this](parent_line line) {
+        std::signal(SIGINT, SIG_IGN);
+        const auto watch = [&]() -> task<> {
+            for (const auto numbers : {std::initializer_list<int>{SIGTERM}, {SIGINT, SIGTERM}}) {
+                try {
+                    const signal_set refused(numbers);
+                } catch (const io_error& error) {
+                    line.say(error == std::errc::device_or_resource_busy ? "busy " : "another ");
+                }
+            }
+            {
+                signal_set interrupts{SIGINT};
+                line.say("watching ");
+                if (co_await interrupts.next() == SIGINT) line.say("came ");
+            }
+            struct sigaction after {};
+            ::sigaction(SIGINT, nullptr, &after);
+            line.say(after.sa_handler == SIG_IGN ? "ignored " : "changed ");
+            co_await sleep_long(line);
+        };
+        return run_main(watch(), handling());
+    });
+    ASSERT_TRUE(child.heard("watching"));
+    child.signal(SIGINT);
+    ASSERT_TRUE(child.heard("ready"));
+    child.signal(SIGINT);
+    child.signal(SIGTERM);
+    EXPECT_EQ(child.all_words(), "busy busy watching came ignored ready unwound ");
+    EXPECT_TRUE(child.exited_with(0)) << child.status();
+}
+
 TEST_P(signals_test, run_throws_interrupted_with_the_number) {
     child_process child([this](parent_line line) {
         try {

@@ -38,7 +38,8 @@ public:
     /// Throws: io_error: std::errc::invalid_argument for a number that is no signal, cannot be
     /// caught (SIGKILL, SIGSTOP) or is a fault of the program itself (SIGSEGV, SIGABRT and their
     /// like), and for no number at all; std::errc::device_or_resource_busy for SIGINT or SIGTERM
-    /// where run() handles them. std::bad_alloc. Nothing is watched then.
+    /// where run() handles them (a SIGINT that it left ignored is free). std::bad_alloc. Nothing is
+    /// watched then.
     /// Source: sigaction(2).
     CORO_EXPORT signal_set(std::initializer_list<int> signals);
     signal_set(const signal_set&) = delete;
