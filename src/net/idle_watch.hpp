@@ -28,7 +28,8 @@ public:
                                                             duration(1);
     }
     /// A look that comes so late says that the loop stood still. Then peers had to wait for us, and
-    /// all connections get a fresh span. A machine that is busy makes every loop late by less.
+    /// all connections get a fresh span, each once until it moves a byte. A machine that is busy
+    /// makes every loop late by less.
     static constexpr bool stood_still(duration late, duration span) noexcept {
         return late > std::max<duration>(span / 2, std::chrono::milliseconds(50));
     }
@@ -38,9 +39,12 @@ public:
     finding look(poller& world, bool afresh) noexcept {
         std::uint64_t moved = 0;
         if (world.moved_bytes(socket, moved) < 0) return finding::gone;
-        if (moved != seen_ || afresh) {
+        // A silence is forgiven once: a loop that is late again and again must end it too.
+        const bool has_moved = moved != seen_;
+        if (has_moved || (afresh && !forgiven_)) {
             seen_ = moved;
             silent_looks_ = 0;
+            forgiven_ = !has_moved;
             return finding::alive;
         }
         ++silent_looks_;
@@ -54,6 +58,7 @@ public:
 private:
     std::uint64_t seen_ = UINT64_MAX;  ///< the first look only begins
     std::uint32_t silent_looks_ = 0;
+    bool forgiven_ = false;  ///< a standstill was, since a byte moved
 };
 
 /// "idle for 60 s, ended".

@@ -24,7 +24,7 @@ struct serve_limits {
     /// A connection on which no byte has moved for so long is ended: both directions are shut down,
     /// the handler reads the end of the stream. Moved is what the kernel counts: bytes that have
     /// come, read or not, and bytes that the peer's system has acknowledged. Ended after this span
-    /// at least, and an eighth of it later at most.
+    /// at least, and an eighth of it later at most, if the loop is not late itself.
     time_span idle = std::chrono::seconds(60);
     /// After a stop was requested handlers may finish for so long; then they are cancelled.
     time_span drain = std::chrono::seconds(10);

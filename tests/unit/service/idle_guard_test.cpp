@@ -190,6 +190,46 @@ TEST_F(idle_guard_test, after_a_standstill_everybody_has_a_fresh_span) {
     }
 }
 
+/// Nobody can tell a loop that is always late from one that is stopped again and again. It ends who
+/// is silent all the same, and nobody who moves a byte between two looks. Looks are counted, since
+/// each of them may be as late as one likes.
+TEST_F(idle_guard_test, a_loop_that_is_late_in_every_turn_ends_who_is_silent) {
+    constexpr duration limit = 1s;
+    for (const duration late : {400ms, 600ms, 5000ms}) {
+        coro::detail::stalling world;
+        int answers = 0;
+        duration silent{};
+        unsigned looks = 0;
+        const auto client = [&](net::endpoint where) -> task<> {
+            const time_point begun = coro::now();
+            const auto body = [&](coro::task_group& group) -> task<> {
+                group.spawn(be_silent, where, std::cref(begun), std::ref(silent));
+                for (int turn = 0; turn < 10'000 && silent == duration{}; ++turn) {
+                    co_await coro::sleep_for(limit / 50);
+                    world.stand_still(late);
+                }
+                EXPECT_NE(silent, duration{}) << "it is never ended";
+                looks = world.seen.all_looks;
+                group.cancel();
+            };
+            co_await coro::with_task_group(body);
+            // One that asks in each turn is not ended, however late the turns are.
+            const auto asking = [&](coro::task_group& group) -> task<> {
+                group.spawn(ask, where, 100, std::ref(answers));
+                for (int turn = 0; turn < 100; ++turn) {
+                    co_await coro::sleep_for(limit / 10);
+                    world.stand_still(late);
+                }
+            };
+            co_await coro::with_task_group(asking);
+        };
+        simulate(beside_server(echo, {.idle = limit}, client));
+        EXPECT_GE(silent, limit);
+        EXPECT_LE(looks, 17u) << "the first, eight that may be forgiven by one, and eight more";
+        EXPECT_EQ(answers, 100) << late / 1ms << " ms";
+    }
+}
+
 // --- what it costs
 
 TEST_F(idle_guard_test, looks_at_256_connections_in_a_turn_and_at_the_others_in_the_next) {
