@@ -61,9 +61,6 @@ accept_problem classify(std::int32_t result) noexcept {
 /// Attempts of which each was given the port that it connects to: the kernel goes on to the next
 /// port, so two are a rare chance, and three mean that there is no other port.
 constexpr std::uint8_t most_met_itself = 3;
-/// No port below is given to a socket that asks for none: ip(7), ip_local_port_range, whose lower
-/// end is above the privileged ones.
-constexpr std::uint16_t first_chosen_port = 1024;
 
 bool connect_awaiter::start() noexcept {
     set_outcome(wait_outcome::done);
@@ -71,11 +68,11 @@ bool connect_awaiter::start() noexcept {
 }
 
 /// A simultaneous open with oneself: RFC 9293, 3.5. It needs a listener that is not there, and the
-/// port of `to_` for our end, chosen by the kernel or by the program.
+/// port of `to_` for our end, chosen by the kernel or by the program. The kernel may choose any:
+/// ip_local_port_range, ip(7), begins below 1024 where ip_unprivileged_port_start was lowered.
 bool connect_awaiter::met_itself() noexcept {
     const bool chosen = !options_.local || options_.local->port() == 0;
-    if (chosen ? to_.port() < first_chosen_port : options_.local->port() != to_.port())
-        return false;
+    if (!chosen && options_.local->port() != to_.port()) return false;
     poller& world = scheduler_of(loop()).world();
     socket_address ours;
     socket_address theirs;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <string>
 
 #include "conformance/child_process.hpp"
 #include "conformance/net_test_support.hpp"
@@ -105,34 +106,46 @@ TEST_P(lost_peer_test, what_cannot_be_reached_is_an_error_that_names_it) {
     });
 }
 
+bool set_in_network(const char* name, unsigned first, const char* rest) {
+    std::FILE* const file = std::fopen((std::string("/proc/sys/net/ipv4/") + name).c_str(), "w");
+    if (file == nullptr) return false;
+    const bool written = std::fprintf(file, "%u%s\n", first, rest) > 0;
+    return std::fclose(file) == 0 && written;
+}
+
+task<> connect_to_oneself(net::endpoint where, net::connect_options options,
+                          std::uint64_t attempts) {
+    const std::uint64_t before = current_loop_stats().operations_submitted;
+    const ended_connect met = co_await try_connect(where, options);
+    EXPECT_EQ(met.error, std::errc::connection_refused) << met.text;
+    EXPECT_EQ(current_loop_stats().operations_submitted - before, attempts) << met.text;
+}
+
 /// TCP connects a port to itself when nobody listens there and our end is given the same port: here
-/// the kernel has no other one to give.
+/// the kernel has no other one to give. A kernel may be told to give privileged ones too.
 TEST_P(lost_peer_test, a_port_that_is_down_is_refused_and_never_connected_to_itself) {
     in_own_network([](own_network&) -> task<> {
-        constexpr std::uint16_t port = 47'000;
-        std::FILE* const range = std::fopen("/proc/sys/net/ipv4/ip_local_port_range", "w");
-        EXPECT_NE(range, nullptr);
-        if (range == nullptr) co_return;
-        EXPECT_GT(std::fprintf(range, "%u %u\n", unsigned{port}, unsigned{port}), 0);
-        EXPECT_EQ(std::fclose(range), 0);
-        const auto v6 = *net::endpoint::parse("[::1]:47000");
-        const auto own = at(own_network::near_address, port);
-        for (const net::endpoint& where : {net::endpoint::loopback(port), own, v6}) {
-            for (int i = 0; i < 5; ++i) {
-                const std::uint64_t before = current_loop_stats().operations_submitted;
-                const ended_connect met = co_await try_connect(where);
-                EXPECT_EQ(met.error, std::errc::connection_refused) << met.text;
-                EXPECT_EQ(current_loop_stats().operations_submitted - before, 3u) << "attempts";
-                // Nothing is left in TIME-WAIT: the server that was down has its port.
-                const net::tcp_listener server =
-                    net::tcp_listener::bind(where, {.reuse_address = false});
-                EXPECT_TRUE(server);
+        EXPECT_TRUE(set_in_network("ip_unprivileged_port_start", 0, ""));
+        for (const std::uint16_t port : {std::uint16_t{47'000}, std::uint16_t{700}}) {
+            const std::string range = " " + std::to_string(port);
+            EXPECT_TRUE(set_in_network("ip_local_port_range", port, range.c_str()));
+            const auto v4 = net::endpoint::loopback(port);
+            const auto v6 = *net::endpoint::parse("[::1]:" + std::to_string(port));
+            const auto own = at(own_network::near_address, port);
+            for (const net::endpoint& where : {v4, own, v6}) {
+                for (int i = 0; i < 5; ++i) {
+                    co_await connect_to_oneself(where, {}, 3);
+                    // Nothing is left in TIME-WAIT: the server that was down has its port.
+                    const net::tcp_listener server =
+                        net::tcp_listener::bind(where, {.reuse_address = false});
+                    EXPECT_TRUE(server);
+                }
+                // Whoever names the port for its end gets no other one.
+                co_await connect_to_oneself(where, {.local = where}, 1);
             }
-            // Whoever names the port for its end gets no other one.
-            const std::uint64_t before = current_loop_stats().operations_submitted;
-            const ended_connect met = co_await try_connect(where, {.local = where});
-            EXPECT_EQ(met.error, std::errc::connection_refused) << met.text;
-            EXPECT_EQ(current_loop_stats().operations_submitted - before, 1u) << "attempts";
+            // Whoever names an address only is given the port as well.
+            co_await connect_to_oneself(v4, {.local = net::endpoint::loopback(0)}, 3);
+            co_await connect_to_oneself(own, {.local = at(own_network::near_address, 0)}, 3);
         }
         EXPECT_EQ(current_loop_stats().sockets, 0u);
     });
