@@ -518,6 +518,47 @@ TEST_P(serve_loops, a_connection_that_was_rebound_is_still_ended_when_it_is_idle
     EXPECT_EQ(reports.entries[0].text, "idle for 300 ms, ended");
 }
 
+/// On loop 1. The slot of the stream that was closed is taken by the next one, which has no limit.
+task<> close_and_take_its_place(net::tcp_stream peer, duration limit) {
+    co_await peer.rebind();
+    const socket_handle watched = peer.ref().handle;
+    auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+    peer.close();
+    net::tcp_stream client = co_await net::tcp_stream::connect(listener.local_endpoint());
+    EXPECT_EQ(client.ref().handle.index, watched.index) << "another slot";
+    net::tcp_stream next = co_await listener.accept();
+    co_await sleep_for(2 * limit);  // longer than any watch waits
+    co_await say(client, "still here");
+    co_await hear(next, "still here");
+    next.close();
+    EXPECT_EQ(co_await read_to_end(client), "");
+}
+
+TEST_P(serve_loops, the_watch_over_a_connection_that_was_rebound_ends_no_other_in_its_slot) {
+    constexpr duration limit = 100ms;
+    report_collector reports;
+    const auto handler = [limit](net::tcp_stream peer) -> task<> {
+        const auto body = [&](task_group& group) -> task<> {
+            group.spawn({.loop = 1}, close_and_take_its_place, std::move(peer), limit);
+            co_return;
+        };
+        co_await with_task_group(body);
+    };
+    const auto body = [&]() -> task<> {
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        const auto in_group = [&](task_group& group) -> task<> {
+            group.spawn(serve(listener, handler, {.idle = limit, .spread = false}));
+            net::tcp_stream client = co_await net::tcp_stream::connect(listener.local_endpoint());
+            EXPECT_EQ(co_await read_to_end(client), "");
+            co_await sleep_for(4 * limit);  // the run is not to be over before the watch is
+            group.request_stop();
+        };
+        co_await with_task_group(in_group);
+    };
+    in_loops(2, body());
+    EXPECT_TRUE(reports.entries.empty()) << reports.entries.front().text;
+}
+
 /// Watches end with their streams and with the run: nothing is left of those that were closed
 /// before they were idle.
 TEST_P(serve_loops, connections_that_were_rebound_may_close_before_they_are_idle) {
