@@ -55,6 +55,7 @@ public:
     int shed_connection(socket_handle) noexcept override { return unexpected(); }
     int adopt(int, socket_handle&) noexcept override { return unexpected(); }
     int release(socket_handle, int&) noexcept override { return unexpected(); }
+    int watch(int, socket_handle&) noexcept override { return unexpected(); }
     void discard(int) noexcept override { unexpected(); }
     void random(void*, std::size_t) noexcept override { unexpected(); }
     poller_census census() const noexcept override { return {}; }
