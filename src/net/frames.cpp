@@ -10,12 +10,12 @@ bool frame_request::look(const read_buffer& buffer) {
         std::size_t length = 0;
         for (std::size_t i = 0; i < frame_prefix; ++i)
             length = length << 8 | std::to_integer<std::size_t>(buffer.at(i));
-        if (length > limit_) throw io_error(errc::limit_exceeded, verb);
+        if (length > limit_) buffer.fail(errc::limit_exceeded, verb);
         needed_ = frame_prefix + length;
         if (buffer.size() >= needed_) return true;
     }
     if (!buffer.ended()) return false;
-    if (buffer.size() != 0) throw io_error(errc::end_of_stream, verb, {}, buffer.size());
+    if (buffer.size() != 0) buffer.fail(errc::end_of_stream, verb, buffer.size());
     return true;
 }
 

@@ -2,10 +2,13 @@
 #include <coro/net/read_buffer.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include <coro/base/assert.hpp>
 #include <coro/core/loop.hpp>
+
+#include "net/io_failure.hpp"
 
 namespace coro::inline v0::detail {
 namespace {
@@ -14,12 +17,6 @@ namespace {
 /// announces much and sends little makes us hold little.
 constexpr std::size_t first_direct_bytes = 16384;
 
-[[noreturn]] void throw_limit(const char* verb) { throw io_error(errc::limit_exceeded, verb); }
-
-[[noreturn]] void throw_end(const char* verb, std::size_t unread) {
-    throw io_error(errc::end_of_stream, verb, {}, unread);
-}
-
 /// Copying nothing from or to nowhere is undefined for memcpy.
 void copy_bytes(std::byte* to, const std::byte* from, std::size_t count) noexcept {
     if (count != 0) std::memcpy(to, from, count);
@@ -27,12 +24,18 @@ void copy_bytes(std::byte* to, const std::byte* from, std::size_t count) noexcep
 
 }  // namespace
 
-read_buffer::read_buffer(std::size_t limit) noexcept : limit_(limit) {
+read_buffer::read_buffer(net::stream& source, std::size_t limit) noexcept
+    : source_(source), limit_(limit) {
     CORO_ASSERT(limit != 0, "a buffered_stream with a limit of 0 bytes can read nothing");
 }
 
+void read_buffer::fail(errc code, const char* verb, std::size_t unread) const {
+    std::array<char, net::endpoint::text_capacity> peer;
+    throw io_error(code, verb, peer_text(source_.ref(), peer), unread);
+}
+
 void read_buffer::begin(const char* verb) {
-    if (waited_) throw io_error(errc::busy, verb);
+    if (waited_) fail(errc::busy, verb);
     drop_taken();
 }
 
@@ -168,13 +171,13 @@ void read_buffer::arrived(std::size_t count) noexcept {
 // --- requests
 
 void counted_request::check_limit(const read_buffer& buffer, std::size_t needed, const char* verb) {
-    if (needed > buffer.limit()) throw_limit(verb);
+    if (needed > buffer.limit()) buffer.fail(errc::limit_exceeded, verb);
 }
 
 bool counted_request::look(const read_buffer& buffer, std::size_t needed, const char* verb) {
     check_limit(buffer, needed, verb);
     if (buffer.size() >= needed) return true;
-    if (buffer.ended()) throw_end(verb, buffer.size());
+    if (buffer.ended()) buffer.fail(errc::end_of_stream, verb, buffer.size());
     return false;
 }
 
@@ -197,8 +200,8 @@ bool delimited_request::find(const read_buffer& buffer) noexcept {
 
 bool until_request::look(const read_buffer& buffer) {
     if (find(buffer)) return true;
-    if (buffer.ended()) throw_end(verb, buffer.size());
-    if (buffer.size() >= buffer.limit()) throw_limit(verb);
+    if (buffer.ended()) buffer.fail(errc::end_of_stream, verb, buffer.size());
+    if (buffer.size() >= buffer.limit()) buffer.fail(errc::limit_exceeded, verb);
     return false;
 }
 
@@ -208,7 +211,7 @@ std::string_view until_request::take(read_buffer& buffer) const {
 
 bool line_request::look(const read_buffer& buffer) {
     if (find(buffer) || buffer.ended()) return true;
-    if (buffer.size() >= buffer.limit()) throw_limit(verb);
+    if (buffer.size() >= buffer.limit()) buffer.fail(errc::limit_exceeded, verb);
     return false;
 }
 

@@ -14,13 +14,13 @@
 
 namespace coro::inline v0::detail {
 
-/// Takes from the buffer if it can, else reads from the stream until it can.
-template <typename Stream, typename Request>
+/// Takes from the buffer if it can, else reads from the buffer's source until it can.
+template <typename Request>
 class [[nodiscard("co_await it")]] buffered_read final
-    : public ready_or_task<buffered_read<Stream, Request>> {
+    : public ready_or_task<buffered_read<Request>> {
 public:
-    buffered_read(Stream& stream, read_buffer& buffer, Request request) noexcept
-        : stream_(stream), buffer_(buffer), request_(request) {}
+    buffered_read(read_buffer& buffer, Request request) noexcept
+        : buffer_(buffer), request_(request) {}
 
     bool try_now() {
         buffer_.begin(Request::verb);
@@ -33,10 +33,10 @@ public:
             const mutable_bytes direct = request_.direct(buffer_);
             if (direct.empty()) {
                 const std::size_t room = buffer_.prepare(request_.bound(buffer_));
-                net::read_lease lease = co_await stream_.read_leased(room);
+                net::read_lease lease = co_await buffer_.source().read_leased(room);
                 buffer_.arrived(std::move(lease));
             } else {
-                const std::size_t count = co_await stream_.read_some(direct);
+                const std::size_t count = co_await buffer_.source().read_some(direct);
                 request_.arrived(buffer_, count);
             }
         } while (!request_.look(buffer_));
@@ -47,7 +47,6 @@ public:
     }
 
 private:
-    Stream& stream_;
     read_buffer& buffer_;
     Request request_;
     std::optional<read_buffer::reading> held_;
@@ -81,11 +80,11 @@ struct buffered_options {
 template <byte_stream Stream>
 class buffered_stream {
     template <typename Request>
-    using reading = detail::buffered_read<Stream, Request>;
+    using reading = detail::buffered_read<Request>;
 
 public:
     explicit buffered_stream(Stream& stream, buffered_options options = {}) noexcept
-        : stream_(stream), buffer_(options.limit) {}
+        : buffer_(stream, options.limit) {}
     buffered_stream(const buffered_stream&) = delete;
     buffered_stream& operator=(const buffered_stream&) = delete;
 
@@ -97,7 +96,7 @@ public:
     /// Cancel safety: on `cancelled` no byte has been taken. See: recv(2).
     [[nodiscard("co_await it")]] reading<detail::some_request> read_some(
         mutable_bytes into) noexcept {
-        return {stream_, buffer_, detail::some_request(into)};
+        return {buffer_, detail::some_request(into)};
     }
 
     /// Returns nothing. Fills all of `into`, which is at most limit() bytes long, or takes nothing.
@@ -108,13 +107,13 @@ public:
     /// Cancel safety: on any throw no byte has been taken; make the call again to go on.
     [[nodiscard("co_await it")]] reading<detail::fill_request> read_exact(
         mutable_bytes into) noexcept {
-        return {stream_, buffer_, detail::fill_request(into)};
+        return {buffer_, detail::fill_request(into)};
     }
     /// Returns `coro::const_bytes`: the next `count` bytes, at most limit(), not copied out: the
     /// view is valid until the next read. Otherwise as the other one.
     [[nodiscard("co_await it")]] reading<detail::view_request> read_exact(
         std::size_t count) noexcept {
-        return {stream_, buffer_, detail::view_request(count)};
+        return {buffer_, detail::view_request(count)};
     }
 
     /// Returns `std::string_view`: everything up to and including the next `delimiter`; the view is
@@ -126,7 +125,7 @@ public:
     /// stream's reads throw); cancelled. Cancel safety: on any throw no byte has been taken.
     [[nodiscard("co_await it")]] reading<detail::until_request> read_until(
         std::string_view delimiter) noexcept {
-        return {stream_, buffer_, detail::until_request(delimiter)};
+        return {buffer_, detail::until_request(delimiter)};
     }
 
     /// Returns `std::optional<std::string_view>`: the next line without its LF or CR LF; the view
@@ -137,7 +136,7 @@ public:
     /// errc::busy; what the stream's reads throw); cancelled.
     /// Cancel safety: on any throw no byte has been taken.
     [[nodiscard("co_await it")]] reading<detail::line_request> read_line() noexcept {
-        return {stream_, buffer_, detail::line_request()};
+        return {buffer_, detail::line_request()};
     }
 
     /// Returns `coro::const_bytes`: the next `count` bytes, at most limit(), of which it takes
@@ -149,7 +148,7 @@ public:
     /// Cancel safety: it never takes a byte.
     [[nodiscard("co_await it")]] reading<detail::peek_request> peek(
         std::size_t count) noexcept {
-        return {stream_, buffer_, detail::peek_request(count)};
+        return {buffer_, detail::peek_request(count)};
     }
 
     /// Unread bytes that a read would find without suspending.
@@ -159,7 +158,6 @@ public:
 private:
     friend struct detail::buffered_stream_access;
 
-    Stream& stream_;
     detail::read_buffer buffer_;
 };
 
@@ -170,9 +168,9 @@ namespace coro::inline v0::detail {
 /// For what reads by requests of its own.
 struct buffered_stream_access {
     template <typename Request, typename Stream>
-    static buffered_read<Stream, Request> read(net::buffered_stream<Stream>& from,
-                                               Request request) noexcept {
-        return {from.stream_, from.buffer_, request};
+    static buffered_read<Request> read(net::buffered_stream<Stream>& from,
+                                       Request request) noexcept {
+        return {from.buffer_, request};
     }
 };
 

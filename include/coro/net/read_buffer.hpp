@@ -17,11 +17,13 @@ namespace coro::inline v0::detail {
 /// with no view of the last result alive, both are gone.
 class CORO_EXPORT read_buffer {
 public:
-    explicit read_buffer(std::size_t limit) noexcept;
+    /// Of what is read from `source`, which outlives it.
+    read_buffer(net::stream& source, std::size_t limit) noexcept;
     read_buffer(const read_buffer&) = delete;
     read_buffer& operator=(const read_buffer&) = delete;
     ~read_buffer() { drop_spill(); }
 
+    [[nodiscard]] net::stream& source() const noexcept { return source_; }
     [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
     [[nodiscard]] std::size_t size() const noexcept { return spilled() + leased(); }
     [[nodiscard]] std::size_t at_most(std::size_t count) const noexcept {
@@ -30,6 +32,8 @@ public:
     /// The end of the stream was seen.
     [[nodiscard]] bool ended() const noexcept { return ended_; }
 
+    /// Throws the io_error, which names the source.
+    [[noreturn]] void fail(errc code, const char* verb, std::size_t unread = 0) const;
     /// A request begins: views of earlier results end here. Throws: errc::busy while another waits.
     void begin(const char* verb);
 
@@ -86,6 +90,7 @@ private:
     void spill(std::size_t count);
     void gather();
 
+    net::stream& source_;
     net::read_lease lease_;
     std::size_t lease_begin_ = 0;
     std::byte* spill_ = nullptr;
