@@ -85,8 +85,9 @@ void describe_io(text_sink& out, const char* verb, socket_ref socket) noexcept {
 
 namespace {
 
-/// As scheduler::submit.
-[[gnu::cold]] bool submit_to_transport(operation& op, context& strand, scheduler& loop) noexcept {
+/// As scheduler::submit. Not inlined: a socket's submission would pay for its frame.
+[[gnu::cold, gnu::noinline]] bool submit_to_transport(operation& op, context& strand) noexcept {
+    scheduler& loop = scheduler_of(*strand.loop);
     op.owner = &strand;
     if (!loop.transports->submit(op)) return true;
     if (loop.inline_budget > 0) {
@@ -97,17 +98,15 @@ namespace {
     return true;
 }
 
-socket_notes* notes_of(socket_handle which) noexcept {
-    scheduler& loop = scheduler_of(*current);
+inline socket_notes* notes_of(scheduler& loop, socket_handle which) noexcept {
     return which.is_transport() ? loop.transports->notes(which) : loop.world().notes(which);
 }
 
 }  // namespace
 
 bool submit_io(operation& op, context& strand) noexcept {
-    scheduler& loop = scheduler_of(*strand.loop);
-    if (op.target.is_transport()) [[unlikely]] return submit_to_transport(op, strand, loop);
-    return loop.submit(op, strand);
+    if (op.target.is_transport()) [[unlikely]] return submit_to_transport(op, strand);
+    return scheduler_of(*strand.loop).submit(op, strand);
 }
 
 void cancel_io(operation& op, loop_core& loop) noexcept {
@@ -121,14 +120,16 @@ void cancel_io(operation& op, loop_core& loop) noexcept {
 void mark_broken(socket_ref socket, direction which) noexcept {
     check_home(socket);
     if (!socket.loop) return;
-    if (socket_notes* notes = notes_of(socket.handle))
+    if (socket_notes* notes = notes_of(scheduler_of(*current), socket.handle))
         notes->broken |= static_cast<std::uint32_t>(which);
 }
 
 bool is_broken(socket_ref socket, direction which) noexcept {
-    check_home(socket);
-    if (!socket.loop) return false;
-    const socket_notes* notes = notes_of(socket.handle);
+    if (!is_here(socket.loop)) [[unlikely]] {
+        check_home(socket);
+        return false;  // a stream without a connection
+    }
+    const socket_notes* notes = notes_of(scheduler_of(*current), socket.handle);
     return notes != nullptr && (notes->broken & static_cast<std::uint32_t>(which)) != 0;
 }
 
@@ -168,13 +169,13 @@ void reset_in(scheduler& loop, socket_handle which) noexcept {
 }
 /// By a reset, if it is a connection of a server that has not switched that off.
 void end_failed_in(scheduler& loop, socket_handle which) noexcept {
-    const socket_notes* notes = notes_of(which);
+    const socket_notes* notes = notes_of(loop, which);
     if (notes != nullptr && notes->reset_failed) return reset_in(loop, which);
     close_in(loop, which);
 }
 /// In order, if no message was cut that this side was sending.
 void end_cancelled_in(scheduler& loop, socket_handle which) noexcept {
-    const socket_notes* notes = notes_of(which);
+    const socket_notes* notes = notes_of(loop, which);
     const auto sending = static_cast<std::uint32_t>(direction::sending);
     if (notes != nullptr && (notes->broken & sending) != 0) return end_failed_in(loop, which);
     close_in(loop, which);

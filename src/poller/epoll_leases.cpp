@@ -13,18 +13,13 @@ void epoll_poller::grow_pool(std::uint32_t count) noexcept {
     for (std::uint32_t id = count; id-- > before;) free_leases_.push_back(id);
 }
 
-/// One wait() may fill a buffer for each of its events before anybody has run and given one back:
-/// with a pool of 64 that did not grow, a thousand busy connections cost 1.38 times the raw server.
-bool epoll_poller::take_lease(lease& out) noexcept {
-    if (free_leases_.empty() && pool_count_ < options_.lease_buffers_most)
-        grow_pool(std::min(2 * pool_count_, options_.lease_buffers_most));
-    if (free_leases_.empty()) return take_heap_lease(out);
-    const std::uint32_t id = free_leases_.back();
-    free_leases_.pop_back();
-    leased_[id] = true;
-    ++leases_out_;
-    out = {id, pool_.get() + std::size_t{id} * options_.lease_buffer_bytes, false};
-    return true;
+std::size_t epoll_poller::lend(operation& op) noexcept {
+    lease buffer;
+    if (!take_lease(buffer)) return 0;
+    op.lease_data = buffer.data;
+    op.lease_id = buffer.id;
+    op.lease_from_heap = buffer.from_heap;
+    return options_.lease_buffer_bytes;
 }
 
 void epoll_poller::return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept {

@@ -218,19 +218,6 @@ void scheduler::run_all_posted() noexcept {
     run_posted(all);
 }
 
-bool scheduler::submit(operation& op, context& strand) noexcept {
-    op.owner = &strand;
-    if (!world_->submit(op)) return true;
-    if (inline_budget > 0) [[likely]] {
-        // Many bytes count like many answers: 64 KiB are a whole budget, so that one connection
-        // with a full socket cannot hold the loop while it is copied out.
-        inline_budget -= 1 + std::max(op.result, 0) / inline_bytes_per_answer;
-        return false;
-    }
-    deferred_.push(op);  // its completion comes like that of any other, in the next turn
-    return true;
-}
-
 bool scheduler::submit_unowned(operation& op) noexcept {
     if (!world_->submit(op)) return true;
     if (op.result < static_cast<std::int32_t>(most_bytes_at_once)) [[likely]] return false;

@@ -1,6 +1,7 @@
 // The loop: run queue, timers, inbox and poller, turn by turn.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -185,6 +186,20 @@ private:
     std::uint64_t posts_ = 0;
     std::uint64_t posts_put_off_ = 0;
 };
+
+// Inline, since each read and write of a socket comes through here.
+inline bool scheduler::submit(operation& op, context& strand) noexcept {
+    op.owner = &strand;
+    if (!world_->submit(op)) return true;
+    if (inline_budget > 0) [[likely]] {
+        // Many bytes count like many answers: 64 KiB are a whole budget, so that one connection
+        // with a full socket cannot hold the loop while it is copied out.
+        inline_budget -= 1 + std::max(op.result, 0) / inline_bytes_per_answer;
+        return false;
+    }
+    deferred_.push(op);  // its completion comes like that of any other, in the next turn
+    return true;
+}
 
 /// The scheduler behind a loop; there is no other kind of loop.
 inline scheduler& scheduler_of(loop_core& loop) noexcept { return static_cast<scheduler&>(loop); }
