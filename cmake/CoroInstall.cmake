@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 
 set(CORO_CMAKE_DIR "${CMAKE_INSTALL_LIBDIR}/cmake/coro")
 
-install(TARGETS coro EXPORT coroTargets
+install(TARGETS coro coro_checked_statics EXPORT coroTargets
     ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
     LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
     FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")

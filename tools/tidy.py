@@ -32,7 +32,8 @@ PLUG_INCLUDES = [
     "runtime/make_poller.hpp",
     "runtime/thread.hpp",
 ]
-PLUGS = {"poller": PLUG_INCLUDES, "sim": PLUG_INCLUDES + ["coro/sim/*"], "tls": ["coro/*", "net/*"]}
+PLUGS = {"poller": PLUG_INCLUDES, "sim": PLUG_INCLUDES + ["coro/sim/*"], "tls": ["coro/*", "net/*"],
+         "statics": ["coro/core/*"]}
 PLUG_USERS = ["src/poller/make_poller.cpp"]
 
 # Where the process as a whole is looked after: signal dispositions, fork, descriptor limit, what a

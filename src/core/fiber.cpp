@@ -112,8 +112,36 @@ bool fiber_core::stack_holds(const void* address) const noexcept {
     return at >= stack_->bottom && at < stack_->bottom + stack_->size;
 }
 
+void static_begins() noexcept {
+    loop_core* const loop = current;
+    if (loop == nullptr) return;
+    if (loop->stacks.statics == 0) {
+        if (loop->fiber == nullptr) return;
+        loop->stacks.in_static = std::exchange(loop->fiber, nullptr);
+    }
+    ++loop->stacks.statics;
+}
+
+void static_ends() noexcept {
+    loop_core* const loop = current;
+    // A static that a task, or a thread without a loop, initialises was not counted.
+    if (loop == nullptr || loop->stacks.statics == 0) return;
+    if (--loop->stacks.statics == 0)
+        loop->fiber = std::exchange(loop->stacks.in_static, nullptr);
+}
+
+void refuse_await(std::source_location where) noexcept {
+    const bool in_static = current != nullptr && current->stacks.in_static != nullptr;
+    assertion_failed(where.file_name(), static_cast<int>(where.line()),
+                     in_static ? "coro::await in the initialiser of a local static: the next task "
+                                 "that comes there stops this loop for ever; wait first, and "
+                                 "initialise then"
+                               : "coro::await outside of a fiber: in a coroutine say co_await; "
+                                 "start a fiber with task_group::spawn_fiber or coro::fiber");
+}
+
 bool is_stack_overflow(const void* address, stack_overflow& what) noexcept {
-    const fiber_core* running = current != nullptr ? current->fiber : nullptr;
+    const fiber_core* running = current != nullptr ? current->fiber_of_stack() : nullptr;
     return running != nullptr && fiber_access::overflows(*running, address, what);
 }
 

@@ -25,7 +25,7 @@ bool holds(task_promise_base& frame, const void* address) noexcept {
     auto* const begin = reinterpret_cast<char*>(&frame) - frame.offset_in_frame;
     const auto* const at = static_cast<const char*>(address);
     if (at >= begin && at < begin + ::malloc_usable_size(begin)) return true;
-    const fiber_core* const fiber = current->fiber;
+    const fiber_core* const fiber = current->fiber_of_stack();
     return fiber != nullptr && fiber->is_hosted_by(frame) &&
            fiber->stack_holds(address_on_stack(address));
 }
@@ -112,7 +112,7 @@ const char* print_exception(const std::source_location& where, const std::except
 /// Whether `address` is on the thread's own stack, in a function that runs now: it returns before a
 /// spawned task starts. clang keeps there the variables of a coroutine that no await can see.
 bool on_running_stack(const void* address) noexcept {
-    if (current->fiber != nullptr) return false;  // the thread is on the stack of a fiber
+    if (current->fiber_of_stack() != nullptr) return false;  // not the thread's own stack
     const void* const real = address_on_stack(address);
     const auto at = reinterpret_cast<std::uintptr_t>(real);
     // What the sanitizer keeps elsewhere is alive, so that no lower bound is needed; and the place

@@ -14,6 +14,10 @@ namespace {
 
 detail::fiber_core& fiber_here() noexcept {
     detail::fiber_core* fiber = detail::current != nullptr ? detail::current->fiber : nullptr;
+    CORO_ASSERT(fiber != nullptr || detail::current == nullptr ||
+                    detail::current->stacks.in_static == nullptr,
+                "a local_task_group in the initialiser of a local static: its fiber would wait "
+                "there; wait first, and initialise then");
     CORO_ASSERT(fiber != nullptr && fiber->is_innermost(),
                 "a local_task_group outside of a fiber: in a coroutine use with_task_group");
     return *fiber;

@@ -12,7 +12,8 @@ namespace {
 
 /// A fiber's frame is the library's own until its first await, and has no place before that.
 bool runs_unawaited_fiber() noexcept {
-    return current->fiber != nullptr && current->fiber->is_innermost() &&
+    const fiber_core* const fiber = current->fiber_of_stack();
+    return fiber != nullptr && fiber->is_innermost() &&
            current->running->leaf->awaiting.line() == 0;
 }
 

@@ -105,6 +105,16 @@ const misuse of_tasks[] = {
              co_return;
          });
      }},
+    {"await_in_a_static", "coro::await in the initialiser of a local static: the next task that "
+                          "comes there stops this loop for ever; wait first, and initialise then",
+     says::the_line,
+     [] {
+         in_fiber([] {
+             coro::await(coro::yield());
+             coro::detail::static_begins();  // as coro::checked_statics does
+             coro::await(coro::yield());
+         });
+     }},
     {"when_any_of_nothing", "when_any of an empty list would never end", says::or_later,
      [] {
          in_task([]() -> task<> {
@@ -321,6 +331,17 @@ const misuse of_groups[] = {
              coro::local_task_group group;
              group.join();
              coro::await(static_cast<coro::task_group&>(group).join());
+         });
+     }},
+    {"local_group_in_a_static",
+     "a local_task_group in the initialiser of a local static: its fiber would wait there; wait "
+     "first, and initialise then",
+     says::or_later,
+     [] {
+         in_fiber([] {
+             coro::await(coro::yield());
+             coro::detail::static_begins();
+             const coro::local_task_group group;
          });
      }},
     {"local_group_in_a_task",

@@ -264,13 +264,19 @@ struct stack_overflow {
 /// Whether `address` is in the guard of the stack that this thread runs on. Async-signal-safe.
 [[nodiscard]] bool is_stack_overflow(const void* address, stack_overflow& what) noexcept;
 
+// Called by the library coro::checked_statics, which a program links that wants to know of fibers
+// that wait in the initialiser of a local static. Between the two calls the running fiber is kept
+// out of `loop_core::fiber`, so that its next await is refused; nobody else pays for that.
+CORO_EXPORT void static_begins() noexcept;
+CORO_EXPORT void static_ends() noexcept;
+
+/// Ends the program: there is no fiber, or it may not wait here.
+[[noreturn]] CORO_EXPORT void refuse_await(std::source_location where) noexcept;
+
 /// The fiber that runs; aborts with a sentence where there is none.
 inline fiber_core& this_fiber(std::source_location where) noexcept {
     fiber_core* fiber = current != nullptr ? current->fiber : nullptr;
-    if (fiber == nullptr || !fiber->is_innermost()) [[unlikely]]
-        assertion_failed(where.file_name(), static_cast<int>(where.line()),
-                         "coro::await outside of a fiber: in a coroutine say co_await; start a "
-                         "fiber with task_group::spawn_fiber or coro::fiber");
+    if (fiber == nullptr || !fiber->is_innermost()) [[unlikely]] refuse_await(where);
     return *fiber;
 }
 

@@ -121,6 +121,8 @@ public:
     stack_pool* pool = nullptr;
     exception_state* exceptions = nullptr;  ///< of the thread that runs the loop
     void* jump = nullptr;  ///< the function that switches, where a jump alone can do it
+    fiber_core* in_static = nullptr;  ///< the fiber that initialises a static and may not wait
+    unsigned statics = 0;             ///< initialisers of statics in which it is
 };
 
 /// Names a loop for ever: a later loop may have its address, but never its id. Zero is no loop.
@@ -182,10 +184,15 @@ public:
     loop_team* team = nullptr;  ///< those loops
     loop_id id{};               ///< what is kept of it beyond the run names it by this
     block_cache blocks;
-    fiber_core* fiber = nullptr;  ///< on whose stack the thread is; nullptr: on its own
+    fiber_core* fiber = nullptr;  ///< that runs and may wait; nullptr: none
     fiber_stacks stacks;
     intrusive_list<loan> loans;  ///< of frames of this loop
     const void* stack_base = nullptr;  ///< below it on the thread's stack is what this turn runs
+
+    /// On whose stack the thread is; nullptr: on its own.
+    [[nodiscard]] fiber_core* fiber_of_stack() const noexcept {
+        return fiber != nullptr ? fiber : stacks.in_static;
+    }
 
 protected:
     loop_core() = default;
