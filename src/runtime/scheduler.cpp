@@ -99,7 +99,8 @@ bool scheduler::collect(time_point until) noexcept {
     operation_list completed;
     completed.append(deferred_);
     world_->wait(until, completed);
-    return completed.empty() || finish_completed(completed);
+    operation* const first = completed.front();
+    return first == nullptr || finish_completed(*first);
 }
 
 /// What came before a deadline wins over it, also when the process was stopped, or a task held the
@@ -113,19 +114,41 @@ void scheduler::collect_all() noexcept {
         world_->wait(time_point::min(), completed);
         if (!world_->has_more()) break;
     }
-    finish_completed(completed);
+    operation* const first = completed.front();
+    if (first == nullptr) return;
+    bytes_of_turn_ = turns_;
+    bytes_left_ = std::numeric_limits<std::int64_t>::max();
+    finish_completed(*first);
+    bytes_left_ = bytes_per_turn;
 }
 
-bool scheduler::finish_completed(operation_list& completed) noexcept {
+bool scheduler::finish_completed(operation& first) noexcept {
     bool peers_spoke = false;
-    while (operation* op = completed.pop()) {
+    operation* rest = &first;
+    do {
+        operation* const op = std::exchange(rest, rest->next);
+        op->next = nullptr;
+        if (op->result >= large_transfer && !ends_in_this_turn(*op)) [[unlikely]] {
+            deferred_.push(*op);
+            continue;
+        }
         peers_spoke = peers_spoke ||
                       (op->code != opcode::send && op->code != opcode::send_vectored);
         // A short transfer that must go on is submitted again without waking its owner.
         if (op->advance != nullptr && !op->advance(*op)) continue;
         grant(*op->owner);
-    }
+    } while (rest != nullptr);
     return peers_spoke;
+}
+
+bool scheduler::ends_in_this_turn(const operation& large) noexcept {
+    if (bytes_of_turn_ != turns_) {
+        bytes_of_turn_ = turns_;
+        bytes_left_ = bytes_per_turn;
+    }
+    if (bytes_left_ <= 0) return false;
+    bytes_left_ -= large.result;
+    return true;
 }
 
 void scheduler::sleep() noexcept {

@@ -63,6 +63,10 @@ public:
     static constexpr unsigned resumes_per_turn = 256;
     /// So many bytes moved at once weigh as much as one more answer at once.
     static constexpr std::int32_t inline_bytes_per_answer = 64 * 1024 / inline_completions;
+    /// A turn tells of the end of so many bytes of large transfers, and the one that reaches it is
+    /// the last. Who is told asks for the next one, so that this is what many of them move a turn.
+    static constexpr std::int32_t bytes_per_turn = 1024 * 1024;
+    static constexpr std::int32_t large_transfer = 32 * 1024;
     /// At most this many timers fire in a turn (1 M timers at one instant must not stall I/O).
     static constexpr std::size_t timers_per_turn = 1024;
     /// A turn that is so much later than a deadline asks the poller before timers fire.
@@ -155,7 +159,11 @@ private:
     void collect_all() noexcept;
     void sleep() noexcept;
     bool spin(time_point until) noexcept;
-    bool finish_completed(operation_list& completed) noexcept;
+    /// `first` and those linked behind it.
+    bool finish_completed(operation& first) noexcept;
+    /// Whether the bytes of this turn are enough for the end of a large transfer. Otherwise it is
+    /// in front of the next one.
+    [[gnu::noinline]] bool ends_in_this_turn(const operation& large) noexcept;
 
     std::unique_ptr<poller> world_;
     scheduler_options options_;
@@ -166,7 +174,10 @@ private:
     adaptive_spin spin_;
     scope_access::owned root_;
 
-    operation_list deferred_;  ///< answered at once beyond the budget of their resumption
+    /// Answered at once beyond the budget of their resumption, or ended beyond that of their turn.
+    operation_list deferred_;
+    std::uint64_t bytes_of_turn_ = 0;  ///< the number of the turn that `bytes_left_` is of
+    std::int64_t bytes_left_ = 0;
     intrusive_list<turn_end> turn_ends_;
 
     std::unique_ptr<hold_watch> holds_;  ///< nullptr: nobody wants to know

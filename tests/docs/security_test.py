@@ -25,6 +25,7 @@ CONSTANTS = {
     "inline_completions": "coro::detail::inline_completions",
     "scheduler::inline_bytes_per_answer":
         "coro::detail::scheduler::inline_bytes_per_answer * coro::detail::inline_completions",
+    "scheduler::bytes_per_turn": "coro::detail::scheduler::bytes_per_turn",
     "scheduler::resumes_per_turn": "coro::detail::scheduler::resumes_per_turn",
     "scheduler::timers_per_turn": "coro::detail::scheduler::timers_per_turn",
     "block_cache::blocks_per_class": "coro::detail::block_cache::blocks_per_class",

@@ -139,6 +139,9 @@ public:
         return op;
     }
 
+    /// The others are linked behind it; nullptr of an empty list.
+    [[nodiscard]] operation* front() const noexcept { return head_; }
+
 private:
     operation* head_ = nullptr;
     operation** tail_ = &head_;

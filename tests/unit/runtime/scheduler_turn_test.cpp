@@ -286,6 +286,108 @@ unsigned answered_at_once(std::size_t bytes) {
     }
 }
 
+/// Completes in each wait() all that was asked for since the one before.
+class moving_world final : public forwarding_poller {
+public:
+    moving_world() : forwarding_poller(std::make_unique<sim_poller>(poller_options{})) {}
+
+    [[nodiscard]] time_point now() noexcept override { return forwarding_poller::now() + jumped; }
+    [[nodiscard]] bool submit(operation& op) noexcept override {
+        op.phase = operation_phase::submitted;
+        asked.push(op);
+        return false;
+    }
+    void wait(time_point, operation_list& completed) noexcept override {
+        while (operation* op = asked.pop()) {
+            op->result = static_cast<std::int32_t>(op->size);
+            op->phase = operation_phase::completed;
+            completed.push(*op);
+        }
+    }
+
+    operation_list asked;
+    duration jumped{};
+};
+
+class scheduler_bytes_of_a_turn : public testing::Test {
+protected:
+    /// A transfer that goes on whenever a part of it has moved.
+    struct endless : operation {
+        endless(scheduler_bytes_of_a_turn& of, std::size_t bytes)
+            : operation(opcode::send), all(of) {
+            size = bytes;
+            advance = [](operation& op) noexcept {
+                auto& self = static_cast<endless&>(op);
+                ++self.parts;
+                self.all.moved_ += self.size;
+                if (!self.all.ends_) static_cast<void>(self.all.world_->submit(self));
+                return false;  // nobody owns it
+            };
+            static_cast<void>(all.world_->submit(*this));
+        }
+        scheduler_bytes_of_a_turn& all;
+        unsigned parts = 0;
+    };
+
+    scheduler_bytes_of_a_turn() {
+        auto world = std::make_unique<moving_world>();
+        world_ = world.get();
+        loop_ = make_virtual_loop(std::move(world));
+    }
+    ~scheduler_bytes_of_a_turn() override {
+        ends_ = true;
+        while (loop_->has_operations() || !world_->asked.empty()) loop_->turn(false);
+    }
+
+    void begin(int count, std::size_t bytes) {
+        for (int i = 0; i < count; ++i)
+            transfers_.push_back(std::make_unique<endless>(*this, bytes));
+    }
+    /// The bytes whose end one more turn has told.
+    std::size_t told_in_a_turn() {
+        const std::size_t before = moved_;
+        loop_->turn();
+        return moved_ - before;
+    }
+
+    std::unique_ptr<scheduler> loop_;
+    moving_world* world_ = nullptr;
+    std::vector<std::unique_ptr<endless>> transfers_;
+    std::size_t moved_ = 0;
+    bool ends_ = false;
+};
+
+TEST_F(scheduler_bytes_of_a_turn, of_many_large_transfers_go_on_for_a_mib_in_turn) {
+    constexpr std::size_t part = 256 * 1024;
+    begin(16, part);
+    for (int i = 0; i < 40; ++i) EXPECT_EQ(told_in_a_turn(), 4 * part);
+    // 160 parts: each has had its ten.
+    for (const auto& each : transfers_) EXPECT_EQ(each->parts, 10u);
+    EXPECT_EQ(loop_->stats().sleeps, 1u) << "after the first turn there was always an end to tell";
+}
+
+TEST_F(scheduler_bytes_of_a_turn, the_one_that_reaches_the_bound_is_the_last) {
+    begin(100, 100'000);
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(told_in_a_turn(), 11u * 100'000);
+}
+
+TEST_F(scheduler_bytes_of_a_turn, small_transfers_are_not_held_up) {
+    begin(16, 256 * 1024);
+    begin(1000, 32 * 1024 - 1);
+    for (int i = 0; i < 5; ++i)
+        EXPECT_EQ(told_in_a_turn(), 4u * 256 * 1024 + 1000u * (32 * 1024 - 1));
+}
+
+/// What came before a deadline wins over it, however much that is.
+TEST_F(scheduler_bytes_of_a_turn, a_late_turn_tells_of_all_before_timers_fire) {
+    begin(16, 256 * 1024);
+    timer_node due([](timer_node&) noexcept {});
+    loop_->arm_timer(due, loop_->read_clock() + 1ms);
+    world_->jumped += 3ms;
+    EXPECT_EQ(told_in_a_turn(), 16u * 256 * 1024 + 4u * 256 * 1024);
+    EXPECT_FALSE(due.armed());
+}
+
 TEST(scheduler_bytes, a_resumption_is_answered_at_once_32_times_or_for_64_kib) {
     EXPECT_EQ(answered_at_once(0), 32u);
     EXPECT_EQ(answered_at_once(100), 32u);
