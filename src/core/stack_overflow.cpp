@@ -1,6 +1,7 @@
 // The handler of SIGSEGV that knows the guards of fibers; async-signal-safe throughout.
 #include "core/stack_overflow.hpp"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -22,6 +23,12 @@ struct installed_handler {
     struct sigaction before {};
 };
 constinit installed_handler installed;
+
+/// The lock is held across a fork: the thread of another loop that held it is not there in the
+/// child, which would wait for ever at the first fiber of a run of its own.
+[[maybe_unused]] const int overflow_lock_watches_fork = ::pthread_atfork(
+    [] { installed.guard.lock(); }, [] { installed.guard.unlock(); },
+    [] { installed.guard.unlock(); });
 
 void say_overflow(const stack_overflow& what) noexcept {
     text_line<512> text;
