@@ -12,6 +12,8 @@ ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).res
 TREE = {
     "tests/unit/a_test.cpp": "TEST(Task, Returns) {}\nTEST_P(Stream, Closes) {}\n",
     "scripts/test": "stage_tiny() { :; }\n",
+    "tests/CMakeLists.txt": 'coro_add_test(unit any 240 ALLOW_SKIP "Nobody\\\\..*"\n'
+                            '    "(All/)?Stream\\\\.Closes(/.*)?")\n',
 }
 LOGS = {
     "logs/unit.log": "[       OK ] Task.Returns (0 ms)\n[       OK ] All/Stream.Closes/0 (0 ms)\n",
@@ -74,6 +76,17 @@ class claims(unittest.TestCase):
         self.refuses("| a | `Task.Returns` |", "ran and passed", logs=none)
         self.refuses("| a | `ctest unit` |", "did not run", logs=none)
         self.refuses("| a | `scripts/test --stage tiny` |", "did not run", logs=none)
+
+    def test_what_was_skipped(self):
+        logs = {"logs/unit.log": "[  SKIPPED ] Task.Returns (0 ms)\n"
+                                 "[  SKIPPED ] All/Stream.Closes/0, where GetParam() = 0 (0 ms)\n"
+                                 "[  SKIPPED ] 2 tests, listed below:\n"}
+        self.refuses("| a | `Task.Returns` |", "no test Task.Returns ran and passed", logs=logs)
+        for evidence in ("Stream.Closes", "Stream.*"):
+            status, output = self.check([f"| a | `{evidence}` |"], logs=logs)
+            self.assertEqual(status, 0, output)
+            self.assertIn(f"{evidence} was skipped, which tests/CMakeLists.txt allows", output)
+        self.assertNotIn("skipped", self.check(["| a | `Stream.Closes` |"], logs=LOGS)[1])
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class the_driver(unittest.TestCase):
         self.assertEqual(planted.judge(0, run + "[       OK ] a.b (0 ms)\n"), "passed")
         self.assertEqual(planted.judge(1, run + "[  FAILED  ] a.b (0 ms)\n"), "failed")
         self.assertEqual(planted.judge(-6, run), "failed")
-        self.assertEqual(planted.judge(0, run + "[  SKIPPED ] a.b (0 ms)\n"), "none")
+        self.assertEqual(planted.judge(0, run + "[  SKIPPED ] a.b (0 ms)\n"), "skipped")
         self.assertEqual(planted.judge(0, "[==========] 0 tests\n"), "none")
 
     def demanded(self, outcome, wanted):
@@ -105,10 +105,25 @@ class the_driver(unittest.TestCase):
         for outcome, wanted, sentence in (
                 ("passed", "failed", "a.b passes though this is broken: A promise"),
                 ("failed", "passed", "a.b fails without the mistake"),
+                ("skipped", "passed", "no test ran that is called a.b"),
                 ("none", "failed", "no test ran that is called a.b"),
                 ("none", "passed", "no test ran that is called a.b")):
             with self.assertRaisesRegex(planted.planted_error, sentence):
                 self.demanded(outcome, wanted)
+
+    def test_one_whose_test_may_be_skipped_is_not_tried(self):
+        head = HEAD.replace("a.b", "run_begins.b")
+        self.assertNotEqual(head, HEAD)
+        with written(head + DIFF) as (path, _):
+            with unittest.mock.patch.object(planted, "outcome", return_value=("skipped", "text")):
+                with self.assertRaisesRegex(planted.not_tried, "run_begins.b is skipped here"):
+                    planted.demand(planted.patch(path), path, "passed")
+        with unittest.mock.patch.object(planted, "try_patch", side_effect=planted.not_tried("x")), \
+                unittest.mock.patch("sys.argv", ["run.py", "--build", ".", "--full"]), \
+                contextlib.redirect_stdout(io.StringIO()) as said:
+            self.assertEqual(planted.main(), 0)
+        self.assertIn("not tried: x", said.getvalue())
+        self.assertIn("\n0 of ", said.getvalue())
 
     def test_a_test_that_hangs_has_noticed(self):
         with tempfile.TemporaryDirectory() as folder:
