@@ -19,6 +19,7 @@
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/buffered_writer.hpp>
 #include <coro/net/frames.hpp>
+#include <coro/net/readiness.hpp>
 #include <coro/runtime/await.hpp>
 #include <coro/runtime/blocking.hpp>
 #include <coro/runtime/channel.hpp>
@@ -173,6 +174,8 @@ void add_waits(table& to) {
         here.signals.emplace({SIGUSR2});
         return here.signals->next();
     });
+    add(to, "readable", [](place&) { return readable(0); });
+    add(to, "writable", [](place&) { return writable(0); });
     add(to, "sleep_for", [](place&) { return sleep_for(1s); });
     add(to, "sleep_until", [](place&) { return sleep_until(now() + 1s); });
     add(to, "yield", [](place&) { return yield(); });
