@@ -23,7 +23,8 @@ WANTED = (
         "semaphore_acquire", "when_all_of_two", "when_any_of_two", "with_timeout")),
     *(f"simulated/{name}" for name in ("sleep", "shield", "with_cancel_scope", "with_cleanup")),
     *(f"on_epoll/{name}" for name in (
-        "blocking", "signal_next", "channel_between_loops/0", "channel_between_loops/64")),
+        "blocking", "signal_next", "channel_between_loops/0", "channel_between_loops/64",
+        "mutex_between_loops/0", "mutex_between_loops/1")),
 )
 
 

@@ -93,6 +93,32 @@ coro::task<> channel_between_loops(benchmark::State& state) {
     benchmark::DoNotOptimize(sum);
 }
 
+coro::task<> lock_again_and_again(benchmark::State& state, coro::mutex& guard) {
+    {
+        const auto lock = co_await guard.lock();  // another loop's first one is a message
+    }
+    for (auto _ : state)
+        const auto lock = co_await guard.lock();
+}
+
+/// The lock is free, and of the first loop.
+coro::task<> mutex_between_loops(benchmark::State& state) {
+    coro::mutex guard;
+    const auto loop = static_cast<unsigned>(state.range(0));
+    co_await coro::with_task_group([&](coro::task_group& group) -> coro::task<> {
+        if (loop == 0) {  // another loop has used it
+            const auto use = [](coro::mutex& of) -> coro::task<> {
+                const auto lock = co_await of.lock();
+            };
+            co_await coro::with_task_group([&](coro::task_group& before) -> coro::task<> {
+                before.spawn({.loop = 1}, use, std::ref(guard));
+                co_return;
+            });
+        }
+        group.spawn({.loop = loop}, lock_again_and_again, std::ref(state), std::ref(guard));
+    });
+}
+
 }  // namespace
 
 BENCHMARK_CAPTURE(simulated, sleep, &sleeps);
@@ -106,3 +132,4 @@ BENCHMARK_CAPTURE(on_epoll, channel_between_loops, &channel_between_loops)
     ->Arg(64)
     ->MeasureProcessCPUTime()
     ->UseRealTime();
+BENCHMARK_CAPTURE(on_epoll, mutex_between_loops, &mutex_between_loops)->Arg(0)->Arg(1);

@@ -6,7 +6,9 @@
 //    │ ◄───────────────────────────── done ─│  strand and scope are gone
 //    │── release, if cancel was sent ─────► │  frees the record: no earlier message is under way
 //
-// The wait object stays in the waiter's frame. Between start and done it belongs to the home loop.
+// Done may be an invitation: then the waiter tries by himself when it is his turn to run, and in
+// vain it begins anew with start. The wait object stays in the waiter's frame. Between start and
+// done it belongs to the home loop.
 #include <coro/core/home_loop.hpp>
 
 #include <new>
@@ -21,22 +23,24 @@ namespace {
 
 class agent final : public wait_point {
 public:
-    agent(context& waiter, loop_core& home, remote_wait what) noexcept
+    agent(context& waiter, loop_core& home, remote_wait what, bool invited) noexcept
         : waiter_(waiter), home_(home), away_(*waiter.loop), what_(what) {
         waiter.waiting = this;
         waiter.waiting_since = away_.turn_time;
-        send(start_, home_, [](agent& self) noexcept { self.begin(); });
+        if (invited) invite();
+        else send_start();
     }
 
     void cancel_wait() noexcept override {
-        if (std::exchange(cancel_sent_, true)) return;
+        if (std::exchange(withdrawn_, true) || invited_) return;
+        cancel_sent_ = true;
         send(cancel_, home_, [](agent& self) noexcept {
-            if (self.strand_) self.scope_.cancel();
+            if (self.strand_) self.scope_->cancel();
         });
     }
     void describe(text_sink& out) const noexcept override {
         what_.wait->describe(out);
-        out.write(" of another loop");
+        if (&home_ != &away_) out.write(" of another loop");
     }
 
 private:
@@ -70,23 +74,57 @@ private:
     }
 
     void begin() noexcept {  // home
-        scope_access::open_below(scope_, scheduler_of(home_).root_scope());
-        strand& mine = strand_.emplace(home_, scope_, *this);
+        scope_access::open_below(scope_.emplace(true), scheduler_of(home_).root_scope());
+        strand& mine = strand_.emplace(home_, *scope_, *this);
         if (!what_.begin(*what_.wait, mine)) ended();
     }
     void ended() noexcept {  // home
         strand_.reset();
-        scope_access::close(scope_);
-        send(done_, away_, [](agent& self) noexcept { self.finish(); });
+        scope_access::close(*scope_);
+        send(done_, away_, [](agent& self) noexcept { self.done(); });
     }
-    void finish() noexcept {  // away
+
+    // --- away
+
+    void done() noexcept {
+        const wait_outcome outcome = what_.take_back(*what_.wait, waiter_);
+        if (outcome == wait_outcome::invited) return invite();
         context& waiter = waiter_;
-        const bool granted = what_.take_back(*what_.wait, waiter);
-        if (cancel_sent_) send(release_, home_, [](agent& self) noexcept { self.destroy(); });
-        else destroy();
-        if (granted) return grant(waiter);
+        leave();
+        if (outcome != wait_outcome::cancelled) return grant(waiter);
         ++waiter.cancellations;
         waiter.loop->make_ready(waiter);
+    }
+    /// The waiter goes to the run queue, and what the loop resumes there is follow(): if it took
+    /// the thing now, it would keep it from all who run before it.
+    void invite() noexcept {
+        static constexpr strand_kind as_invited{
+            .resume = [](context& self) noexcept { static_cast<agent*>(self.waiting)->follow(); },
+            .finished = nullptr,
+            .granted = nullptr};
+        invited_ = true;
+        waiter_.loop->make_ready(waiter_);
+        waiter_.waiting = this;
+        kind_of_waiter_ = std::exchange(waiter_.kind, &as_invited);
+    }
+    void follow() noexcept {
+        invited_ = false;
+        context& waiter = waiter_;
+        waiter.kind = kind_of_waiter_;
+        const wait_outcome outcome = what_.follow_invitation(*what_.wait, withdrawn_);
+        if (outcome == wait_outcome::none) return send_start();
+        leave();
+        waiter.waiting = nullptr;
+        if (outcome == wait_outcome::cancelled) ++waiter.cancellations;
+        else if (waiter.kind->granted != nullptr) waiter.kind->granted(waiter);
+        waiter.kind->resume(waiter);
+    }
+    void send_start() noexcept {
+        send(start_, home_, [](agent& self) noexcept { self.begin(); });
+    }
+    void leave() noexcept {
+        if (cancel_sent_) send(release_, home_, [](agent& self) noexcept { self.destroy(); });
+        else destroy();
     }
     void destroy() noexcept {
         this->~agent();
@@ -98,16 +136,20 @@ private:
     loop_core& away_;
     remote_wait what_;
     message start_, cancel_, done_, release_;
-    bool cancel_sent_ = false;
-    scope_access::owned scope_{true};  // home
-    std::optional<strand> strand_;     // home
+    bool withdrawn_ = false;    // away
+    bool cancel_sent_ = false;  // away
+    bool invited_ = false;      // away
+    const strand_kind* kind_of_waiter_ = nullptr;
+    std::optional<scope_access::owned> scope_;  // home
+    std::optional<strand> strand_;              // home
 };
 
 }  // namespace
 
-bool remote_agent::send(context& strand, loop_core& home, remote_wait what) noexcept {
+bool remote_agent::send(context& strand, loop_core& home, remote_wait what,
+                        bool invited) noexcept {
     try {
-        ::new (allocate_block(sizeof(agent))) agent(strand, home, what);
+        ::new (allocate_block(sizeof(agent))) agent(strand, home, what, invited);
         return true;
     } catch (const std::bad_alloc&) {
         return false;

@@ -254,6 +254,31 @@ TEST_P(loops_storm, a_foreign_thread_stops_waits_for_what_lives_elsewhere) {
     storm(body);
 }
 
+/// Few rounds wait: most take it where they are, against who frees it and who is told of it.
+task<> lock_impatiently(shared_things& all) {
+    dice random(loop_index() + 23);
+    for (int i = 0; i < 1500; ++i) {
+        const duration patience = random.below(8) == 0 ? random.up_to(60us) : duration(1h);
+        co_await move_on_after(patience, lock_and_add(all, random.below(16) == 0));
+        if (random.below(64) == 0) co_await sleep_for(random.up_to(40us));
+    }
+}
+
+TEST_P(loops_storm, a_lock_that_is_taken_on_every_loop_is_held_by_one) {
+    const auto body = []() -> task<> {
+        shared_things all;
+        const auto in_group = [&](task_group& group) -> task<> {
+            for (unsigned i = 0; i < 4 * storm_loops; ++i)
+                group.spawn({.loop = i % storm_loops}, lock_impatiently, std::ref(all));
+            co_return;
+        };
+        co_await with_task_group(in_group);
+        co_await take_what_is_left(all);
+        EXPECT_GT(all.plain, 1500 * static_cast<int>(storm_loops));
+    };
+    storm(body);
+}
+
 // --- one message for the news of several
 
 constexpr unsigned news_each = 3000;

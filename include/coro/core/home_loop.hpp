@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 
 #include <coro/base/assert.hpp>
 #include <coro/base/export.hpp>
@@ -70,28 +71,50 @@ private:
     message_flag<> flag_;
 };
 
+enum class wait_outcome : std::uint8_t {
+    none,
+    done,       ///< granted, completed or ready at once
+    cancelled,  ///< withdrawn; nothing was taken
+    no_memory,  ///< to wait by an agent; nothing was taken
+    invited,    ///< by an agent: nothing was taken, but now there is something
+};
+
 /// A wait as its agent sees it. `begin` is called at home and returns false when it has ended at
-/// once; `take_back` is called on the waiter's loop and returns false when it was cancelled.
+/// once; `take_back` is called on the waiter's loop after the end.
 struct remote_wait {
     wait_point* wait;
     bool (*begin)(wait_point& wait, context& agent) noexcept;
-    bool (*take_back)(wait_point& wait, context& strand) noexcept;
+    wait_outcome (*take_back)(wait_point& wait, context& strand) noexcept;
+    /// Who is invited tries to take what there is, where he is, when it is his turn to run. It is
+    /// done; or cancelled, if somebody else was first and the wait has been `withdrawn`; or none:
+    /// the agent begins once more, and this time there is no invitation.
+    wait_outcome (*follow_invitation)(wait_point& wait, bool withdrawn) noexcept;
 };
 
-/// Waits on the home loop on behalf of a strand of another loop: it is the strand that the object
-/// sees. Like an operation of the poller it ends exactly once, also when it was cancelled, and a
-/// grant that came first stands.
+/// Waits on the home loop on behalf of a strand, mostly of another loop: it is the strand that the
+/// object sees. Like an operation of the poller it ends exactly once, also when it was cancelled,
+/// and a grant that came first stands.
 class remote_agent {
 public:
     /// Suspends `strand` until `what` has ended on `home`. One block of memory a wait; false: there
-    /// is none, and nothing has begun.
-    [[nodiscard]] CORO_EXPORT static bool send(context& strand, loop_core& home,
-                                               remote_wait what) noexcept;
+    /// is none, and nothing has begun. `invited`: it tries by itself first, behind all that is
+    /// ready.
+    [[nodiscard]] CORO_EXPORT static bool send(context& strand, loop_core& home, remote_wait what,
+                                               bool invited) noexcept;
 };
 
 template <typename Wait>
 concept has_home = requires(Wait& wait) {
     { wait.home() } -> std::same_as<home_loop&>;
+};
+
+/// A wait for what other loops can take without a message.
+template <typename Wait>
+concept taken_from_afar = requires(Wait& wait, bool withdrawn) {
+    { wait.try_from_afar() } -> std::same_as<bool>;   ///< try_now(), on another loop
+    { wait.needs_agent() } -> std::same_as<bool>;     ///< to wait, where try_now() was in vain
+    { wait.begin_by_agent() } -> std::same_as<bool>;  ///< false: the outcome is known
+    { wait.follow_invitation(withdrawn) } -> std::same_as<void>;  ///< remote_wait has it
 };
 
 }  // namespace coro::inline v0::detail

@@ -95,4 +95,119 @@ private:
     typename Words::template atomic<state> state_{state::under_way};
 };
 
+/// Who may go on where tasks of several loops want the same lock. It belongs to its home loop alone
+/// until a task of another one comes there to wait: until then only that loop writes it, by plain
+/// stores. From then on it is shared for good, and whoever finds it free takes it where he is. The
+/// queue of those who wait is at home, and only the home loop says here that there is one.
+template <typename Words = std_words>
+class lock_word {
+public:
+    using bits = std::uint32_t;
+    static constexpr bits held = 1;    ///< by somebody, or on its way to somebody
+    static constexpr bits given = 2;   ///< to the home loop, which hands it on; a message says so
+    static constexpr bits shared = 4;  ///< loops other than the home may take it
+    static constexpr bits news = 8;    ///< somebody waits: who frees it tells the home loop
+    static constexpr bits turn = 16;   ///< somebody is to be handed it: who has it gives it there
+
+    /// How a holder signs, so that nobody looks in vain at what his own loop holds. The lock of
+    /// someone to whom it is on its way is not signed.
+    [[nodiscard]] static constexpr bits signed_by(unsigned loop) noexcept {
+        return (loop + 1) << signature_shift;
+    }
+
+    // --- any loop
+
+    [[nodiscard]] bool is_shared() const noexcept {
+        return (word_.load(std::memory_order_relaxed) & shared) != 0;
+    }
+    [[nodiscard]] bool is_free() const noexcept {
+        return (word_.load(std::memory_order_relaxed) & (held | given)) == 0;
+    }
+    /// True: it was free and shared, and is the caller's now.
+    [[nodiscard]] bool takes(bits signature) noexcept {
+        bits is = word_.load(std::memory_order_relaxed);
+        while ((is & (held | given | shared)) == shared)
+            if (word_.compare_exchange_weak(is, is | held | signature, std::memory_order_acquire,
+                                            std::memory_order_relaxed))
+                return true;
+        return false;
+    }
+    /// Whether it may soon be free: somebody else runs with it, and need not hand it on.
+    [[nodiscard]] bool is_worth_a_look(bits signature) const noexcept {
+        const bits is = word_.load(std::memory_order_relaxed);
+        const bits holder = is >> signature_shift;
+        return (is & turn) == 0 && holder != 0 && holder != signature >> signature_shift;
+    }
+    /// Whether it went to somebody who was waiting for it, or is to.
+    [[nodiscard]] bool is_handed_on() const noexcept {
+        const bits is = word_.load(std::memory_order_relaxed);
+        return (is & turn) != 0 || ((is & held) != 0 && is >> signature_shift == 0);
+    }
+    /// The holder, on another loop than the home. True: the home loop must be told.
+    [[nodiscard]] bool frees() noexcept {
+        bits is = word_.load(std::memory_order_relaxed);
+        for (;;) {
+            const bool hands_on = (is & (shared | turn)) != shared;
+            const bits left = (is & (shared | news | turn)) | (hands_on ? given : 0);
+            if (word_.compare_exchange_weak(is, left, std::memory_order_release,
+                                            std::memory_order_relaxed))
+                return hands_on || (is & news) != 0;
+        }
+    }
+
+    // --- the home loop
+
+    /// True: it was free, and nobody but this loop knows it.
+    [[nodiscard]] bool takes_alone() noexcept {
+        if (word_.load(std::memory_order_relaxed) != 0) return false;
+        word_.store(held, std::memory_order_relaxed);
+        return true;
+    }
+    /// The holder. True: done, for nobody but this loop knows it, and nobody waits.
+    [[nodiscard]] bool frees_alone() noexcept {
+        if (word_.load(std::memory_order_relaxed) != held) return false;
+        word_.store(0, std::memory_order_relaxed);
+        return true;
+    }
+    void becomes_shared() noexcept {
+        if (!is_shared()) change(0, shared);
+    }
+    /// Says what who frees it has to do. False: it is free already.
+    [[nodiscard]] bool asks_for(bits what) noexcept {
+        bits is = word_.load(std::memory_order_relaxed);
+        while ((is & (held | given)) != 0)
+            if (word_.compare_exchange_weak(is, is | what, std::memory_order_relaxed,
+                                            std::memory_order_relaxed))
+                return true;
+        return false;
+    }
+    /// Whether the holder gave it to this loop.
+    [[nodiscard]] bool is_given() const noexcept {
+        return (word_.load(std::memory_order_acquire) & given) != 0;
+    }
+    /// It is this loop's, and goes to who waits for it. `rest`: what to do for those behind.
+    void goes_on(bits rest) noexcept { is_this_loops(held | rest); }
+    /// It is this loop's, and gets free.
+    void gets_free(bits rest) noexcept { is_this_loops(rest); }
+    /// Nobody waits any more.
+    void asks_for_nothing() noexcept { change(news | turn, 0); }
+
+private:
+    static constexpr unsigned signature_shift = 8;
+
+    /// Nobody else writes a word that is held or given by this loop.
+    void is_this_loops(bits next) noexcept {
+        word_.store((word_.load(std::memory_order_relaxed) & shared) | next,
+                    std::memory_order_release);
+    }
+    void change(bits without, bits with) noexcept {
+        bits is = word_.load(std::memory_order_relaxed);
+        while (!word_.compare_exchange_weak(is, (is & ~without) | with, std::memory_order_acq_rel,
+                                            std::memory_order_relaxed)) {
+        }
+    }
+
+    typename Words::template atomic<bits> word_{0};
+};
+
 }  // namespace coro::inline v0::detail

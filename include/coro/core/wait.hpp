@@ -15,13 +15,6 @@
 
 namespace coro::inline v0::detail {
 
-enum class wait_outcome : std::uint8_t {
-    none,
-    done,       ///< granted, completed or ready at once
-    cancelled,  ///< withdrawn; nothing was taken
-    no_memory,  ///< to wait on another loop; nothing was taken
-};
-
 /// Where a wait keeps who waits and what came of it: two words, or fields of the operation.
 struct wait_holder {
     context* owner = nullptr;
@@ -50,7 +43,7 @@ public:
             return may_throw_cancelled_now(*this->owner);
         }
         if constexpr (has_home<Derived>)
-            if (self().home().is_elsewhere()) [[unlikely]] return false;
+            if (self().home().is_elsewhere()) [[unlikely]] return is_ready_from_afar();
         if (!self().try_now()) return false;
         set_outcome(wait_outcome::done);
         return --this->owner->loop->inline_budget >= 0;
@@ -65,8 +58,9 @@ public:
             return true;
         }
         if constexpr (has_home<Derived>) {
-            if (self().home().is_elsewhere()) [[unlikely]] {
-                if (remote_agent::send(*this->owner, self().home().loop(), remote_form(*this)))
+            if (needs_agent()) [[unlikely]] {
+                if (remote_agent::send(*this->owner, self().home().loop(), remote_form(*this),
+                                       taken_from_afar<Derived> && loop().inline_budget <= 0))
                     return true;
                 set_outcome(wait_outcome::no_memory);
                 return false;
@@ -115,6 +109,20 @@ protected:
 private:
     Derived& self() noexcept { return static_cast<Derived&>(*this); }
 
+    bool is_ready_from_afar() noexcept {
+        if constexpr (taken_from_afar<Derived>) {
+            if (!self().try_from_afar()) return false;
+            --loop().inline_budget;
+            set_outcome(wait_outcome::done);
+            return true;
+        }
+        return false;
+    }
+    bool needs_agent() noexcept {
+        if constexpr (taken_from_afar<Derived>) return self().needs_agent();
+        else return self().home().is_elsewhere();
+    }
+
     /// How an agent on the home loop waits in our place.
     static remote_wait remote_form(library_wait& of) noexcept {
         return {&of,
@@ -125,20 +133,31 @@ private:
                         self.set_outcome(wait_outcome::cancelled);
                         return false;
                     }
-                    if (!self.self().try_now()) {
-                        agent.waiting = &self;
-                        agent.waiting_since = agent.loop->turn_time;
-                        if (self.self().start()) return true;
-                        agent.waiting = nullptr;
-                    }
-                    self.set_outcome(wait_outcome::done);
-                    return false;
+                    return self.begin_by_agent(agent);
                 },
                 [](wait_point& wait, context& strand) noexcept {
                     auto& self = static_cast<library_wait&>(wait);
                     self.owner = &strand;
-                    return self.outcome() != wait_outcome::cancelled;
+                    return self.outcome();
+                },
+                [](wait_point& wait, bool withdrawn) noexcept {
+                    auto& self = static_cast<library_wait&>(wait);
+                    if constexpr (taken_from_afar<Derived>)
+                        self.self().follow_invitation(withdrawn);
+                    return self.outcome();
                 }};
+    }
+    bool begin_by_agent(context& agent) noexcept {
+        agent.waiting = this;
+        agent.waiting_since = agent.loop->turn_time;
+        if constexpr (taken_from_afar<Derived>) {
+            if (self().begin_by_agent()) return true;
+        } else {
+            if (!self().try_now() && self().start()) return true;
+            set_outcome(wait_outcome::done);
+        }
+        agent.waiting = nullptr;
+        return false;
     }
 
     /// The result is known, but so many were given at once in this resumption (or so many

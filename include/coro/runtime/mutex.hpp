@@ -1,41 +1,51 @@
 // mutex: one task at a time, across awaits, in the order in which they came.
 #pragma once
 
+#include <cstdint>
 #include <utility>
 
 #include <coro/base/assert.hpp>
+#include <coro/base/export.hpp>
 #include <coro/base/intrusive_list.hpp>
+#include <coro/core/shared_words.hpp>
 #include <coro/core/wait.hpp>
 
 namespace coro::inline v0 {
 
 /// Mutual exclusion of tasks. Tasks of one loop never run at the same time: a mutex is for what
-/// must stay whole over a co_await. Unlocking hands the lock to the task that has waited longest,
-/// so it is never free while somebody waits, and nobody overtakes. Not recursive: a task that locks
-/// it twice waits for itself.
+/// must stay whole over a co_await. (What several loops share for a few lines without one is best
+/// kept by a std::mutex.) Unlocking hands the lock to the task that has waited longest, so it is
+/// never free while somebody waits, and nobody overtakes. Not recursive: a task that locks it twice
+/// waits for itself.
 ///
 /// Belongs to the loop on which it was made (outside of run(), or when its run has ended: that of
-/// the task that first uses it). Tasks of other loops of the run may lock() it and unlock, which go
-/// there as messages; the other members abort there. FIFO is the order in which the requests
-/// arrive. Destroying it while it is held, or waited for, aborts.
+/// the task that first uses it). Tasks of other loops of the run may lock() it and unlock; the
+/// other members abort there. The first such lock() is a message to the home loop and makes the
+/// mutex *shared*, for good. A shared one that is free is taken without a message on any loop. Its
+/// queue is at home, and FIFO is the order in which the requests arrive there. When it gets free
+/// the first of the queue is told. A task that runs may be faster than the news, but nobody is
+/// passed over like that twice: then the lock is handed to him. Destroying it while it is held, or
+/// waited for, aborts; it must outlive who uses it on other loops.
 class mutex {
     class awaiter;
 
 public:
     class scoped_lock;
 
-    mutex() noexcept : remote_unlock_(*this) {}
+    mutex() noexcept : news_(*this) {}
     mutex(const mutex&) = delete;
     mutex& operator=(const mutex&) = delete;
     ~mutex() {
-        CORO_ASSERT(!locked_, "a mutex was destroyed while a task held it or waited for it");
+        CORO_ASSERT(word_.is_free() && told_before_.empty() && waiting_.empty(),
+                    "a mutex was destroyed while a task held it or waited for it");
     }
 
     /// Returns `mutex::scoped_lock`, which unlocks at its end:
     /// `const auto lock = co_await guard.lock();`
     /// Suspends until granted, or through the run queue for fairness; resumes on this loop.
-    /// Throws: cancelled. Cancel safety: on `cancelled` the lock has not been taken, and the next
-    /// task in the queue gets it as if this one had never come.
+    /// Throws: cancelled; std::bad_alloc, if it must wait for a shared one. Cancel safety: when it
+    /// throws the lock has not been taken, and the next task in the queue gets it as if this one
+    /// had never come.
     [[nodiscard("co_await it")]] awaiter lock() noexcept;
 
     /// Takes the lock if it is free; otherwise what it returns is empty. Never suspends.
@@ -44,26 +54,35 @@ public:
     /// Whether somebody holds the lock.
     [[nodiscard]] bool is_locked() const noexcept {
         home_.check();
-        return locked_;
+        return !word_.is_free();
     }
 
 private:
     void unlock() noexcept;
+    CORO_EXPORT bool take_shared() noexcept;
+    CORO_EXPORT void hand_on() noexcept;
+    CORO_EXPORT void hear_news() noexcept;
+    awaiter* next_to_tell() noexcept;
+    [[nodiscard]] bool tells_nobody() const noexcept;
+    [[nodiscard]] detail::lock_word<>::bits rest() const noexcept;
 
-    /// There is one holder, hence at most one of these under way.
-    struct unlock_message : detail::home_message {
-        explicit unlock_message(mutex& of) noexcept
+    /// Somebody freed it elsewhere, or gave it to this loop. One that is under way stands for all.
+    struct news_message : detail::home_message {
+        explicit news_message(mutex& of) noexcept
             : home_message([](home_message& self) noexcept {
-                  static_cast<unlock_message&>(self).owner.unlock();
+                  static_cast<news_message&>(self).owner.hear_news();
               }),
               owner(of) {}
         mutex& owner;
     };
 
     detail::home_loop home_;
-    unlock_message remote_unlock_;
-    bool locked_ = false;  ///< true also while it passes from hand to hand
-    detail::intrusive_list<awaiter> waiters_;
+    news_message news_;
+    detail::lock_word<> word_;
+    detail::intrusive_list<awaiter> handed_;  ///< to whom it is handed, in this order
+    /// Behind them: who is told that it is free. First those who were told while it was handed on.
+    detail::intrusive_list<awaiter> told_before_;
+    detail::intrusive_list<awaiter> waiting_;
 };
 
 /// Holds the lock of a mutex until its end, or until unlock(). Move-only; one moved from is empty.
@@ -101,11 +120,18 @@ public:
     explicit awaiter(mutex& of) noexcept : mutex_(of) {}
 
     [[nodiscard]] detail::home_loop& home() const noexcept { return mutex_.home_; }
-    bool try_now() const noexcept { return !std::exchange(mutex_.locked_, true); }
-    bool start() noexcept {
-        mutex_.waiters_.push_back(*this);
-        return true;
+    bool try_now() const noexcept { return mutex_.word_.takes_alone() || try_from_afar(); }
+    /// Not beyond the budget: it would be held while all others who are ready run.
+    bool try_from_afar() const noexcept {
+        return mutex_.word_.is_shared() && loop().inline_budget > 0 && mutex_.take_shared();
     }
+    /// Tasks of the home loop wait as guests do once it is shared: they too are told.
+    bool needs_agent() const noexcept {
+        return mutex_.home_.is_elsewhere() || mutex_.word_.is_shared();
+    }
+    bool start() noexcept;
+    CORO_EXPORT bool begin_by_agent() noexcept;
+    CORO_EXPORT void follow_invitation(bool withdrawn) noexcept;
     [[nodiscard]] scoped_lock finish() const noexcept { return scoped_lock(mutex_); }
 
     void cancel_wait() noexcept override {
@@ -116,20 +142,38 @@ public:
 
 private:
     friend class mutex;
+    void end_invited() noexcept {
+        set_outcome(detail::wait_outcome::invited);
+        loop().make_ready(strand());
+    }
+
+    /// Where it stands when it comes home.
+    enum class place : std::uint8_t { last, first_to_be_told, next };
+
     mutex& mutex_;
+    place place_ = place::last;
+    bool asked_ = false;  ///< has been there
 };
 
 inline mutex::awaiter mutex::lock() noexcept { return awaiter(*this); }
 
 inline mutex::scoped_lock mutex::try_lock() noexcept {
     home_.check();
-    return std::exchange(locked_, true) ? scoped_lock() : scoped_lock(*this);
+    return word_.takes_alone() || word_.takes(0) ? scoped_lock(*this) : scoped_lock();
+}
+
+inline bool mutex::awaiter::start() noexcept {
+    static_cast<void>(mutex_.word_.asks_for(detail::lock_word<>::news | detail::lock_word<>::turn));
+    mutex_.handed_.push_back(*this);
+    return true;
 }
 
 inline void mutex::unlock() noexcept {
-    if (home_.is_elsewhere()) [[unlikely]] return remote_unlock_.send(home_.loop());
-    if (awaiter* first = waiters_.pop_front()) first->end_granted();
-    else locked_ = false;
+    if (home_.is_elsewhere()) [[unlikely]] {
+        if (word_.frees()) news_.send(home_.loop());
+    } else if (!word_.frees_alone()) {
+        hand_on();
+    }
 }
 
 }  // namespace coro::inline v0

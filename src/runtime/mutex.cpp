@@ -1,0 +1,108 @@
+// A mutex that tasks of several loops use: who takes it where he is, and who waits at home.
+#include <coro/runtime/mutex.hpp>
+
+namespace coro::inline v0 {
+namespace {
+
+using lock_word = detail::lock_word<>;
+
+/// How often a task looks whether the lock gets free, before it goes home to wait.
+constexpr int looks = 40;
+
+/// Tells the processor that this is a loop that waits.
+void relax() noexcept {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+lock_word::bits signature() noexcept {
+    return detail::current != nullptr ? lock_word::signed_by(detail::current->index) : 0;
+}
+
+}  // namespace
+
+bool mutex::take_shared() noexcept {
+    const lock_word::bits mine = signature();
+    for (int left = looks; !word_.takes(mine); --left) {
+        if (left == 0 || !word_.is_worth_a_look(mine)) return false;
+        relax();
+    }
+    return true;
+}
+
+bool mutex::tells_nobody() const noexcept { return told_before_.empty() && waiting_.empty(); }
+
+mutex::awaiter* mutex::next_to_tell() noexcept {
+    awaiter* const first = told_before_.pop_front();
+    return first != nullptr ? first : waiting_.pop_front();
+}
+
+/// What who frees it has to do for those who wait now.
+lock_word::bits mutex::rest() const noexcept {
+    if (!handed_.empty()) return lock_word::news | lock_word::turn;
+    return tells_nobody() ? 0 : lock_word::news;
+}
+
+/// The lock is this loop's. Who is told that it is free may find that somebody was faster; but
+/// while the news travel nobody else would have it.
+void mutex::hand_on() noexcept {
+    if (awaiter* next = handed_.pop_front()) {
+        word_.goes_on(rest());
+        return next->end_granted();
+    }
+    awaiter* const told = next_to_tell();
+    word_.gets_free(rest());
+    if (told != nullptr) told->end_invited();
+}
+
+/// Who is told comes also if somebody has taken it meanwhile: so he is passed over once, and is
+/// handed it then.
+void mutex::hear_news() noexcept {
+    if (word_.is_given()) return hand_on();
+    if (!handed_.empty()) return;  // who has it gives it to this loop
+    if (awaiter* told = next_to_tell()) told->end_invited();
+    if (tells_nobody()) word_.asks_for_nothing();
+}
+
+/// At home. One who finds it free is told so, as nobody else would have it on the way; but it is
+/// taken for one who was passed over. Where it is free and others wait, one of them was told or is
+/// about to be.
+bool mutex::awaiter::begin_by_agent() noexcept {
+    lock_word& word = mutex_.word_;
+    word.becomes_shared();
+    asked_ = true;
+    if (place_ != place::next) {
+        if (!word.asks_for(lock_word::news) && mutex_.tells_nobody()) {
+            set_outcome(detail::wait_outcome::invited);
+            return false;
+        }
+        (place_ == place::last ? mutex_.waiting_ : mutex_.told_before_).push_back(*this);
+        return true;
+    }
+    while (!word.takes(0)) {
+        if (!word.asks_for(lock_word::news | lock_word::turn)) continue;
+        mutex_.handed_.push_back(*this);
+        return true;
+    }
+    set_outcome(detail::wait_outcome::done);
+    return false;
+}
+
+/// Tries in any case: if it is free, and others wait, nobody else is told. Who is late because it
+/// was handed to somebody was not passed over. (If he counted as such, hand-overs would breed:
+/// while one is under way all who were told come in vain.)
+void mutex::awaiter::follow_invitation(bool withdrawn) noexcept {
+    using outcome = detail::wait_outcome;
+    while (!mutex_.take_shared()) {
+        const bool handed_on = mutex_.word_.is_handed_on();
+        if (mutex_.word_.is_free() && mutex_.word_.is_shared()) continue;
+        if (asked_) place_ = handed_on ? place::first_to_be_told : place::next;
+        return set_outcome(withdrawn ? outcome::cancelled : outcome::none);
+    }
+    set_outcome(outcome::done);
+}
+
+}  // namespace coro::inline v0
