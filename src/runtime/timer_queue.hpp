@@ -192,8 +192,10 @@ public:
     template <typename Late>
     std::size_t expire(time_point now, std::size_t limit, Late late) noexcept {
         CORO_ASSERT(!expiring_, "timer_queue::expire() was called from on_fire");
+        const time_point before = now_;
         if (now > now_) set_now(now);
-        const time_point due = next_deadline();
+        // What is staged was put off by the call before, which fell due then at the latest.
+        const time_point due = staging_.empty() ? next_deadline() : before;
         if (due > now_) {
             follow_now();
             return 0;

@@ -227,6 +227,28 @@ TEST_F(scheduler_late_turn, one_that_is_late_asks_until_nothing_is_left) {
     EXPECT_EQ(world_->batches_left, 0u);
 }
 
+/// More timers of one tick than a turn fires: the others are late where the turn after it is.
+TEST_F(scheduler_late_turn, one_that_has_timers_left_of_a_turn_before_is_late_too) {
+    std::vector<std::unique_ptr<timer_node>> timers;
+    for (int i = 0; i < 2500; ++i) {
+        timers.push_back(std::make_unique<timer_node>([](timer_node&) noexcept {}));
+        loop_->arm_timer(*timers.back(), loop_->read_clock() + 50ms);
+    }
+    world_->jumped += 50ms;
+    loop_->turn(false);
+    EXPECT_EQ(world_->waits, 1u) << "that one was in time";
+    loop_->turn(false);
+    EXPECT_EQ(world_->waits, 2u) << "and so was the next";
+    const std::uint64_t before = loop_->stats().timers_fired;
+    ASSERT_LT(before, 2500u) << "none was left";
+    world_->jumped += 1s;
+    world_->batches_left = 3;
+    loop_->turn(false);
+    EXPECT_EQ(world_->waits, 6u) << "three batches before the timers, and the look of the turn";
+    EXPECT_GT(loop_->stats().timers_fired, before);
+    while (loop_->stats().timers_fired < 2500) loop_->turn(false);
+}
+
 /// Wake-ups of other threads may never end; without any socket four looks are enough.
 TEST_F(scheduler_late_turn, what_comes_for_ever_does_not_hold_the_timers) {
     EXPECT_EQ(waits_of_turn(2ms, 1'000'000), 5u);
