@@ -14,24 +14,19 @@ namespace {
 struct raised_limit {
     std::mutex guard;
     bool raised = false;
-    bool fork_is_watched = false;
     rlimit before{};
-
-    void watch_fork() noexcept;
 };
 constinit raised_limit limit_of_files;
 
 /// A child has the limit of before, and its own run() raises it again. The lock is held across the
 /// fork, so that no other thread is in the midst of it.
-void raised_limit::watch_fork() noexcept {
-    if (std::exchange(fork_is_watched, true)) return;
-    ::pthread_atfork([] { limit_of_files.guard.lock(); }, [] { limit_of_files.guard.unlock(); },
-                     [] {
-                         if (std::exchange(limit_of_files.raised, false))
-                             ::setrlimit(RLIMIT_NOFILE, &limit_of_files.before);
-                         limit_of_files.guard.unlock();
-                     });
-}
+[[maybe_unused]] const int limit_watches_fork = ::pthread_atfork(
+    [] { limit_of_files.guard.lock(); }, [] { limit_of_files.guard.unlock(); },
+    [] {
+        if (std::exchange(limit_of_files.raised, false))
+            ::setrlimit(RLIMIT_NOFILE, &limit_of_files.before);
+        limit_of_files.guard.unlock();
+    });
 
 }  // namespace
 
@@ -45,7 +40,6 @@ void raise_descriptor_limit() noexcept {
     if (::setrlimit(RLIMIT_NOFILE, &raised) != 0) return;  // stays as it was: no harm
     limit_of_files.before = now;
     limit_of_files.raised = true;
-    limit_of_files.watch_fork();
 }
 
 std::size_t descriptor_limit() noexcept {

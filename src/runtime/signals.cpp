@@ -42,12 +42,10 @@ struct signal_table {
     std::mutex guard;
     std::array<handled_signal, last_number + 1> of{};
     std::uint64_t of_run = 0;  ///< bits of those that a run handles
-    bool fork_is_watched = false;
     sigset_t mask_before_fork{};  ///< of the thread that forks, which holds the lock
 
     void add_user(int number, void (*handler)(int)) noexcept;
     void remove_user(int number) noexcept;
-    void watch_fork() noexcept;
 };
 constinit signal_table table;
 
@@ -92,7 +90,6 @@ void wait_for_handlers() noexcept {
 void signal_table::add_user(int number, void (*handler)(int)) noexcept {
     handled_signal& entry = of[static_cast<std::size_t>(number)];
     if (entry.users++ != 0) return;
-    watch_fork();
     struct sigaction ours {};
     ours.sa_handler = handler;
     // One at a time on a thread: handlers that interrupt each other pile up on its signal stack.
@@ -111,38 +108,38 @@ void signal_table::remove_user(int number) noexcept {
     if (--entry.users == 0) ::sigaction(number, &entry.before, nullptr);
 }
 
-/// A forked child has no loop that could answer: signals do there what they did before run(). Until
-/// that is so they wait.
-void signal_table::watch_fork() noexcept {
-    if (std::exchange(fork_is_watched, true)) return;
-    static constexpr auto let_signals_come = []() noexcept {
-        const sigset_t before = table.mask_before_fork;
-        table.guard.unlock();
-        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    };
-    ::pthread_atfork([] {
-                         sigset_t all;
-                         sigset_t before;
-                         sigfillset(&all);
-                         ::pthread_sigmask(SIG_SETMASK, &all, &before);
-                         table.guard.lock();
-                         table.mask_before_fork = before;
-                     },
-                     [] { let_signals_come(); },
-                     [] {
-                         listening.store(nullptr);
-                         watches.store(nullptr);
-                         handling.store(0);
-                         table.of_run = 0;
-                         for (int number = 1; number <= last_number; ++number) {
-                             handled_signal& entry = table.of[static_cast<std::size_t>(number)];
-                             if (entry.users == 0) continue;
-                             entry.users = 0;
-                             ::sigaction(number, &entry.before, nullptr);
-                         }
-                         let_signals_come();
-                     });
+void let_signals_come() noexcept {
+    const sigset_t before = table.mask_before_fork;
+    table.guard.unlock();
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
+
+/// A forked child has no loop that could answer: signals do there what they did before run(). Until
+/// that is so they wait. From the start of the program: a lock that watched the forks only once it
+/// was held would be held in the child of such a fork for ever.
+[[maybe_unused]] const int signal_lock_watches_fork = ::pthread_atfork(
+    [] {
+        sigset_t all;
+        sigset_t before;
+        sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before);
+        table.guard.lock();
+        table.mask_before_fork = before;
+    },
+    [] { let_signals_come(); },
+    [] {
+        listening.store(nullptr);
+        watches.store(nullptr);
+        handling.store(0);
+        table.of_run = 0;
+        for (int number = 1; number <= last_number; ++number) {
+            handled_signal& entry = table.of[static_cast<std::size_t>(number)];
+            if (entry.users == 0) continue;
+            entry.users = 0;
+            ::sigaction(number, &entry.before, nullptr);
+        }
+        let_signals_come();
+    });
 
 /// A shell without jobs starts what goes on in the background so, and nohup with its own signal:
 /// a Ctrl-C for somebody else must not end it.
