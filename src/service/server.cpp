@@ -70,9 +70,9 @@ struct idle_entry : list_node<idle_entry> {
 };
 
 /// Shuts down connections on which no byte has moved for the idle span. One timer for all: the
-/// time between two looks is the same for everybody, so the next look of a connection is always
-/// later than those of all that were put into the list before it. A connection that was looked at
-/// is put to the end again.
+/// time between two looks is the same for everybody, so whoever is put to the end of the list is
+/// looked at after all before it. Both that come and that were looked at are put there by the
+/// clock, which never goes back.
 class idle_guard {
 public:
     idle_guard(loop_core& loop, duration span) noexcept
@@ -85,7 +85,7 @@ public:
         if (span_ == duration::max()) return;
         entry.looked.socket = socket;
         if (socket_notes* notes = world().notes(socket)) notes->idle = span_;
-        put_last(entry, loop_.turn_time);
+        put_last(entry, loop_.read_clock());
         if (!timer_.armed()) arm_for_first();
     }
     [[nodiscard]] duration span() const noexcept { return span_; }
