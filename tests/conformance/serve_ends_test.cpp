@@ -363,6 +363,7 @@ TEST_P(serve_ends_on_loops, a_handler_on_any_loop_resets_when_it_fails) {
         std::atomic<unsigned> used{0};
         const auto handler = [&used](net::tcp_stream peer) -> task<> {
             used.fetch_or(1u << loop_index());
+            co_await say(peer, ".");
             std::array<std::byte, 1> what{};
             co_await net::read_exact(peer, mutable_bytes(what));
             if (what[0] == std::byte{'f'}) fail();
@@ -373,6 +374,8 @@ TEST_P(serve_ends_on_loops, a_handler_on_any_loop_resets_when_it_fails) {
             for (int i = 0; i < 6; ++i)
                 clients.push_back(
                     co_await net::tcp_stream::connect(listener.local_endpoint()));
+            // None ends before all have begun: a loop with fewer of them is given the next.
+            for (net::tcp_stream& each : clients) co_await hear(each, ".");
             for (int i = 0; i < 6; ++i) {
                 net::tcp_stream& client = clients[static_cast<std::size_t>(i)];
                 co_await say(client, i % 2 == 0 ? "f" : "r");
