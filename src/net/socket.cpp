@@ -87,15 +87,8 @@ namespace {
 
 /// As scheduler::submit. Not inlined: a socket's submission would pay for its frame.
 [[gnu::cold, gnu::noinline]] bool submit_to_transport(operation& op, context& strand) noexcept {
-    scheduler& loop = scheduler_of(*strand.loop);
     op.owner = &strand;
-    if (!loop.transports->submit(op)) return true;
-    if (loop.inline_budget > 0) {
-        loop.inline_budget -= 1 + std::max(op.result, 0) / scheduler::inline_bytes_per_answer;
-        return false;
-    }
-    loop.completed_elsewhere(op);
-    return true;
+    return submit_to_transport(op, scheduler_of(*strand.loop));
 }
 
 inline socket_notes* notes_of(scheduler& loop, socket_handle which) noexcept {
@@ -167,10 +160,14 @@ void reset_in(scheduler& loop, socket_handle which) noexcept {
     static_cast<void>(loop.world().set_option(which, socket_option::linger, 0));
     loop.world().close(which);
 }
-/// By a reset, if it is a connection of a server that has not switched that off.
+/// By a reset, if it is a connection of a server that has not switched that off, or stands on one.
 void end_failed_in(scheduler& loop, socket_handle which) noexcept {
-    const socket_notes* notes = notes_of(loop, which);
-    if (notes != nullptr && notes->reset_failed) return reset_in(loop, which);
+    if (which.is_transport()) {
+        if (loop.transports->is_reset_when_failed(which)) return reset_in(loop, which);
+    } else if (const socket_notes* notes = loop.world().notes(which);
+               notes != nullptr && notes->reset_failed) {
+        return reset_in(loop, which);
+    }
     close_in(loop, which);
 }
 /// In order, if no message was cut that this side was sending.

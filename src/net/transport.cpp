@@ -120,7 +120,20 @@ relay::relay(transport& of) noexcept : operation(opcode::receive), of_(of) {
     };
 }
 
+relay::~relay() { give_back_lease(); }
+
+/// Of a leased read whose answer was not passed on.
+void relay::give_back_lease() noexcept {
+    if (code != opcode::receive_leased || lease_data == nullptr) return;
+    transport_table::made_here().loop().world().return_lease(lease_id, lease_data, lease_from_heap);
+    lease_data = nullptr;
+}
+
 void relay::forward(transfer what, stream& below) noexcept {
+    CORO_ASSERT(what.moved() == 0 &&
+                    (what.of_->code != opcode::receive_leased || what.of_->lease_data == nullptr),
+                "a transport forwarded a transfer of which it had moved a part itself");
+    give_back_lease();
     for_ = what;
     code = what.of_->code;
     data = what.of_->data;
@@ -129,6 +142,7 @@ void relay::forward(transfer what, stream& below) noexcept {
 }
 
 void relay::receive(stream& below, mutable_bytes into) noexcept {
+    give_back_lease();
     for_ = {};
     code = opcode::receive;
     data = into.data();
@@ -137,6 +151,7 @@ void relay::receive(stream& below, mutable_bytes into) noexcept {
 }
 
 void relay::send(stream& below, const_bytes from) noexcept {
+    give_back_lease();
     for_ = {};
     code = opcode::send;
     data = const_cast<std::byte*>(from.data());  // only read from: it is a send
@@ -148,6 +163,8 @@ void relay::ask(stream& below) noexcept {
     detail::check_home(below.ref());
     CORO_ASSERT(!is_pending(), "a relay was given a request while another one is pending");
     target = below.ref().handle;
+    of_.below_ = target;
+    pending_ = true;
     lease_data = nullptr;
     lease_id = 0;
     lease_from_heap = false;
@@ -164,13 +181,15 @@ void relay::has_ended() noexcept {
     telling_ = true;
     while (again_) {
         again_ = false;
+        pending_ = false;
         of_.ended(*this);
     }
     telling_ = false;
 }
 
 void relay::cancel() noexcept {
-    if (is_pending()) detail::cancel_io(*this, transport_table::made_here().loop());
+    if (phase == detail::operation_phase::submitted)
+        detail::cancel_io(*this, transport_table::made_here().loop());
 }
 
 std::error_code relay::error() const noexcept {
@@ -193,7 +212,7 @@ void relay::pass_on() noexcept {
     }
     to.lease_from_heap = lease_from_heap;
     to.lease_id = lease_id;
-    if (code == opcode::receive_leased) to.lease_data = result > 0 ? lease_data : nullptr;
+    if (code == opcode::receive_leased) to.lease_data = std::exchange(lease_data, nullptr);
     transport_table::made_here().completed(to, result);
 }
 

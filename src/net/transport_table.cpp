@@ -44,8 +44,10 @@ transport_table& transport_table::made_here() noexcept {
 socket_handle transport_table::add(std::unique_ptr<net::transport> of) {
     if (free_.empty()) {
         // The lists grow first: closing must not need memory.
-        free_.reserve(entries_.size() + 1);
-        closing_.reserve(entries_.size() + 1);
+        if (const std::size_t size = entries_.size(); free_.capacity() <= size) {
+            free_.reserve(2 * size + 1);
+            closing_.reserve(2 * size + 1);
+        }
         entries_.push_back(std::make_unique<entry>());
         free_.push_back(static_cast<std::uint32_t>(entries_.size() - 1));
     }
@@ -123,8 +125,9 @@ void transport_table::failed(operation& op, std::error_code error) noexcept {
     else if (error == errc::busy) result = result_busy;
     else if (error == errc::broken) result = result_broken;
     else if (error == errc::limit_exceeded) result = result_limit;
-    else if (error.category() == std::generic_category() ||
-             error.category() == std::system_category())
+    else if ((error.category() == std::generic_category() ||
+              error.category() == std::system_category()) &&
+             number != ECANCELED)  // which would mean that the task was cancelled
         result = -number;
     CORO_ASSERT(error.value() != 0, "a transport said that a transfer had failed without an error");
     if (result == result_other) entry_of(op.target)->error = error;
@@ -173,6 +176,25 @@ net::transport* transport_table::find(socket_handle which) noexcept {
 socket_notes* transport_table::notes(socket_handle which) noexcept {
     entry* of = entry_of(which);
     return of == nullptr || of->closing ? nullptr : &of->notes;
+}
+
+bool transport_table::is_reset_when_failed(socket_handle which) noexcept {
+    while (which.is_transport()) {
+        const net::transport* of = find(which);
+        which = of != nullptr ? of->below_ : socket_handle{};
+    }
+    const socket_notes* of = loop_.world().notes(which);
+    return of != nullptr && of->reset_failed;
+}
+
+bool submit_to_transport(operation& op, scheduler& loop) noexcept {
+    if (!loop.transports->submit(op)) return true;
+    if (loop.inline_budget > 0) {
+        loop.inline_budget -= 1 + std::max(op.result, 0) / scheduler::inline_bytes_per_answer;
+        return false;
+    }
+    loop.completed_elsewhere(op);
+    return true;
 }
 
 std::string_view transport_table::describe(socket_handle which) const noexcept {

@@ -46,6 +46,8 @@ public:
     /// nullptr for a handle that is stale or closing.
     [[nodiscard]] net::transport* find(socket_handle which) noexcept;
     [[nodiscard]] socket_notes* notes(socket_handle which) noexcept;
+    /// Whether a stream ends by a reset when an exception destroys it: what it stands on does.
+    [[nodiscard]] bool is_reset_when_failed(socket_handle which) noexcept;
 
     /// Also while it is closing; empty if it is gone.
     [[nodiscard]] std::string_view describe(socket_handle which) const noexcept;
@@ -83,9 +85,13 @@ private:
 /// operation::backend_state: a leased read wanted a buffer, and none could be lent.
 inline constexpr std::uint8_t no_buffer = 2;
 
+/// Asks the transport of `op`: true while it is pending. At most `inline_completions` a resumption
+/// are answered at once, as those of sockets; a relay that asks again and again gives way too.
+[[nodiscard]] bool submit_to_transport(operation& op, scheduler& loop) noexcept;
+
 /// For a request that nobody awaits, which has `advance`: true while it is pending.
 [[nodiscard]] inline bool submit_unowned(operation& op, scheduler& loop) noexcept {
-    if (op.target.is_transport()) [[unlikely]] return !loop.transports->submit(op);
+    if (op.target.is_transport()) [[unlikely]] return submit_to_transport(op, loop);
     return loop.submit_unowned(op);
 }
 

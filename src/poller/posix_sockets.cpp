@@ -166,7 +166,7 @@ void posix_sockets::free_slot(socket_slot& slot) noexcept {
 }
 
 void posix_sockets::vacate_slot(socket_slot& slot) noexcept {
-    if (lingering_ && !slot.borrowed) {
+    if (lingering_ && !slot.watched) {
         // close(2) waits for unsent data for the linger time, on a non-blocking socket too. Whether
         // this one has the option (accepted sockets inherit it) is not worth remembering.
         ::linger how{};

@@ -30,6 +30,7 @@
 
 #include <coro/base/assert.hpp>
 
+#include "poller/epoll_set.hpp"
 #include "poller/inflight_registry.hpp"
 #include "poller/kernel_order.hpp"
 #include "poller/slice_cut.hpp"
@@ -46,6 +47,15 @@ constexpr std::size_t messages_per_chunk = 64;
 /// Not MSG_WAITALL: the kernel would go on by itself after a partial send, meet the reset, and
 /// answer only the count. The reset would be gone, and the next receive an orderly end of stream.
 constexpr std::uint32_t send_flags = MSG_NOSIGNAL;
+
+/// What a poll_* operation waits for, on the descriptor or on the epoll set in its place.
+unsigned polled_events(const operation& op) noexcept {
+    if ((op.backend_state & polling) != 0) return POLLIN;
+    return op.code == opcode::poll_receive ? POLLIN : POLLOUT;
+}
+
+/// What ends it: poll(2) reports errors and hang-ups too, asked or not.
+unsigned ends_poll(const operation& op) noexcept { return polled_events(op) | POLLERR | POLLHUP; }
 
 std::uint32_t length_of(std::size_t size) noexcept {
     return static_cast<std::uint32_t>(std::min(size, most_bytes_at_once));
@@ -224,8 +234,7 @@ void uring_poller::fill(io_uring_sqe& entry, operation& op) noexcept {
         case opcode::poll_receive:
         case opcode::poll_send:
             entry.opcode = IORING_OP_POLL_ADD;
-            entry.poll32_events = __io_uring_prep_poll_mask(
-                op.code == opcode::poll_receive ? POLLIN : POLLOUT);
+            entry.poll32_events = __io_uring_prep_poll_mask(polled_events(op));
             return;
     }
 }
@@ -360,11 +369,28 @@ void uring_poller::on_operation(operation& op, std::int32_t result, std::uint32_
             break;
         case opcode::poll_receive:
         case opcode::poll_send:
+            if (result > 0 && (static_cast<unsigned>(result) & ends_poll(op)) == 0) {
+                on_half_closed(slot, op);
+                return;
+            }
             if (result > 0) result = 0;  // which events it were
             break;
         case opcode::receive_leased: break;
     }
     settle(op, result);
+}
+
+/// A poll of io_uring also ends at POLLRDHUP, asked or not (its IO_POLL_UNMASK): the peer will send
+/// no more, which says nothing about room. An epoll set tells the events apart, and is polled from
+/// then on in place of the descriptor.
+void uring_poller::on_half_closed(socket_slot& slot, operation& op) noexcept {
+    if ((op.backend_state & cancelling) != 0) return settle(op, -ECANCELED);
+    const int set = make_epoll_set(slot.descriptor, polled_events(op));
+    if (set < 0) return settle(op, set);
+    slot.descriptor = set;
+    slot.borrowed = false;
+    op.backend_state |= polling;
+    postpone(op, owes_request);
 }
 
 void uring_poller::on_connected(socket_slot& slot, const operation& op) noexcept {

@@ -65,6 +65,7 @@ private:
     void dispatch(const io_uring_cqe& done) noexcept;
     void on_operation(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
     void on_connected(socket_slot& slot, const operation& op) noexcept;
+    void on_half_closed(socket_slot& slot, operation& op) noexcept;
 
     // --- the turn (uring_turn.cpp)
     void on_wake(std::int32_t result, bool ended) noexcept;

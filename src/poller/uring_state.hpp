@@ -31,7 +31,8 @@ enum state : std::uint8_t {
     settled = 2,       ///< in ready_, with its result; the kernel is done with it
     owes_request = 4,  ///< postponed: no request in the kernel, wants one
     owes_cancel = 8,   ///< postponed: the request is in the kernel, its cancel found no room
-    polling = 16,      ///< leased: the request in the kernel is a poll for readability
+    polling = 16,      ///< leased: the request in the kernel is a poll for readability;
+                       ///< poll_send: it polls an epoll set in place of the descriptor
 };
 inline constexpr std::uint8_t owes_something = owes_request | owes_cancel;
 

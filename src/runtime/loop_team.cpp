@@ -249,13 +249,26 @@ void loop_team::run_loop(unsigned index) noexcept {
     finish_loop(index);
 }
 
+namespace {
+
+/// Sockets whose owners have just gone close at the last completion of what they had pending;
+/// transports go at the end of a turn, and may close another stream then.
+void run_until_nothing_is_pending(scheduler& mine) noexcept {
+    do {
+        while (mine.has_operations()) mine.turn();
+        mine.run_turn_ends();
+    } while (mine.has_operations());
+}
+
+}  // namespace
+
 /// The last turns of a loop: it is the running one.
 void loop_team::wind_down(scheduler& mine) noexcept {
-    // Sockets whose owners have just gone close at the last completion of what they had pending.
     mine.ending = false;
-    while (mine.has_operations()) mine.turn();
+    run_until_nothing_is_pending(mine);
     mine.close_gate();
     mine.run_all_posted();  // while all loops are there: what was posted may post to them
+    run_until_nothing_is_pending(mine);
 }
 
 /// On the thread of the loop, which is the running one.

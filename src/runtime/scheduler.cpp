@@ -61,15 +61,19 @@ void scheduler::turn(bool may_sleep) noexcept {
     if (holds_ != nullptr) [[unlikely]] holds_->posts_ran(posts_ - posts_before);
     const std::uint64_t resumed_before = resumed_;
     const context* const last = resume_ready();
-    while (!turn_ends_.empty()) {
-        turn_end* work = turn_ends_.pop_front();
-        work->call(*work);
-    }
+    run_turn_ends();
     if (turn_hook_ != nullptr) turn_hook_(turn_hook_user_);
     if (holds_ != nullptr) [[unlikely]] holds_->turn_ran(resumed_ - resumed_before, last);
     const bool has_work = has_ready() || unrun_ != nullptr || !deferred_.empty();
     if (has_work || ending || !may_sleep) collect(time_point::min());
     else sleep();
+}
+
+void scheduler::run_turn_ends() noexcept {
+    while (!turn_ends_.empty()) {
+        turn_end* work = turn_ends_.pop_front();
+        work->call(*work);
+    }
 }
 
 const context* scheduler::resume_ready() noexcept {
@@ -186,7 +190,8 @@ bool scheduler::spin(time_point until) noexcept {
         present = world_->now();
         // A wake-up is spent by the look that meets it: sleeping now would sleep over a signal.
         const bool woken = world_->counters.wakes != wakes_before;
-        if (has_ready() || woken || !deferred_.empty() || mailbox_.holds_something()) {
+        if (has_ready() || woken || !deferred_.empty() || !turn_ends_.empty() ||
+            mailbox_.holds_something()) {
             if (!ended) return true;
             ++spin_hits_;
             spin_.silence_ended(present);

@@ -98,6 +98,8 @@ public:
         turn_hook_user_ = user;
     }
 
+    /// What is due at the end of a turn; for turn() itself, and after the last one.
+    void run_turn_ends() noexcept;
     /// Runs all that other threads have posted; for run(), after the last turn.
     void run_all_posted() noexcept;
 

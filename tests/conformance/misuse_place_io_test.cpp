@@ -57,6 +57,21 @@ const misuse of_synchronisation[] = {
      }},
     {"semaphore_of_nothing", "a semaphore of 0 permits never grants one", says::no_task,
      [] { const coro::semaphore none(0); }},
+    {"memory_stream_of_nothing",
+     "a memory_stream with a capacity or a chunk of 0 bytes can carry nothing", says::or_later,
+     [] {
+         in_task([]() -> task<> {
+             static_cast<void>(coro::net::memory_stream::pair({.capacity = 0}));
+             co_return;
+         });
+     }},
+    {"stream_of_no_transport", "a stream was made of no transport", says::or_later,
+     [] {
+         in_task([]() -> task<> {
+             const coro::net::stream none{std::unique_ptr<coro::net::transport>()};
+             co_return;
+         });
+     }},
     {"acquire_of_too_much",
      "acquire of no permit, or of more than the semaphore has: that never ends", says::or_later,
      [] {

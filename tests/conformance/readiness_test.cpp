@@ -3,18 +3,16 @@
 #include <coro/net/readiness.hpp>
 
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/epoll.h>
+#include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -140,14 +138,16 @@ TEST_P(readiness_test, whatever_poll_takes_can_be_awaited) {
         co_await told_of(near.number, [&] { EXPECT_EQ(::send(far.number, "x", 1, 0), 1); });
 
         const owned_descriptor watch(::inotify_init1(IN_CLOEXEC));
-        const std::string path = ::testing::TempDir() + "readiness." + std::to_string(::getpid());
-        EXPECT_GE(::inotify_add_watch(watch.number, ::testing::TempDir().c_str(), IN_CREATE), 0);
+        std::string folder = ::testing::TempDir() + "readiness.XXXXXX";
+        EXPECT_NE(::mkdtemp(folder.data()), nullptr);
+        const std::string path = folder + "/created";
+        EXPECT_GE(::inotify_add_watch(watch.number, folder.c_str(), IN_CREATE), 0);
         co_await told_of(watch.number, [&] { std::ofstream(path) << "x"; });
 
         // A regular file is ready at once, as poll(2) says.
         const owned_descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
         co_await readable(file.number);
-        std::filesystem::remove(path);
+        std::filesystem::remove_all(folder);
 
         const pipe_ends life;
         const pid_t child = ::fork();
@@ -195,6 +195,66 @@ TEST_P(readiness_test, several_may_wait_for_one_descriptor) {
         EXPECT_EQ(told, 4);
         EXPECT_EQ(registrations(), before);
         EXPECT_EQ(::read(near.number, text.data(), text.size()), 1) << "a byte was taken";
+    };
+    in_world(body);
+}
+
+/// io_uring's own poll ends when the peer sends no more.
+TEST_P(readiness_test, a_peer_that_sends_no_more_makes_no_room) {
+    const auto body = [&]() -> task<> {
+        std::array<int, 2> sockets{-1, -1};
+        EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+                               sockets.data()), 0);
+        const owned_descriptor near(sockets[0]);
+        const owned_descriptor far(sockets[1]);
+        std::array<char, 4096> text{};
+        while (::write(near.number, text.data(), text.size()) > 0) {}
+        EXPECT_EQ(::shutdown(far.number, SHUT_WR), 0);
+        co_await readable(near.number);  // the end of the stream
+        const std::size_t open = open_descriptors();
+        EXPECT_FALSE(co_await move_on_after(2ms, writable(near.number)));
+        EXPECT_EQ(open_descriptors(), open);
+        bool told = false;
+        const auto both = [&](task_group& group) -> task<> {
+            group.spawn([](int which, bool& came) -> task<> {
+                co_await writable(which);
+                came = true;
+            }, near.number, std::ref(told));
+            co_await sleep_for(2ms);
+            EXPECT_FALSE(told);
+            while (::read(far.number, text.data(), text.size()) > 0) {}
+        };
+        co_await with_task_group(both);
+        EXPECT_GT(::write(near.number, text.data(), text.size()), 0);
+        EXPECT_EQ(open_descriptors(), open);
+    };
+    in_world(body);
+}
+
+/// A duplicate shares the options of its file with the program's descriptor.
+TEST_P(readiness_test, options_of_the_program_stay_as_they_are) {
+    const auto body = [&]() -> task<> {
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        net::tcp_stream ours = co_await net::tcp_stream::connect(listener.local_endpoint());
+        ours.set_options({.linger = 1s});  // so this loop looks for such sockets when it closes
+        const owned_descriptor theirs(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        const ::linger wanted{1, 7};
+        EXPECT_EQ(::setsockopt(theirs.number, SOL_SOCKET, SO_LINGER, &wanted, sizeof wanted), 0);
+        const sockaddr_in any{AF_INET, 0, {}, {}};
+        EXPECT_EQ(::bind(theirs.number, reinterpret_cast<const sockaddr*>(&any), sizeof any), 0);
+        EXPECT_EQ(::listen(theirs.number, 1), 0);
+        const auto waiting = [&](task_group& group) -> task<> {
+            for (int i = 0; i < 2; ++i)
+                group.spawn([](int which) -> task<> { co_await readable(which); }, theirs.number);
+            co_await sleep_for(1ms);
+            group.cancel();
+        };
+        co_await with_task_group(waiting);
+        ::linger now_set{};
+        socklen_t size = sizeof now_set;
+        EXPECT_EQ(::getsockopt(theirs.number, SOL_SOCKET, SO_LINGER, &now_set, &size), 0);
+        EXPECT_EQ(now_set.l_linger, 7);
+        EXPECT_EQ(now_set.l_onoff, 1);
     };
     in_world(body);
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <coro/net/buffered_writer.hpp>
+#include <coro/net/transport.hpp>
 #include <coro/runtime/loops.hpp>
 #include <coro/runtime/until_stop.hpp>
 
@@ -71,6 +72,45 @@ task<> fails_with_a_shared_stream(net::tcp_stream peer) {
     fail();
 }
 task<> fails_below(net::tcp_stream peer) { co_await fails(std::move(peer)); }
+/// Hands everything to the stream below.
+class layer final : public net::transport {
+public:
+    explicit layer(net::stream below) : below_(std::move(below)) {}
+    void submit(net::transfer what) noexcept override {
+        (what.sends() ? sending_ : receiving_).forward(what, below_);
+    }
+    void cancel(net::transfer what) noexcept override {
+        (what.sends() ? sending_ : receiving_).cancel();
+    }
+    void shutdown_send() override { below_.shutdown_send(); }
+    void close() noexcept override { below_.close(); }
+    void abort() noexcept override { below_.abort(); }
+    std::uint64_t activity() const noexcept override { return below_.activity(); }
+    std::string_view describe() const noexcept override { return "layer"; }
+
+private:
+    net::stream below_;
+    net::relay receiving_{*this};
+    net::relay sending_{*this};
+};
+net::stream two_layers_on(net::tcp_stream peer) {
+    net::stream inner(std::make_unique<layer>(std::move(peer)));
+    return net::stream(std::make_unique<layer>(std::move(inner)));
+}
+task<> begin_on(net::stream& peer) {
+    std::array<std::byte, 1> said{};
+    co_await net::read_exact(peer, said);
+    co_await net::write_all(peer, as_bytes("part"));
+}
+task<> fails_above_a_transport(net::tcp_stream peer) {
+    net::stream above = two_layers_on(std::move(peer));
+    co_await begin_on(above);
+    fail();
+}
+task<> returns_above_a_transport(net::tcp_stream peer) {
+    net::stream above = two_layers_on(std::move(peer));
+    co_await begin_on(above);
+}
 task<> fails_in_a_table(net::tcp_stream peer) {
     std::vector<task<>> tasks;
     tasks.push_back(fails(std::move(peer)));
@@ -131,6 +171,7 @@ TEST_P(serve_ends_test, a_handler_that_ends_with_an_exception_resets_wherever_it
         {"of a fiber", &fails_in_a_fiber},
         {"a parameter, thrown again", &fails_in_a_catch},
         {"of a task that was given up", &fails_for_its_peer},
+        {"under two transports", &fails_above_a_transport},
     };
     const auto body = [&]() -> task<> {
         report_collector reports;
@@ -203,6 +244,7 @@ task<> half_closes_and_fails(net::tcp_stream peer) {
 TEST_P(serve_ends_test, who_returns_or_has_closed_before_ends_in_order) {
     const std::vector<std::pair<const char*, task<> (*)(net::tcp_stream)>> handlers{
         {"returns", &returns},
+        {"returns, above two transports", &returns_above_a_transport},
         {"catches what it throws", &catches},
         {"closes before it throws", &closes_and_fails},
         {"closes in a destructor", &closes_in_unwinding},

@@ -44,6 +44,9 @@ INTERNAL = {
     "a child process went on": "conformance: fork_test",
     "the heap of timers has lost count": "the timer queue",
     "extend() of a timer": "timer nodes live in awaiters",
+    "a transport ": "mistakes of a transport, in no task; unit: transport_death_test",
+    "a relay was given": "a mistake of a transport, in no task; unit: transport_death_test",
+    "a stream was made of a transport outside": "unit: transport_death_test",
 }
 
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include <coro/base/export.hpp>
@@ -18,8 +19,9 @@ struct memory_options {
     std::size_t chunk = std::numeric_limits<std::size_t>::max();
 };
 
-/// One end of a connection in memory, for tests and for the parts of one program. It behaves as a
-/// TCP connection does: half-close, end of the stream, and broken_pipe when the peer is gone.
+/// One end of a connection in memory, for tests and for the parts of one program. As with TCP there
+/// are half-close, the end of the stream, and broken_pipe when the peer is gone. Closing it with
+/// unread input is no reset.
 /// abort() throws away what the peer has not read; the peer meets connection_reset. It holds both
 /// buffers as long as one of the ends lives. Both ends belong to the loop on which they were made.
 class memory_stream : public stream {
@@ -32,7 +34,7 @@ public:
         const memory_options& options = {});
 
 private:
-    using stream::stream;
+    explicit memory_stream(std::unique_ptr<transport> of) : stream(std::move(of)) {}
 };
 
 }  // namespace coro::inline v0::net

@@ -33,9 +33,11 @@ namespace coro::inline v0 {
 /// Requires: `descriptor` stays open until the wait has ended. Then nothing of this library refers
 /// to it, also after an error or a cancellation: close it or let its library replace it.
 /// Suspends until it is ready; resumes on this loop.
-/// Throws: io_error (bad_file_descriptor; not_enough_memory; not_supported in a simulation);
+/// Throws: io_error (bad_file_descriptor; not_enough_memory, too_many_files_open and
+/// no_space_on_device, as epoll_ctl(2) has them; not_supported in a simulation);
 /// cancelled. Cancel safety: nothing is ever taken from the descriptor.
-/// Costs: io_uring one request; epoll a poll(2) and, where that finds nothing, two epoll_ctl(2).
+/// Costs an fcntl(2) and: io_uring one request; epoll a poll(2) and, where that finds nothing, two
+/// epoll_ctl(2). A second wait for the same descriptor at a time takes a duplicate on epoll.
 /// See: poll(2); epoll(7).
 [[nodiscard("co_await it")]] inline detail::readiness_awaiter readable(int descriptor) noexcept {
     return {detail::opcode::poll_receive, descriptor};

@@ -72,13 +72,16 @@ private:
 };
 
 /// A request of a transport's own to the stream below it; a member of the transport. One request at
-/// a time. When it has ended, transport::ended() is called, perhaps before the call that began it
-/// returns. The buffers must stay until then.
+/// a time, the first one when the transport belongs to a stream. When it has ended,
+/// transport::ended() is called, perhaps before the call that began it returns. The buffers must
+/// stay until then.
 class relay : private detail::operation {
 public:
     CORO_EXPORT explicit relay(transport& of) noexcept;
+    CORO_EXPORT ~relay();
 
     /// Asks `below` for what `what` asks for, with the buffers of `what`: nothing is copied.
+    /// Requires: nothing of `what` has moved.
     CORO_EXPORT void forward(transfer what, stream& below) noexcept;
     /// Reads at least one byte into `into`, which is not empty.
     CORO_EXPORT void receive(stream& below, mutable_bytes into) noexcept;
@@ -87,9 +90,7 @@ public:
     /// Asks for the request to end early. It ends all the same, with nothing moved or with success;
     /// does nothing when it has ended.
     CORO_EXPORT void cancel() noexcept;
-    [[nodiscard]] bool is_pending() const noexcept {
-        return phase == detail::operation_phase::submitted;
-    }
+    [[nodiscard]] bool is_pending() const noexcept { return pending_; }
 
     /// Bytes that the request has moved; 0 at the end of the stream, or when error() is set.
     [[nodiscard]] std::size_t moved() const noexcept {
@@ -97,7 +98,8 @@ public:
     }
     /// Not set after success; std::errc::operation_canceled after a cancel().
     [[nodiscard]] CORO_EXPORT std::error_code error() const noexcept;
-    /// What was forwarded and has not been answered; none for receive() and send().
+    /// What was forwarded and not passed on; none for receive() and send(). Once it was completed
+    /// in another way it must not be used.
     [[nodiscard]] transfer forwarded() const noexcept { return for_; }
     /// The bytes of forwarded() that this request has moved, piece by piece: call it with 0, then
     /// with the sum of the sizes of the pieces before. Empty: there is no more.
@@ -108,9 +110,11 @@ public:
 private:
     void ask(stream& below) noexcept;
     void has_ended() noexcept;
+    void give_back_lease() noexcept;
 
     transport& of_;
     transfer for_;
+    bool pending_ = false;  ///< asked, and ended() does not know the answer yet
     bool telling_ = false;  ///< ended() is being called
     bool again_ = false;    ///< and another request has ended meanwhile
 };
@@ -132,21 +136,25 @@ public:
     /// later, exactly once, also after cancel() and close(). The loop then resumes the task.
     virtual void submit(transfer what) noexcept = 0;
     /// The task wants to wait no longer. Complete `what` soon, now or later: withdraw() it if
-    /// nothing was moved, else complete() it. No byte may be lost.
+    /// nothing was moved, else complete() it. No byte may be lost. May come twice, since close()
+    /// cancels too. What was forwarded is not withdrawn: cancel its relay.
     virtual void cancel(transfer what) noexcept = 0;
     /// Ends the sending direction after what was sent; does not block. Throws: io_error.
     virtual void shutdown_send() = 0;
     /// The stream is closed, or gone. Does not block; closes what is below. Called once. What was
-    /// pending was cancelled before; the library says errc::closed for what is withdrawn.
+    /// pending was cancelled before; the library says errc::closed for what is withdrawn. A request
+    /// of a relay that is still pending must end soon: the run cannot end before it.
     virtual void close() noexcept = 0;
-    /// The same by a reset: the peer must not take it for a clean end.
-    virtual void abort() noexcept { close(); }
+    /// The same by a reset: the peer must not take it for a clean end. Called in place of close().
+    virtual void abort() noexcept = 0;
     /// Bytes that have moved so far, in both directions: two looks differ when one has moved.
     [[nodiscard]] virtual std::uint64_t activity() const noexcept = 0;
     /// Kind and peer, "tls example.org:443", for errors and task dumps. The text stays as long as
     /// the transport.
     [[nodiscard]] virtual std::string_view describe() const noexcept = 0;
-    /// A request of a relay of this transport has ended. Passes its answer on.
+    /// A request of a relay of this transport has ended. Passes its answer on. It may ask again,
+    /// and close the stream below. shutdown_send() of that stream may throw, which must not leave
+    /// this function.
     virtual void ended(relay& which) noexcept { which.pass_on(); }
 
 private:
@@ -154,6 +162,7 @@ private:
     friend class detail::transport_table;
 
     std::uint32_t relays_pending_ = 0;
+    detail::socket_handle below_;  ///< of the stream that a relay has asked last
 };
 
 }  // namespace coro::inline v0::net

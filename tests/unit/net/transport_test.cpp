@@ -111,6 +111,176 @@ const other_category& others() {
     return category;
 }
 
+/// Reads and writes below through a relay, one request for each transfer, and shows the relay.
+class middle final : public transport {
+public:
+    explicit middle(stream below) : below_(std::move(below)) {}
+
+    void submit(transfer what) noexcept override { asking.forward(what, below_); }
+    void cancel(transfer) noexcept override { asking.cancel(); }
+    void shutdown_send() override { below_.shutdown_send(); }
+    void close() noexcept override { below_.close(); }
+    void abort() noexcept override { below_.abort(); }
+    std::uint64_t activity() const noexcept override { return below_.activity(); }
+    std::string_view describe() const noexcept override { return "middle"; }
+    void ended(relay& which) noexcept override {
+        EXPECT_FALSE(which.is_pending());
+        if (drops) which.forwarded().fail(std::make_error_code(std::errc::bad_message));
+        else which.pass_on();
+    }
+
+    relay asking{*this};
+    bool drops = false;  ///< what has come below, in place of passing it on
+
+private:
+    stream below_;
+};
+
+/// A byte comes below in a turn in which the task above has not been told yet.
+TEST(transport_test, a_relay_is_pending_until_its_transport_was_told) {
+    simulate([]() -> task<> {
+        auto [near, far] = memory_stream::pair();
+        auto owned = std::make_unique<middle>(std::move(near));
+        const relay& asking = owned->asking;
+        stream on(std::move(owned));
+        outcome came;
+        const auto write = [](const relay& looked_at, stream& other) -> task<> {
+            co_await turn();
+            EXPECT_TRUE(looked_at.is_pending());
+            co_await write_all(other, as_bytes("x"));
+            EXPECT_TRUE(looked_at.is_pending()) << "its answer is on its way";
+        };
+        co_await when_all(read_into(on, came), write(asking, far));
+        EXPECT_EQ(came.count, 1u);
+        EXPECT_FALSE(asking.is_pending());
+    });
+}
+
+TEST(transport_test, a_lease_that_is_not_passed_on_goes_back) {
+    simulate([]() -> task<> {
+        auto [near, far] = memory_stream::pair();
+        auto owned = std::make_unique<middle>(std::move(near));
+        owned->drops = true;
+        stream on(std::move(owned));
+        for (int i = 0; i < 3; ++i) {
+            co_await write_all(far, as_bytes("x"));
+            const auto failed = co_await as_result(on.read_leased());
+            EXPECT_FALSE(failed.has_value());
+            EXPECT_LE(current_loop_stats().leases, 1u);
+        }
+        on.close();
+        co_await turn();
+        EXPECT_EQ(current_loop_stats().leases, 0u);
+    });
+}
+
+TEST(transport_test, an_error_that_says_cancelled_is_an_error) {
+    simulate([]() -> task<> {
+        record seen;
+        stream on(std::make_unique<puppet>(seen));
+        outcome came;
+        const auto fail = [&seen]() -> task<> {
+            co_await turn();
+            seen.reading.fail(std::make_error_code(std::errc::operation_canceled));
+        };
+        co_await when_all(read_into(on, came), fail());
+        EXPECT_FALSE(came.was_cancelled);
+        EXPECT_EQ(came.code, std::errc::operation_canceled);
+    });
+}
+
+/// Completes each read at once, with one byte.
+class one_byte_each final : public transport {
+public:
+    void submit(transfer what) noexcept override {
+        what.put(as_bytes("x"));
+        what.complete();
+    }
+    void cancel(transfer) noexcept override {}
+    void shutdown_send() override {}
+    void close() noexcept override {}
+    void abort() noexcept override {}
+    std::uint64_t activity() const noexcept override { return 0; }
+    std::string_view describe() const noexcept override { return "one byte each"; }
+};
+
+/// Asks below a thousand times for each read of a task.
+class patient final : public transport {
+public:
+    explicit patient(stream below) : below_(std::move(below)) {}
+
+    void submit(transfer what) noexcept override {
+        reading_ = what;
+        asking_.receive(below_, piece_);
+    }
+    void cancel(transfer) noexcept override { asking_.cancel(); }
+    void shutdown_send() override {}
+    void close() noexcept override { below_.close(); }
+    void abort() noexcept override { below_.abort(); }
+    std::uint64_t activity() const noexcept override { return 0; }
+    std::string_view describe() const noexcept override { return "patient"; }
+    void ended(relay&) noexcept override {
+        if (++asked_ < 1000) return asking_.receive(below_, piece_);
+        reading_.put(as_bytes("y"));
+        reading_.complete();
+    }
+
+private:
+    stream below_;
+    std::array<std::byte, 1> piece_{};
+    transfer reading_;
+    int asked_ = 0;
+    relay asking_{*this};
+};
+
+TEST(transport_test, a_relay_that_asks_again_and_again_gives_way) {
+    simulate([]() -> task<> {
+        stream on(std::make_unique<patient>(stream(std::make_unique<one_byte_each>())));
+        outcome came;
+        const std::uint64_t before = current_loop_stats().turns;
+        co_await read_into(on, came);
+        EXPECT_EQ(came.count, 1u);
+        EXPECT_GT(current_loop_stats().turns, before + 10);
+    });
+}
+
+/// Closed with the last words of the program, while its relay has yet to end.
+TEST(transport_test, one_that_ends_with_the_run_may_own_streams) {
+    simulate([]() -> task<> {
+        auto [near, far] = memory_stream::pair();
+        auto [inner, peer] = memory_stream::pair();
+        static_cast<void>(far);
+        class owner final : public transport {
+        public:
+            owner(stream below, stream also) : below_(std::move(below)), also_(std::move(also)) {}
+            void submit(transfer what) noexcept override { asking_.forward(what, below_); }
+            void cancel(transfer) noexcept override { asking_.cancel(); }
+            void shutdown_send() override {}
+            void close() noexcept override { below_.close(); }
+            void abort() noexcept override { below_.abort(); }
+            std::uint64_t activity() const noexcept override { return 0; }
+            std::string_view describe() const noexcept override { return "owner"; }
+
+        private:
+            stream below_;
+            stream also_;  // open until the transport is gone
+            relay asking_{*this};
+        };
+        auto on = std::make_unique<stream>(
+            std::make_unique<owner>(std::move(near), std::move(inner)));
+        const auto read = [](stream& from) -> task<> {
+            std::array<std::byte, 1> one{};
+            static_cast<void>(co_await as_result(from.read_some(one)));
+        };
+        const auto close = [](std::unique_ptr<stream>& which) -> task<> {
+            co_await turn();
+            which->close();
+        };
+        co_await when_all(read(*on), close(on));
+        static_cast<void>(peer);
+    });
+}
+
 TEST(transport_test, an_error_of_any_category_names_verb_and_transport) {
     simulate([]() -> task<> {
         record seen;
@@ -354,6 +524,52 @@ TEST(transport_death_test, a_write_that_takes_nothing_says_so) {
         };
         co_await when_all(write_all(on, as_bytes("x")), end(seen));
     }), "completed a write of which it has taken no byte");
+}
+
+TEST(transport_death_test, a_failure_without_an_error_says_so) {
+    EXPECT_DEATH(simulate([]() -> task<> {
+        record seen;
+        stream on(std::make_unique<puppet>(seen));
+        outcome came;
+        const auto end = [](record& of) -> task<> {
+            co_await turn();
+            of.reading.fail({});
+        };
+        co_await when_all(read_into(on, came), end(seen));
+    }), "a transfer had failed without an error");
+}
+
+TEST(transport_death_test, a_relay_that_is_asked_twice_and_a_part_that_is_forwarded_say_so) {
+    static bool moves = false;
+    class hasty final : public transport {
+    public:
+        explicit hasty(stream below) : below_(std::move(below)) {}
+        void submit(transfer what) noexcept override {
+            if (moves) what.put(as_bytes("x"));
+            asking_.forward(what, below_);
+            asking_.forward(what, below_);
+        }
+        void cancel(transfer) noexcept override {}
+        void shutdown_send() override {}
+        void close() noexcept override {}
+        void abort() noexcept override {}
+        std::uint64_t activity() const noexcept override { return 0; }
+        std::string_view describe() const noexcept override { return "hasty"; }
+
+    private:
+        stream below_;
+        relay asking_{*this};
+    };
+    const auto read = []() -> task<> {
+        auto [near, far] = memory_stream::pair();
+        stream on(std::make_unique<hasty>(std::move(near)));
+        outcome came;
+        co_await read_into(on, came);
+        static_cast<void>(far);
+    };
+    EXPECT_DEATH(simulate(read), "a relay was given a request while another one is pending");
+    moves = true;
+    EXPECT_DEATH(simulate(read), "forwarded a transfer of which it had moved a part itself");
 }
 
 TEST(transport_death_test, a_stream_outside_of_run_and_one_without_room_say_so) {
