@@ -72,7 +72,9 @@ public:
     cancel_scope* scope;  ///< the innermost scope that the strand is in
     context* next_ready = nullptr;
     std::coroutine_handle<> resume_point{};
-    wait_point* waiting = nullptr;  ///< nullptr while it runs or is ready
+    /// nullptr while it runs or is ready. But one who was invited (remote_agent) is ready, and has
+    /// it: cancellation and dumps still find the wait there.
+    wait_point* waiting = nullptr;
     frame_link* leaf = nullptr;     ///< the innermost frame, from which the await chain is read
     time_point waiting_since{};     ///< turn time at which it began to wait
     const char* name = nullptr;     ///< a string that outlives the task, or nullptr
