@@ -14,18 +14,19 @@ namespace coro::inline v0 {
 
 /// Mutual exclusion of tasks. Tasks of one loop never run at the same time: a mutex is for what
 /// must stay whole over a co_await. (What several loops share for a few lines without one is best
-/// kept by a std::mutex.) Unlocking hands the lock to the task that has waited longest, so it is
-/// never free while somebody waits, and nobody overtakes. Not recursive: a task that locks it twice
-/// waits for itself.
+/// kept by a std::mutex.) Unlocking one that is not shared hands the lock to the task that has
+/// waited longest, so it is never free while somebody waits, and nobody overtakes. Not recursive: a
+/// task that locks it twice waits for itself.
 ///
 /// Belongs to the loop on which it was made (outside of run(), or when its run has ended: that of
 /// the task that first uses it). Tasks of other loops of the run may lock() it and unlock; the
 /// other members abort there. The first such lock() is a message to the home loop and makes the
 /// mutex *shared*, for good. A shared one that is free is taken without a message on any loop. Its
 /// queue is at home, and FIFO is the order in which the requests arrive there. When it gets free
-/// the first of the queue is told. A task that runs may be faster than the news, but nobody is
-/// passed over like that twice: then the lock is handed to him. Destroying it while it is held, or
-/// waited for, aborts; it must outlive who uses it on other loops.
+/// the first of the queue is told. Tasks that run may be faster than the news. Who then comes in
+/// vain is handed it next, unless it is just being handed to somebody else: then he is told once
+/// more, and comes in vain at most twice. Destroying it while it is held, or waited for, aborts; it
+/// must outlive who uses it on other loops.
 class mutex {
     class awaiter;
 
@@ -43,9 +44,11 @@ public:
     /// Returns `mutex::scoped_lock`, which unlocks at its end:
     /// `const auto lock = co_await guard.lock();`
     /// Suspends until granted, or through the run queue for fairness; resumes on this loop.
-    /// Throws: cancelled; std::bad_alloc, if it must wait for a shared one. Cancel safety: when it
-    /// throws the lock has not been taken, and the next task in the queue gets it as if this one
-    /// had never come.
+    /// Throws: cancelled; std::bad_alloc, if there is no memory for a record. The first lock() of
+    /// another loop takes one, and each that must wait for a shared mutex. So does, even if that is
+    /// free, who has taken at once what one resumption may (32). Cancel safety: when it throws the
+    /// lock has not been taken, and the next task in the queue gets it as if this one had never
+    /// come.
     [[nodiscard("co_await it")]] awaiter lock() noexcept;
 
     /// Takes the lock if it is free; otherwise what it returns is empty. Never suspends.
@@ -60,6 +63,7 @@ public:
 private:
     void unlock() noexcept;
     CORO_EXPORT bool take_shared() noexcept;
+    CORO_EXPORT bool take_shared_at_once() noexcept;
     CORO_EXPORT void hand_on() noexcept;
     CORO_EXPORT void hear_news() noexcept;
     awaiter* next_to_tell() noexcept;
@@ -159,7 +163,7 @@ inline mutex::awaiter mutex::lock() noexcept { return awaiter(*this); }
 
 inline mutex::scoped_lock mutex::try_lock() noexcept {
     home_.check();
-    return word_.takes_alone() || word_.takes(0) ? scoped_lock(*this) : scoped_lock();
+    return word_.takes_alone() || take_shared_at_once() ? scoped_lock(*this) : scoped_lock();
 }
 
 inline bool mutex::awaiter::start() noexcept {

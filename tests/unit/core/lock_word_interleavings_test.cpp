@@ -130,14 +130,15 @@ private:
             cancel_of_a_.store(1, std::memory_order_release);
             home_wakes_.set();
         }
-        for (;;) {
+        for (int how = first_time;;) {
             guest_wakes_[me].wait();
             const int what = replies_[me].exchange(none, std::memory_order_acquire);
             if (what == cancelled) return false;
             if (what == granted || word_.takes(word_type::signed_by(me + 1))) return true;
             const bool handed_on = word_.is_handed_on();
             if (withdrawn) return false;
-            ask(me, handed_on ? told_before : passed_over);
+            how = handed_on && how == first_time ? told_before : passed_over;
+            ask(me, how);
         }
     }
     void ask(unsigned me, int how) {
