@@ -27,16 +27,23 @@ constinit thread_local destruction destroying;
 
 namespace {
 
-/// Inside of a frame whose own end explains that its tasks did not run.
+/// Inside of a frame whose own end explains that its tasks did not run. One that never ran inside
+/// of one that failed ends with that.
 class quiet_frame {
 public:
-    explicit quiet_frame(bool quiet) noexcept : outer_(std::exchange(destroying.quiet, quiet)) {}
+    quiet_frame(bool quiet, bool failed) noexcept
+        : outer_(std::exchange(destroying.quiet, quiet)),
+          outer_failed_(std::exchange(destroying.failed, failed)) {}
     quiet_frame(const quiet_frame&) = delete;
     quiet_frame& operator=(const quiet_frame&) = delete;
-    ~quiet_frame() { destroying.quiet = outer_; }
+    ~quiet_frame() {
+        destroying.quiet = outer_;
+        destroying.failed = outer_failed_;
+    }
 
 private:
     bool outer_;
+    bool outer_failed_;
 };
 
 /// Who makes a task is not known afterwards. Who drops it mostly is the same function; it is the
@@ -73,14 +80,16 @@ void destroy_unfinished(std::coroutine_handle<> frame, task_promise_base& promis
     CORO_ASSERT(promise.state == frame_state::unstarted || promise.state == frame_state::ended,
                 "a task was destroyed while it runs; cancel its scope and await its end");
     if (promise.state == frame_state::unstarted) report_unstarted(promise);
-    const quiet_frame quiet(true);
+    const quiet_frame quiet(true, destroying.failed || promise.failed);
     destroy_frame(frame, promise);
 }
 
-/// The promise of a frame that is to be destroyed is free memory: it links the frame.
+/// The promise of a frame that is to be destroyed is free memory: it links the frame, and keeps
+/// whether that is destroyed because of a failure.
 void destroy_later(std::coroutine_handle<> frame, task_promise_base& promise) noexcept {
     promise.continuation = frame;
     promise.parent = nullptr;
+    if (destroying.failed) promise.failed = true;
     if (destroying.first == nullptr) destroying.first = &promise;
     else destroying.last->parent = &promise;
     destroying.last = &promise;
@@ -92,7 +101,7 @@ void destroy_waiting() noexcept {
     while (destroying.first != nullptr) {
         task_promise_base& promise = *destroying.first;
         destroying.first = static_cast<task_promise_base*>(promise.parent);
-        const quiet_frame quiet(!promise.ended_well());
+        const quiet_frame quiet(!promise.ended_well(), promise.failed);
         promise.continuation.destroy();
     }
     --destroying.depth;

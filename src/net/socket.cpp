@@ -181,7 +181,7 @@ void end_cancelled_in(scheduler& loop, socket_handle which) noexcept {
 /// Whether an exception destroys what this thread destroys now: on its way through a function, or
 /// behind it, with the parameters of a task that it has ended.
 bool an_exception_destroys() noexcept {
-    return destroying.quiet || std::uncaught_exceptions() != 0;
+    return destroying.failed || std::uncaught_exceptions() != 0;
 }
 /// Whether it is `cancelled`, which ends a task after a stop and is no failure of it.
 bool a_stop_has_cancelled() noexcept {

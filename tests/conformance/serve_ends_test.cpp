@@ -16,6 +16,7 @@
 #include <coro/runtime/until_stop.hpp>
 
 #include "net_test_support.hpp"
+#include "support/leftovers.hpp"
 
 namespace coro::inline v0::detail::conformance {
 namespace {
@@ -158,6 +159,16 @@ task<> fails_for_its_peer(net::tcp_stream peer) {
     fail();
 }
 
+task<> fails_with(task<> never_started) {
+    static_cast<void>(never_started);
+    co_await sleep_for(1ms);
+    fail();
+}
+task<> fails_with_an_unstarted_task(net::tcp_stream peer) {
+    co_await begin(peer);
+    co_await fails_with(echo(std::move(peer)));
+}
+
 TEST_P(serve_ends_test, a_handler_that_ends_with_an_exception_resets_wherever_its_stream_is) {
     const std::vector<std::pair<const char*, task<> (*)(net::tcp_stream)>> handlers{
         {"a parameter", &fails},
@@ -172,6 +183,7 @@ TEST_P(serve_ends_test, a_handler_that_ends_with_an_exception_resets_wherever_it
         {"a parameter, thrown again", &fails_in_a_catch},
         {"of a task that was given up", &fails_for_its_peer},
         {"under two transports", &fails_above_a_transport},
+        {"of a task that never ran", &fails_with_an_unstarted_task},
     };
     const auto body = [&]() -> task<> {
         report_collector reports;
@@ -234,6 +246,17 @@ task<> closes_in_unwinding(net::tcp_stream peer) {
     co_await begin(peer);
     fail();
 }
+/// No exception ends a task that never began.
+task<> returns_with_an_unstarted_task(net::tcp_stream peer) {
+    co_await begin(peer);
+    const task<> never_started = echo(std::move(peer));
+}
+task<> returns_with_an_unstarted_chain(net::tcp_stream peer) {
+    co_await begin(peer);
+    task<> never_started = echo(std::move(peer));
+    for (unsigned i = 0; i < 2 * destruction_limit; ++i)
+        never_started = fails_with(std::move(never_started));
+}
 task<> half_closes_and_fails(net::tcp_stream peer) {
     co_await begin(peer);
     peer.shutdown_send();
@@ -249,9 +272,12 @@ TEST_P(serve_ends_test, who_returns_or_has_closed_before_ends_in_order) {
         {"closes before it throws", &closes_and_fails},
         {"closes in a destructor", &closes_in_unwinding},
         {"half-closes before it throws", &half_closes_and_fails},
+        {"returns, and its stream is in a task that never ran", &returns_with_an_unstarted_task},
+        {"and that in others", &returns_with_an_unstarted_chain},
     };
     const auto body = [&]() -> task<> {
         report_collector reports;
+        const coro_test::unstarted_tasks_expected unstarted;
         for (const auto& [how, handler] : handlers) {
             const std::string ended = co_await end_with(handler);
             EXPECT_EQ(ended, "clean") << how;

@@ -22,6 +22,7 @@ inline constexpr unsigned destruction_limit = 12;
 struct destruction {
     unsigned depth = 0;
     bool quiet = false;  ///< inside of a frame that never ran, or failed: its tasks are no surprise
+    bool failed = false;  ///< inside of a frame that an exception has ended
     task_promise_base* first = nullptr;  ///< those that wait for the outermost, in order
     task_promise_base* last = nullptr;
 };
