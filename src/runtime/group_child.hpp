@@ -35,10 +35,6 @@ protected:
 
     [[nodiscard]] task_group& group() const noexcept { return group_; }
     [[nodiscard]] std::exception_ptr& error() noexcept { return task_access::promise(task_).error; }
-    void tell_hooks_of_end() noexcept {
-        if (loop->hooks != nullptr && loop->hooks->ended != nullptr) [[unlikely]]
-            loop->hooks->ended(*this, loop->hooks->user);
-    }
     /// Destroys the task. For those who keep what it refers to, and destroy that afterwards.
     void end_task() noexcept {
         leaf = nullptr;  // what its arguments do when they end finds no frame any more

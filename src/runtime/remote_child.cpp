@@ -91,7 +91,7 @@ void remote_child::begin() noexcept {
 /// The outermost frame has ended. Its loop lets go of everything before the group hears of it.
 void remote_child::ended() noexcept {
     error_ = std::move(task_access::promise(*task_).error);
-    strand_ended(*strand_);
+    tell_hooks_of_end(*strand_);
     strand_->leaf = nullptr;  // what its arguments do when they end finds no frame any more
     task_.reset();
     needs_.call.reset();

@@ -36,7 +36,7 @@ private:
     static void ended(context& strand) noexcept {
         auto* self = static_cast<child_strand*>(&strand);
         task_group& of = self->group();
-        self->tell_hooks_of_end();
+        tell_hooks_of_end(*self);
         if (self->error()) [[unlikely]] of.child_ended(strand.name, std::move(self->error()));
         self->~child_strand();
         free_block(self, sizeof(child_strand));

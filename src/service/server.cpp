@@ -333,7 +333,7 @@ private:
         task_group& of = self->group();
         server_branch& branch = self->branch_;
         handed_over* ticket = self->ticket_;
-        self->tell_hooks_of_end();
+        tell_hooks_of_end(*self);
         if (self->error()) [[unlikely]] self->report_error();
         self->~connection();  // ends the stream, if the handler still had it
         free_block(self, sizeof(connection));

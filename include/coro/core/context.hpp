@@ -117,11 +117,15 @@ inline void strand_spawned(context& strand) noexcept {
     if (hooks != nullptr && hooks->spawned != nullptr) [[unlikely]]
         hooks->spawned(strand, hooks->user);
 }
-/// Tells them that `strand` has ended: nothing runs in it any more, also when it lives on.
-inline void strand_ended(context& strand) noexcept {
+/// Tells them that `strand` has ended. It is still the one that runs: its task is destroyed in it.
+inline void tell_hooks_of_end(context& strand) noexcept {
     const task_hooks* hooks = strand.loop->hooks;
     if (hooks != nullptr && hooks->ended != nullptr) [[unlikely]]
         hooks->ended(strand, hooks->user);
+}
+/// The same of one that lives on: nothing runs in it any more.
+inline void strand_ended(context& strand) noexcept {
+    tell_hooks_of_end(strand);
     strand.loop->running = nullptr;
 }
 
