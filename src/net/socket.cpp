@@ -183,11 +183,11 @@ void end_cancelled_in(scheduler& loop, socket_handle which) noexcept {
 bool an_exception_destroys() noexcept {
     return destroying.failed || std::uncaught_exceptions() != 0;
 }
-/// Whether it is `cancelled`, which ends a task after a stop and is no failure of it.
+/// Whether the end of a stop has cancelled the task that ends so, which is no failure of it. A
+/// scope of the handler's own may be cancelled at any time, by a timeout or by a task that failed.
 bool a_stop_has_cancelled() noexcept {
     const context* running = current != nullptr ? current->running : nullptr;
-    return running != nullptr && scope_access::cancelled(*running->scope) &&
-           running->scope->stop_requested();
+    return running != nullptr && scope_access::stop_is_over(*running->scope);
 }
 
 }  // namespace

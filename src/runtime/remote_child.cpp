@@ -17,6 +17,7 @@ void remote_child::start(task_group& group, loop_core& away, const spawn_options
     // A group that is cancelled already: its children start, and meet that at their first await.
     self->born_stopped_ = self->told_stop_ = group.scope_.stop_requested();
     self->born_cancelled_ = self->told_cancel_ = group.scope_.is_cancelled();
+    self->stop_over_ = scope_access::stop_is_over(group.scope_);
     self->send(self->start_, away, [](posted& what) noexcept {
         static_cast<message&>(what).of->begin();
     });
@@ -55,9 +56,10 @@ void remote_child::group_has_changed() noexcept {
     }
     if (scope.is_cancelled() && !std::exchange(told_cancel_, true)) {
         messages_sent_ = true;
+        stop_over_ = scope_access::stop_is_over(scope);
         send(cancel_, away_, [](posted& what) noexcept {
             remote_child& self = *static_cast<message&>(what).of;
-            if (self.strand_) self.scope_.cancel();
+            if (self.strand_) self.cancel_as_the_group();
         });
     }
 }
@@ -83,9 +85,14 @@ void remote_child::begin() noexcept {
     promise.state = frame_state::detached;
     mine.leaf = &promise;
     if (born_stopped_) scope_.request_stop();
-    if (born_cancelled_) scope_.cancel();
+    if (born_cancelled_) cancel_as_the_group();
     strand_spawned(mine);
     away_.make_ready(mine);
+}
+
+void remote_child::cancel_as_the_group() noexcept {
+    if (stop_over_) scope_access::ends_with_stops(scope_);
+    scope_.cancel();
 }
 
 /// The outermost frame has ended. Its loop lets go of everything before the group hears of it.

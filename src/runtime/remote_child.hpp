@@ -44,6 +44,7 @@ private:
     void send(message& what, loop_core& to, void (*run)(posted& self) noexcept) noexcept;
     void group_has_changed() noexcept;  // home
     void begin() noexcept;              // away
+    void cancel_as_the_group() noexcept;  // away
     void ended() noexcept;              // away
     void finish() noexcept;             // home
     void destroy() noexcept;
@@ -58,6 +59,7 @@ private:
     bool born_cancelled_ = false;
     bool told_stop_ = false;       ///< home: the message was sent, or need not be
     bool told_cancel_ = false;
+    bool stop_over_ = false;       ///< what cancelled the group was the end of a stop; see scope_
     bool messages_sent_ = false;   ///< home: stop or cancel may be under way
 
     // away

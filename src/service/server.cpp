@@ -547,6 +547,7 @@ task<> server_run::accept_until_stopped(task_group& group) {
 task<> server_run::run(task_group& group) {
     branches_.front()->guard = &guard_;
     branches_.front()->group = &group;
+    scope_access::ends_with_stops(group.scope());
     not_begun_ = branches_.size() - 1;
     for (std::size_t i = 1; i < branches_.size(); ++i)
         group.spawn({.name = "serve", .loop = branches_[i]->loop.index}, serve_branch,

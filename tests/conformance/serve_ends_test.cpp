@@ -363,11 +363,12 @@ task<> says_goodbye(net::tcp_stream peer) {
 }
 
 /// Runs the handler until the drain is over, and then looks at what the client meets.
-task<std::string> end_after_drain(handler_function handler) {
+task<std::string> end_after_drain(handler_function handler, serve_limits limits = {}) {
+    limits.drain = 20ms;
     auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
     net::tcp_stream client;
     const auto in_group = [&](task_group& group) -> task<> {
-        group.spawn(serve(listener, std::ref(handler), {.drain = 20ms}));
+        group.spawn(serve(listener, std::ref(handler), limits));
         client = co_await net::tcp_stream::connect(listener.local_endpoint());
         co_await say(client, "x");
         co_await hear(client, "part");
@@ -393,6 +394,69 @@ TEST_P(serve_ends_test, who_is_cancelled_after_a_stop_ends_in_order_unless_a_mes
             EXPECT_EQ(ended, end) << what;
         }
         EXPECT_TRUE(reports.entries.empty());
+    };
+    in_world(body);
+}
+
+// --- those that fail after a stop, while the drain goes on
+
+task<> begin_and_hear_of_stop(net::tcp_stream& peer) {
+    co_await begin(peer);
+    co_await until_stop(sleep_for(24h));
+}
+task<> waits_for_more(net::tcp_stream peer) {
+    net::tcp_stream mine = std::move(peer);
+    co_await hear(mine, "never said");
+}
+task<> only_waits(net::tcp_stream) { co_await sleep_for(24h); }
+task<> stops_and_fails(net::tcp_stream peer) {
+    co_await begin_and_hear_of_stop(peer);
+    fail();
+}
+task<> stops_and_is_late(net::tcp_stream peer) {
+    co_await begin_and_hear_of_stop(peer);
+    co_await with_timeout(2ms, waits_for_more(std::move(peer)));
+}
+template <unsigned Loop>
+task<> stops_and_fails_beside_its_stream(net::tcp_stream peer) {
+    co_await begin_and_hear_of_stop(peer);
+    const auto body = [&](task_group& group) -> task<> {
+        group.spawn({.loop = Loop}, only_waits, std::move(peer));
+        co_await sleep_for(1ms);
+        fail();
+    };
+    co_await with_task_group(body);
+}
+task<> stops_in_a_task_that_has_its_stream(net::tcp_stream peer) {
+    co_await begin_and_hear_of_stop(peer);
+    co_await until_stop(waits_for_more(std::move(peer)));
+}
+
+/// Requests the stop as soon as the handler has begun; the drain is never over.
+task<std::string> end_after_stop(handler_function handler) {
+    const auto stop = [](task_group& group) -> task<> {
+        group.request_stop();
+        co_return;
+    };
+    const std::string ended =
+        co_await end_with(std::move(handler), {.drain = 24h, .spread = false}, stop);
+    co_return ended;
+}
+
+TEST_P(serve_ends_test, who_fails_after_a_stop_is_reset_however_that_cancels) {
+    const std::vector<std::tuple<const char*, task<> (*)(net::tcp_stream), const char*>> handlers{
+        {"fails", &stops_and_fails, "reset"},
+        {"is out of time", &stops_and_is_late, "reset"},
+        {"fails beside its stream", &stops_and_fails_beside_its_stream<0>, "reset"},
+        {"heeds the stop", &stops_in_a_task_that_has_its_stream, "clean"},
+    };
+    const auto body = [&]() -> task<> {
+        report_collector reports;
+        for (const auto& [what, handler, end] : handlers) {
+            const std::string ended = co_await end_after_stop(handler);
+            EXPECT_EQ(ended, end) << what;
+        }
+        EXPECT_EQ(reports.entries.size(), 3u);
     };
     in_world(body);
 }
@@ -457,6 +521,51 @@ TEST_P(serve_ends_on_loops, a_handler_on_any_loop_resets_when_it_fails) {
     set_report_hook([](const report_event&, void*) noexcept {}, nullptr);
     in_loops(2, body());
     set_report_hook(nullptr, nullptr);
+}
+
+template <task<> (*Does)(net::tcp_stream)>
+task<> spawns_on_the_other_loop(net::tcp_stream peer) {
+    const auto body = [&](task_group& group) -> task<> {
+        co_await begin(peer);
+        group.spawn({.loop = 1}, Does, std::move(peer));
+    };
+    co_await with_task_group(body);
+}
+task<> moves_and_waits(net::tcp_stream peer) {
+    co_await peer.rebind();
+    co_await sleep_for(24h);
+}
+task<> moves_and_waits_with_a_local_stream(net::tcp_stream peer) {
+    net::tcp_stream mine = std::move(peer);
+    co_await mine.rebind();
+    co_await sleep_for(24h);
+}
+task<> moves_and_writes(net::tcp_stream peer) {
+    co_await peer.rebind();
+    const std::vector<std::byte> much(64 << 20);
+    co_await net::write_all(peer, const_bytes(much));
+}
+
+TEST_P(serve_ends_on_loops, a_child_elsewhere_that_is_cancelled_after_a_stop_ends_in_order_too) {
+    const std::vector<std::tuple<const char*, task<> (*)(net::tcp_stream), const char*>> handlers{
+        {"waits", &spawns_on_the_other_loop<&only_waits>, "clean"},
+        {"waits there", &spawns_on_the_other_loop<&moves_and_waits>, "clean"},
+        {"waits there, a local variable",
+         &spawns_on_the_other_loop<&moves_and_waits_with_a_local_stream>, "clean"},
+        {"writes there", &spawns_on_the_other_loop<&moves_and_writes>, "reset"},
+    };
+    report_collector reports;
+    const auto body = [&]() -> task<> {
+        for (const auto& [what, handler, end] : handlers) {
+            const std::string ended = co_await end_after_drain(handler, {.spread = false});
+            EXPECT_EQ(ended, end) << what;
+        }
+        const std::string failed =
+            co_await end_after_stop(&stops_and_fails_beside_its_stream<1>);
+        EXPECT_EQ(failed, "reset");
+    };
+    in_loops(2, body());
+    EXPECT_EQ(reports.entries.size(), 1u);
 }
 
 /// The child has made the stream its own; the handler's frame, which owns it, ends here.

@@ -88,6 +88,7 @@ private:
     bool cancel_called_ = false;   ///< here, by cancel() or by the own deadline
     bool deadline_passed_ = false; ///< cancelled by the own deadline
     bool stop_requested_ = false;
+    bool ends_with_stops_ = false;  ///< who cancels it after a request for a stop ends that
 };
 
 namespace detail {
@@ -142,6 +143,17 @@ struct scope_access {
     /// opened the scope swallows the `cancelled` that comes out.
     static bool swallows(const cancel_scope& scope) noexcept {
         return scope.cancel_called_ && !outer_cancelled(scope);
+    }
+    /// Says of `scope` that after a request for a stop it is cancelled because that is over: nobody
+    /// inside has failed or is out of time.
+    static void ends_with_stops(cancel_scope& scope) noexcept { scope.ends_with_stops_ = true; }
+    /// Whether `scope` is cancelled because a stop is over: that of a scope around it of which that
+    /// was said, or of the run.
+    static bool stop_is_over(const cancel_scope& scope) noexcept {
+        if (!scope.stop_requested_) return false;
+        for (const cancel_scope* at = &scope; at != nullptr && at->cancelled_; at = at->parent_)
+            if (at->ends_with_stops_ || at->parent_ == nullptr) return true;
+        return false;
     }
     static bool deadline_passed(const cancel_scope& scope) noexcept {
         return scope.deadline_passed_;

@@ -23,10 +23,10 @@ public:
     explicit until_stop_awaiter(Inner&& inner) noexcept
         : base(std::move(inner), false),
           stop_listener([](stop_listener& told) noexcept {
-              static_cast<until_stop_awaiter&>(told).scope().cancel();
+              static_cast<until_stop_awaiter&>(told).end();
           }),
           turn_end([](turn_end& ended) noexcept {
-              static_cast<until_stop_awaiter&>(ended).scope().cancel();
+              static_cast<until_stop_awaiter&>(ended).end();
           }) {}
 
     auto await_resume() { return this->leave_and_resume_if_any(); }
@@ -34,6 +34,10 @@ public:
     until_stop_awaiter relocated() noexcept { return until_stop_awaiter(this->take_inner()); }
 
 private:
+    void end() noexcept {
+        scope_access::ends_with_stops(this->scope());
+        this->scope().cancel();
+    }
     void opened() noexcept {
         if (this->scope().stop_requested()) this->strand().loop->at_turn_end(*this);
         else scope_access::attach(this->scope(), *this);

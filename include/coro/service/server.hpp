@@ -34,8 +34,9 @@ struct serve_limits {
     /// A handler that ends with an exception has not finished: its connection ends by a reset,
     /// which no client takes for a clean end, and what is unsent is thrown away. So does a stream
     /// that the handler has moved elsewhere, if an exception destroys it there. One that is closed
-    /// before, by close(), is not reset, and one that is cancelled after a stop only if a message
-    /// was cut (tcp_stream::is_broken). false: all are closed in order.
+    /// before, by close(), is not reset. One that is cancelled because the drain is over, or by
+    /// until_stop, is only if a message was cut (tcp_stream::is_broken). false: all are closed in
+    /// order.
     bool reset_failed = true;
     /// Said at the cap to who comes next, whose connection is then ended in order: "-ERR max number
     /// of clients\r\n", or a response 503. The handler is not asked. Empty: nobody is refused,
