@@ -139,6 +139,8 @@ private:
 
 }  // namespace
 
+memory_stream::memory_stream(std::unique_ptr<transport> of) : stream(std::move(of)) {}
+
 std::pair<memory_stream, memory_stream> memory_stream::pair(const memory_options& options) {
     CORO_ASSERT(options.capacity != 0 && options.chunk != 0,
                 "a memory_stream with a capacity or a chunk of 0 bytes can carry nothing");

@@ -34,7 +34,7 @@ public:
         const memory_options& options = {});
 
 private:
-    explicit memory_stream(std::unique_ptr<transport> of) : stream(std::move(of)) {}
+    explicit memory_stream(std::unique_ptr<transport> of);
 };
 
 }  // namespace coro::inline v0::net
