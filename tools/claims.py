@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Checks that what docs/claims.md names as evidence exists, and with --ran that it ran.
+"""Checks that the evidence that docs/promises.md names exists, and with --ran that it ran.
 
     tools/claims.py [--root TREE] [--build BUILD_TREE] [--ran LOGS]...
 
-A row of the table is `| promise | evidence |`; the evidence is one or more of these in backquotes:
+A row of the table is `| promise | hazard | evidence |`. The hazard may be empty. No promise stands
+there twice. The evidence is one or more of these in backquotes, each once in a row:
 
     `Suite.Name`            a GoogleTest below tests/ (`Suite.*` for all of a suite)
     `ctest NAME`            a ctest; with --build it must be registered there
@@ -27,14 +28,28 @@ NAME = re.compile(r"(?:[\w/]+/)?(\w+)\.(\w+|\*)(?:/\w+)?")
 
 
 def rows_of(text):
-    """(line number, promise, [evidence]) of each row of the tables, without their headings."""
+    """(line number, cells) of each row of the tables, without their headings."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.lstrip().startswith("|"):
             continue
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
-        if len(cells) < 2 or set(cells[0]) <= set("-: ") or cells[0].lower() == "promise":
+        if set(cells[0]) <= set("-: ") or cells[0].lower() == "promise":
             continue
-        yield number, cells[0], re.findall(r"`([^`]+)`", cells[1])
+        yield number, cells
+
+
+def badly_written(cells, seen):
+    """What is wrong with the form of a row; `seen` has the promises above it."""
+    if len(cells) != 3:
+        return ["a row has three cells: promise, hazard (may be empty), evidence"]
+    evidence = re.findall(r"`([^`]+)`", cells[2])
+    wrong = [f"{each} stands here twice" for each in sorted(set(evidence))
+             if evidence.count(each) > 1]
+    if not evidence:
+        wrong.append("names no test and no command")
+    if cells[0] in seen:
+        wrong.append(f"this promise stands in line {seen[cells[0]]} already")
+    return wrong
 
 
 def gtests_below(root):
@@ -130,20 +145,22 @@ def main():
     parser.add_argument("--ran", action="append", default=[], metavar="LOGS")
     options = parser.parse_args()
 
-    page = options.root / "docs" / "claims.md"
+    page = options.root / "docs" / "promises.md"
     if not page.exists():
-        print("docs/claims.md is missing")
+        print("docs/promises.md is missing")
         return 1
     check = checker(options.root, options.build, options.ran)
     count = bad = 0
-    for number, promise, evidence in rows_of(page.read_text(encoding="utf-8")):
+    seen = {}
+    for number, cells in rows_of(page.read_text(encoding="utf-8")):
         count += 1
-        problems = [wrong for each in evidence if (wrong := check.wrong(each))]
-        if not evidence:
-            problems = ["names no test and no command"]
+        problems = badly_written(cells, seen)
+        evidence = re.findall(r"`([^`]+)`", cells[2]) if len(cells) == 3 else []
+        problems += [wrong for each in evidence if (wrong := check.wrong(each))]
+        seen.setdefault(cells[0], number)
         for problem in problems:
             bad += 1
-            print(f"docs/claims.md:{number}: {promise}: {problem}")
+            print(f"docs/promises.md:{number}: {cells[0]}: {problem}")
     for test in sorted(check.skipped):
         print(f"{test} was skipped, which tests/CMakeLists.txt allows: not seen on this machine")
     print(f"claims: {count} promises, {bad} without their evidence")

@@ -23,9 +23,9 @@ LOGS = {
 
 class claims(unittest.TestCase):
     def check(self, rows, *, logs=None):
-        page = "# Claims\n\n| promise | test or command |\n|---|---|\n" + "\n".join(rows) + "\n"
+        page = "# Promises\n\n| promise | hazard | test |\n|---|---|---|\n" + "\n".join(rows) + "\n"
         with tempfile.TemporaryDirectory() as folder:
-            for name, text in {**TREE, "docs/claims.md": page, **(logs or {})}.items():
+            for name, text in {**TREE, "docs/promises.md": page, **(logs or {})}.items():
                 path = pathlib.Path(folder) / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
@@ -48,16 +48,25 @@ class claims(unittest.TestCase):
         self.assertEqual(status, 0, output)
 
     def test_what_exists(self):
-        self.accepts("| returns | `Task.Returns` |")
-        self.accepts("| closes, always | `Stream.Closes`, `Stream.*` and `scripts/test` |")
-        self.accepts("| small | `scripts/test --stage tiny` |")
+        self.accepts("| returns | | `Task.Returns` |")
+        self.accepts("| closes, always | | `Stream.Closes`, `Stream.*` and `scripts/test` |")
+        self.accepts("| small | | `scripts/test --stage tiny` |")
 
     def test_what_does_not_exist(self):
-        self.refuses("| returns | `Task.Gone` |", "no test Task.Gone exists")
-        self.refuses("| returns | `Gone.*` |", "no test Gone.* exists")
-        self.refuses("| returns | `scripts/gone` |", "is neither")
-        self.refuses("| returns | `scripts/test --stage gone` |", "no stage gone")
-        self.refuses("| returns | trust me |", "names no test")
+        self.refuses("| returns | | `Task.Gone` |", "no test Task.Gone exists")
+        self.refuses("| returns | | `Gone.*` |", "no test Gone.* exists")
+        self.refuses("| returns | | `scripts/gone` |", "is neither")
+        self.refuses("| returns | | `scripts/test --stage gone` |", "no stage gone")
+        self.refuses("| returns | | trust me |", "names no test")
+
+    def test_the_form_of_a_row(self):
+        self.accepts("| returns | it waits for ever | `Task.Returns` |")
+        self.refuses("| returns | `Task.Returns` |", "a row has three cells")
+        self.refuses("| returns | | `Task.Returns`, `Task.Returns` |", "stands here twice")
+        rows = ["| returns | | `Task.Returns` |", "| returns | | `Stream.Closes` |"]
+        status, output = self.check(rows)
+        self.assertEqual(status, 1, output)
+        self.assertIn("docs/promises.md:6: returns: this promise stands in line 5 already", output)
 
     def test_an_empty_page(self):
         self.assertEqual(self.check([])[0], 1)
@@ -69,24 +78,24 @@ class claims(unittest.TestCase):
             "ctest unit",
             "scripts/test --stage tiny",
         ):
-            self.accepts(f"| a | `{evidence}` |", logs=LOGS)
+            self.accepts(f"| a | | `{evidence}` |", logs=LOGS)
 
     def test_what_did_not_run(self):
         none = {"logs/other.log": "[  FAILED  ] Task.Returns (0 ms)\n"}
-        self.refuses("| a | `Task.Returns` |", "ran and passed", logs=none)
-        self.refuses("| a | `ctest unit` |", "did not run", logs=none)
-        self.refuses("| a | `scripts/test --stage tiny` |", "did not run", logs=none)
+        self.refuses("| a | | `Task.Returns` |", "ran and passed", logs=none)
+        self.refuses("| a | | `ctest unit` |", "did not run", logs=none)
+        self.refuses("| a | | `scripts/test --stage tiny` |", "did not run", logs=none)
 
     def test_what_was_skipped(self):
         logs = {"logs/unit.log": "[  SKIPPED ] Task.Returns (0 ms)\n"
                                  "[  SKIPPED ] All/Stream.Closes/0, where GetParam() = 0 (0 ms)\n"
                                  "[  SKIPPED ] 2 tests, listed below:\n"}
-        self.refuses("| a | `Task.Returns` |", "no test Task.Returns ran and passed", logs=logs)
+        self.refuses("| a | | `Task.Returns` |", "no test Task.Returns ran and passed", logs=logs)
         for evidence in ("Stream.Closes", "Stream.*"):
-            status, output = self.check([f"| a | `{evidence}` |"], logs=logs)
+            status, output = self.check([f"| a | | `{evidence}` |"], logs=logs)
             self.assertEqual(status, 0, output)
             self.assertIn(f"{evidence} was skipped, which tests/CMakeLists.txt allows", output)
-        self.assertNotIn("skipped", self.check(["| a | `Stream.Closes` |"], logs=LOGS)[1])
+        self.assertNotIn("skipped", self.check(["| a | | `Stream.Closes` |"], logs=LOGS)[1])
 
 
 if __name__ == "__main__":
