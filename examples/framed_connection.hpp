@@ -12,7 +12,7 @@ struct framed_connection {
     coro::net::tcp_stream stream;
     coro::net::buffered_stream<coro::net::tcp_stream> in{stream};
     coro::net::buffered_writer out{stream};
-    coro::net::frames<coro::net::tcp_stream> messages{in, out};
+    coro::net::framed_stream<coro::net::tcp_stream> messages{in, out};
     /// Whose turn it is to read, where several tasks use the connection. A task that gives up its
     /// turn before its reply has come leaves that to the next one: close the connection then.
     coro::mutex replies;

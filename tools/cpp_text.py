@@ -100,7 +100,9 @@ def kind_of(header):
     """('namespace', names), ('class', name) or ('block', '') for the text before a `{`."""
     header = re.sub(r"^[ \t]*#[^\n]*$", " ", header, flags=re.MULTILINE)
     header = re.sub(r"\b(public|protected|private)\s*:(?!:)", " ", header).strip()
-    if match := re.match(r"(?:inline\s+)?namespace\b(.*)$", header, re.DOTALL):
+    if re.match(r"inline\s+namespace\b", header):
+        return "namespace", []
+    if match := re.match(r"namespace\b(.*)$", header, re.DOTALL):
         names = re.sub(
             r"\[\[.*?\]\]|\binline\s+\w+|__attribute__.*", " ", match.group(1), flags=re.DOTALL
         )

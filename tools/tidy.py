@@ -27,7 +27,7 @@ LAYERS = ["base", "core", "runtime", "net", "service", "testing"]
 PLUG_INCLUDES = [
     "coro/base/*",
     "coro/version.hpp",
-    "coro/runtime/operation.hpp",
+    "coro/runtime/detail/operation.hpp",
     "runtime/poller.hpp",
     "runtime/make_poller.hpp",
     "runtime/thread.hpp",
@@ -280,6 +280,8 @@ def rule_form(_root, files):
                 yield file, number, "blanks at the end of the line"
             if file.is_cpp() and "\t" in line:
                 yield file, number, "a tab; indent by spaces"
+            if file.is_cpp() and re.match(r"namespace \w+(::\w+)*::inline ", line):
+                yield file, number, "write `namespace coro { inline namespace v0 {`: ctags reads it"
 
 
 def rule_macros(_root, files):

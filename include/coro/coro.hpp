@@ -16,8 +16,8 @@
 #include <coro/net/address.hpp>
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/buffered_writer.hpp>
-#include <coro/net/frames.hpp>
-#include <coro/net/io.hpp>
+#include <coro/net/framed_stream.hpp>
+#include <coro/net/exact.hpp>
 #include <coro/net/memory_stream.hpp>
 #include <coro/net/readiness.hpp>
 #include <coro/net/socket_options.hpp>
@@ -28,7 +28,7 @@
 #include <coro/runtime/channel.hpp>
 #include <coro/runtime/event.hpp>
 #include <coro/runtime/local_task_group.hpp>
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 #include <coro/runtime/mutex.hpp>
 #include <coro/runtime/run.hpp>
 #include <coro/runtime/semaphore.hpp>

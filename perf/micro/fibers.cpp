@@ -32,7 +32,7 @@ void raw_jump(benchmark::State& state) {
 }
 
 /// Two switches and nothing else of the library: the fiber is resumed by hand.
-class switch_pair final : public coro::detail::library_wait<switch_pair> {
+class switch_pair final : public coro::detail::library_awaiter<switch_pair> {
 public:
     bool try_now() const noexcept { return false; }
     bool start() noexcept {

@@ -56,7 +56,7 @@ struct alignas(64) noted_work : coro::detail::posted {
     std::atomic<std::int64_t>* done = nullptr;
 };
 
-coro::task<> turn_until(const std::atomic<bool>& ended, std::atomic<coro::detail::loop_core*>& me) {
+coro::task<> turn_until(const std::atomic<bool>& ended, std::atomic<coro::detail::loop*>& me) {
     me.store(coro::detail::current);
     while (!ended.load(std::memory_order_relaxed)) co_await coro::yield();
 }
@@ -66,7 +66,7 @@ coro::task<> turn_until(const std::atomic<bool>& ended, std::atomic<coro::detail
 coro::task<> posts_to_a_turning_loop(benchmark::State& state) {
     const auto burst = static_cast<std::size_t>(state.range(0));
     std::atomic<bool> ended{false};
-    std::atomic<coro::detail::loop_core*> other{nullptr};
+    std::atomic<coro::detail::loop*> other{nullptr};
     std::atomic<std::int64_t> done{0};
     std::vector<noted_work> work(burst);
     for (noted_work& each : work) each.done = &done;
@@ -76,7 +76,7 @@ coro::task<> posts_to_a_turning_loop(benchmark::State& state) {
     co_await coro::with_task_group([&](coro::task_group& group) -> coro::task<> {
         group.spawn({.loop = 1}, turn_until, std::cref(ended), std::ref(other));
         while (other.load() == nullptr) co_await coro::yield();
-        coro::detail::loop_core& target = *other.load();
+        coro::detail::loop& target = *other.load();
         std::int64_t sent = 0;
         for (auto _ : state) {
             // Whoever posts has just written what he posts; the other loop has read it since.
@@ -211,19 +211,19 @@ std::int64_t time_to_wake(std::atomic<std::int64_t>& done, Wake wake) {
     return now_ns() - begin;
 }
 
-coro::task<> tell_loop(std::atomic<coro::detail::loop_core*>& me) {
+coro::task<> tell_loop(std::atomic<coro::detail::loop*>& me) {
     me.store(coro::detail::current);
     co_return;
 }
 
 /// The library and the hand-written one in turns; the time is the library's.
 coro::task<> wakes(benchmark::State& state, raw_sleeper& raw) {
-    std::atomic<coro::detail::loop_core*> other{nullptr};
+    std::atomic<coro::detail::loop*> other{nullptr};
     co_await coro::with_task_group([&](coro::task_group& group) -> coro::task<> {
         group.spawn({.loop = 1}, tell_loop, std::ref(other));
         co_return;
     });
-    coro::detail::loop_core& target = *other.load();
+    coro::detail::loop& target = *other.load();
     std::atomic<std::int64_t> done{0};
     noted_work work;
     work.done = &done;

@@ -157,7 +157,7 @@ coro::task<> timeouts(benchmark::State& state) {
 }
 
 void raw_context_switch(benchmark::State& state) {
-    boost::context::fiber other([](boost::context::fiber&& back) {
+    boost::strand::fiber other([](boost::strand::fiber&& back) {
         for (;;)
             back = std::move(back).resume();
         return std::move(back);

@@ -8,7 +8,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include <coro/runtime/timer.hpp>
+#include <coro/runtime/detail/timer.hpp>
 
 #include "runtime/timer_queue.hpp"
 

@@ -1,5 +1,5 @@
 // Ends the program with one sentence; uses nothing that could fail or allocate.
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
 #include <atomic>
 #include <cstdio>
@@ -7,7 +7,7 @@
 
 #include "base/misuse_place.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// What is said while no loop was ever made: then there is no task.
@@ -54,4 +54,4 @@ void assertion_failed(const char* file, int line, const char* sentence) noexcept
     print_and_abort(text);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace {
 
 class coro_category final : public std::error_category {
@@ -74,4 +74,4 @@ const char* interrupted::what() const noexcept {
     return "interrupted by a signal before the task had a value";
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -3,11 +3,11 @@
 
 #include <cstdint>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
 #include "base/text_line.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 using misuse_text = text_line<2048>;
 
@@ -27,4 +27,4 @@ void add_program_place(misuse_text& out, misuse_moment moment) noexcept;
 /// From now on `writer` says where. Any thread.
 void write_misuse_places_by(place_writer writer) noexcept;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

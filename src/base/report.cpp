@@ -14,7 +14,7 @@
 #include <string>
 #include <string_view>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace {
 
 constexpr int lines_per_second = 20;
@@ -166,4 +166,4 @@ void report(const report_event& event) noexcept {
     else write_line(event);
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

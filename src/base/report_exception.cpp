@@ -6,7 +6,7 @@
 
 #include <coro/base/error.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 namespace {
 
@@ -44,4 +44,4 @@ void report_exception(report_event event, const std::exception_ptr& error) noexc
     }
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

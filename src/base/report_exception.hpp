@@ -5,11 +5,11 @@
 
 #include <coro/base/report.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Reports `event` with what `error` tells: of an io_error the code, the verb, and the endpoint, if
 /// it has one; that of `event` then names the task, unless it is the same. Of any other
 /// exception its text, behind `event.text`.
 void report_exception(report_event event, const std::exception_ptr& error) noexcept;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

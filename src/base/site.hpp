@@ -4,7 +4,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// `/a/b/echo.cpp` -> `echo.cpp`.
 inline std::string_view base_name(const char* path) noexcept {
@@ -12,4 +12,4 @@ inline std::string_view base_name(const char* path) noexcept {
     return slash == nullptr ? path : slash + 1;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Text of bounded length; what does not fit is cut off. Async-signal-safe.
 template <std::size_t Capacity>
@@ -51,4 +51,4 @@ private:
     std::size_t size_ = 0;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -3,7 +3,7 @@
 
 #include <coro/core/cancel_scope.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// What stands for a parameter list in a flattened signature.
@@ -86,11 +86,11 @@ namespace {
 
 /// The frame that opened the innermost scope which `strand` did not open itself: that of
 /// with_task_group, or the one that awaits a when_any.
-chain_position opener_of(const context& strand) noexcept {
-    const context* inner = &strand;
+chain_position opener_of(const detail::strand& strand) noexcept {
+    const detail::strand* inner = &strand;
     for (const cancel_scope* scope = strand.scope; scope != nullptr;
          scope = scope_access::parent(*scope)) {
-        const context* owner = scope_access::owner(*scope);
+        const detail::strand* owner = scope_access::owner(*scope);
         if (owner == nullptr) break;
         if (owner == inner) continue;
         if (scope_access::opener(*scope) != nullptr)
@@ -102,7 +102,7 @@ chain_position opener_of(const context& strand) noexcept {
 
 }  // namespace
 
-chain_position first_frame(const context& strand) noexcept {
+chain_position first_frame(const detail::strand& strand) noexcept {
     if (strand.leaf != nullptr) return {&strand, strand.leaf};
     return opener_of(strand);
 }
@@ -116,4 +116,4 @@ bool is_library_frame(const frame_link& frame) noexcept {
     return function_name(frame.created.function_name()).view().starts_with("coro::");
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -5,11 +5,11 @@
 #include <source_location>
 #include <string_view>
 
-#include <coro/core/context.hpp>
+#include <coro/core/detail/strand.hpp>
 
 #include "base/text_line.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 using function_name_text = text_line<1024>;
 
@@ -19,21 +19,21 @@ using function_name_text = text_line<1024>;
 
 /// A frame and the strand in which it is.
 struct chain_position {
-    const context* strand;
+    const detail::strand* strand;
     const frame_link* frame;  ///< nullptr: there is none further out
 };
 
 /// The innermost frame; for a branch without one, the frame that awaits the branches.
-[[nodiscard]] chain_position first_frame(const context& strand) noexcept;
+[[nodiscard]] chain_position first_frame(const detail::strand& strand) noexcept;
 /// The frame that awaits this one, or that opened the group or set in which its strand runs.
 [[nodiscard]] chain_position outer(chain_position at) noexcept;
 /// Whether the frame is of a coroutine of the library's own.
 [[nodiscard]] bool is_library_frame(const frame_link& frame) noexcept;
 /// The innermost frame of the program's own.
-[[nodiscard]] inline chain_position first_program_frame(const context& strand) noexcept {
+[[nodiscard]] inline chain_position first_program_frame(const detail::strand& strand) noexcept {
     chain_position at = first_frame(strand);
     while (at.frame != nullptr && is_library_frame(*at.frame)) at = outer(at);
     return at;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

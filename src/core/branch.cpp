@@ -1,5 +1,5 @@
 // Branches: start, end, the verdict of their set, and the withdrawal of siblings at a grant.
-#include <coro/core/branch.hpp>
+#include <coro/core/detail/branch.hpp>
 
 #include <string>
 
@@ -7,10 +7,10 @@
 
 #include "base/report_exception.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 branch_strand::branch_strand(branch_set& set, branch_base& of) noexcept
-    : context(*set.owner_->loop, set.scope_), branch(of) {
+    : strand(*set.owner_->loop, set.scope_), branch(of) {
     name = set.owner_->name;
     const bool hears_of_grants =
         set.policy_ == branch_policy::any || set.owner_->kind->granted != nullptr;
@@ -34,12 +34,12 @@ void branch_set::start(branch_base& branch) noexcept {
     branch.set_ = this;
     branch.index_ = started_++;
     ++alive_;
-    context& strand = branch.strand_.emplace(*this, branch);
+    detail::strand& strand = branch.strand_.emplace(*this, branch);
     strand_spawned(strand);
     strand.loop->make_ready(strand);
 }
 
-void branch_set::resume_branch(context& strand) noexcept {
+void branch_set::resume_branch(detail::strand& strand) noexcept {
     branch_base& branch = static_cast<branch_strand&>(strand).branch;
     if (!branch.begun_) {
         branch.begun_ = true;
@@ -51,7 +51,7 @@ void branch_set::resume_branch(context& strand) noexcept {
     finish_branch(strand);
 }
 
-void branch_set::finish_branch(context& strand) noexcept {
+void branch_set::finish_branch(detail::strand& strand) noexcept {
     branch_base& branch = static_cast<branch_strand&>(strand).branch;
     strand.leaf = nullptr;
     // Under `all` the set throws the first error and counts the others.
@@ -61,7 +61,7 @@ void branch_set::finish_branch(context& strand) noexcept {
     branch.set_->ended(branch, how);
 }
 
-void branch_set::granted_branch(context& strand) noexcept {
+void branch_set::granted_branch(detail::strand& strand) noexcept {
     if (strand.leaf != nullptr) return;  // a task may go on after this wait
     branch_base& branch = static_cast<branch_strand&>(strand).branch;
     branch_set& set = *branch.set_;
@@ -127,4 +127,4 @@ void branch_set::describe(text_sink& out) const noexcept {
     out.write(" left");
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

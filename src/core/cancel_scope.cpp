@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
-void cancel_scope::open(cancel_scope* parent, detail::context* owner) noexcept {
+void cancel_scope::open(cancel_scope* parent, detail::strand* owner) noexcept {
     parent_ = parent;
     owner_ = owner;
     if (parent == nullptr) return;
@@ -42,7 +42,7 @@ void cancel_scope::cancel() noexcept {
         }
         at->cancelled_ = true;
         // cancel_wait() resumes nobody and changes no list of scopes; it may make strands ready.
-        for (detail::context* strand = at->strands_.front(); strand != nullptr;
+        for (detail::strand* strand = at->strands_.front(); strand != nullptr;
              strand = at->strands_.next(*strand))
             if (strand->waiting != nullptr) strand->waiting->cancel_wait();
         at->call_listeners(true);
@@ -77,4 +77,4 @@ time_point cancel_scope::deadline() const noexcept {
     return earliest;
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

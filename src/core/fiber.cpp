@@ -7,12 +7,12 @@
 
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
 #include "core/sanitizers.hpp"
 #include "core/stack_pool.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 namespace fcontext = boost::context::detail;
 
@@ -69,7 +69,7 @@ void fiber_access::entry(fcontext::transfer_t from) noexcept {
 namespace {
 
 /// The stacks of the running loop.
-stack_pool& pool_of(loop_core& loop) {
+stack_pool& pool_of(detail::loop& loop) {
     if (loop.stacks.pool == nullptr) [[unlikely]] {
         loop.stacks.pool = new stack_pool();
         // A loop belongs to one thread, so that this need not be asked for at every switch.
@@ -113,7 +113,7 @@ bool fiber_core::stack_holds(const void* address) const noexcept {
 }
 
 void static_begins() noexcept {
-    loop_core* const loop = current;
+    detail::loop* const loop = current;
     if (loop == nullptr) return;
     if (loop->stacks.statics == 0) {
         if (loop->fiber == nullptr) return;
@@ -123,7 +123,7 @@ void static_begins() noexcept {
 }
 
 void static_ends() noexcept {
-    loop_core* const loop = current;
+    detail::loop* const loop = current;
     // A static that a task, or a thread without a loop, initialises was not counted.
     if (loop == nullptr || loop->stacks.statics == 0) return;
     if (--loop->stacks.statics == 0)
@@ -145,4 +145,4 @@ bool is_stack_overflow(const void* address, stack_overflow& what) noexcept {
     return running != nullptr && fiber_access::overflows(*running, address, what);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

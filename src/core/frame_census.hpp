@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <string>
 
-#include <coro/core/context.hpp>
+#include <coro/core/detail/strand.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Frames created minus destroyed outside of any loop, plus those of loops that have ended. With no
 /// loop running this is the number of frames alive in the process.
@@ -16,4 +16,4 @@ void add_frames_of_ended_loop(std::int64_t frames) noexcept;
 /// One line for each frame created since `frame_tracking` was set and still alive.
 void list_tracked_frames(text_sink& out);
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

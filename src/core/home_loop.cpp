@@ -1,5 +1,5 @@
 // What is rare about the home of an object: it has none, lives elsewhere, or outlived its run.
-#include <coro/core/home_loop.hpp>
+#include <coro/core/detail/home_loop.hpp>
 
 #include <atomic>
 
@@ -7,7 +7,7 @@
 
 #include "core/live_runs.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 std::atomic<std::uint64_t> next_run_number{1};
@@ -79,4 +79,4 @@ void home_loop::check_homeless(loop_id home) const noexcept {
     }
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-#include <coro/core/shared_words.hpp>
+#include <coro/core/detail/shared_words.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// From its construction to its destruction a run lives; in a child of fork(2) it does no more. The
 /// list has no lock: such a child could find that held for ever.
@@ -24,4 +24,4 @@ private:
     live_run<>& place_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -1,5 +1,5 @@
 // Who lends what: looks for an address in the frames that run, and for loans of a frame that ends.
-#include <coro/core/loan.hpp>
+#include <coro/core/detail/loan.hpp>
 
 #include <malloc.h>
 
@@ -13,7 +13,7 @@
 #include "core/await_chain.hpp"
 #include "core/sanitizers.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 constexpr auto lends_at_most = std::numeric_limits<decltype(task_promise_base::lends)>::max();
@@ -170,4 +170,4 @@ void check_lent(const frame_link& lender, const std::exception_ptr& error) noexc
         if (at->lender == &lender) refuse(*at, error);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

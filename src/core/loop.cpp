@@ -1,5 +1,5 @@
 // The thread-local loop pointer, and the census of coroutine frames with their creation sites.
-#include <coro/core/loop.hpp>
+#include <coro/core/detail/loop.hpp>
 
 #include <atomic>
 #include <string>
@@ -10,9 +10,9 @@
 
 #include "core/frame_census.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
-constinit thread_local loop_core* current = nullptr;
+constinit thread_local detail::loop* current = nullptr;
 bool frame_tracking = false;
 void (*release_check)(const void* memory, std::size_t size) noexcept = nullptr;
 
@@ -76,4 +76,4 @@ void list_tracked_frames(text_sink& out) {
     }
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -29,7 +29,7 @@ extern "C" {
 [[gnu::weak, gnu::visibility("default")]] void __tsan_release(void* address);
 }
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 inline bool address_sanitizer_is_there() noexcept {
     return &__asan_unpoison_memory_region != nullptr;
@@ -124,4 +124,4 @@ inline void sanitizer_takes(void* object) noexcept {
         if (thread_sanitizer_is_there()) [[unlikely]] __tsan_acquire(object);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

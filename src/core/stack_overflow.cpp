@@ -12,7 +12,7 @@
 
 #include "base/text_line.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// How SIGSEGV was handled before the first watch of the process, and how many watches there are.
@@ -110,4 +110,4 @@ overflow_watch::~overflow_watch() {
     ::munmap(signal_stack_, signal_stack_bytes);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

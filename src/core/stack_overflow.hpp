@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// While one lives, a fault in the guard of the running fiber's stack is reported as what it is: a
 /// sentence with the fiber's name on stderr. Then, as for all other faults, what handled SIGSEGV
@@ -22,4 +22,4 @@ private:
     bool watching_ = false;         ///< false when there was no memory for one
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

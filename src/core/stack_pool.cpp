@@ -14,7 +14,7 @@
 
 #include "core/sanitizers.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 constexpr std::size_t page_bytes = 4096;
@@ -169,4 +169,4 @@ std::size_t stack_pool::resident_bytes() const {
     return pages * page_bytes;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -7,11 +7,11 @@
 #include <memory>
 #include <vector>
 
-#include <coro/core/loop.hpp>
+#include <coro/core/detail/loop.hpp>
 
 #include "core/stack_overflow.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// One stack and what is known of the context that is suspended on it.
 struct fiber_stack {
@@ -86,4 +86,4 @@ private:
     overflow_watch watch_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -5,11 +5,11 @@
 #include <string>
 
 #include <coro/base/report.hpp>
-#include <coro/core/loop.hpp>
+#include <coro/core/detail/loop.hpp>
 
 #include "base/misuse_place.hpp"
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace {
 
 constinit std::atomic<bool> unstarted_are_reported{true};
@@ -108,4 +108,4 @@ void destroy_waiting() noexcept {
 }
 
 }  // namespace detail
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -7,11 +7,11 @@
 #include <limits>
 #include <type_traits>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
 #include "net/interface_names.hpp"
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 /// Lets the functions of this file reach the members.
 struct endpoint_access {
@@ -378,7 +378,7 @@ std::size_t endpoint::hash() const noexcept {
     return static_cast<std::size_t>(value);
 }
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net
 
 // The layouts of ip(7) and ipv6(7), the same on every Linux architecture; a test holds them against
 // the system's headers, which are not included here so that this file has no need of a system.
@@ -389,7 +389,7 @@ std::size_t endpoint::hash() const noexcept {
 //        4  address (4)                       flow label (4)
 //        8  zero (8)                          address (16)
 //       24                                    scope, host order
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 namespace {
 
@@ -433,4 +433,4 @@ bool from_socket_address(const socket_address& from, net::endpoint& into) noexce
     return true;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -8,7 +8,7 @@
 #include <optional>
 #include <utility>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 namespace {
 
@@ -20,14 +20,14 @@ constexpr int longest_keepalive = 32767;
 /// Sets one option after the other until one is refused.
 class setter {
 public:
-    setter(poller& world, socket_handle socket) noexcept : world_(world), socket_(socket) {}
+    setter(detail::poller& poller, handle socket) noexcept : poller_(poller), socket_(socket) {}
 
     template <typename Number>
     void set(const char* verb, socket_option which, Number value) noexcept {
         if (failure_) return;
         const bool fits = std::in_range<int>(value) && value >= 0;
         const int error =
-            fits ? world_.set_option(socket_, which, static_cast<int>(value)) : -EINVAL;
+            fits ? poller_.set_option(socket_, which, static_cast<int>(value)) : -EINVAL;
         if (error != 0) failure_ = {error, verb};
     }
     void set(const char* verb, socket_option which, bool value) noexcept {
@@ -48,8 +48,8 @@ public:
     [[nodiscard]] option_failure failure() const noexcept { return failure_; }
 
 private:
-    poller& world_;
-    socket_handle socket_;
+    poller& poller_;
+    detail::handle socket_;
     option_failure failure_;
 };
 
@@ -76,16 +76,16 @@ void set_stream_options(setter& to, const net::stream_options& options) noexcept
 
 }  // namespace
 
-option_failure apply_options(poller& world, socket_handle socket,
+option_failure apply_options(detail::poller& poller, detail::handle socket,
                              const net::stream_options& options) noexcept {
-    setter to(world, socket);
+    setter to(poller, socket);
     set_stream_options(to, options);
     return to.failure();
 }
 
-option_failure apply_options(poller& world, socket_handle socket,
+option_failure apply_options(detail::poller& poller, detail::handle socket,
                              const net::listen_options& options) noexcept {
-    setter to(world, socket);
+    setter to(poller, socket);
     if (options.reuse_address) to.set("set reuse_address", socket_option::reuse_address, true);
     if (options.reuse_port) to.set("set reuse_port", socket_option::reuse_port, true);
     to.set("set v6_only", socket_option::v6_only, options.v6_only);
@@ -93,4 +93,4 @@ option_failure apply_options(poller& world, socket_handle socket,
     return to.failure();
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

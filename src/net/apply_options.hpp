@@ -5,7 +5,7 @@
 
 #include "runtime/poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// The first option that was refused. `verb` names it and is a literal: io_error's operation.
 struct option_failure {
@@ -17,11 +17,11 @@ struct option_failure {
 
 /// Sets what is set in `options`, in the order of the members, and stops at the first refusal. A
 /// value that does not fit the kernel's int is refused here, with -EINVAL.
-[[nodiscard]] option_failure apply_options(poller& world, socket_handle socket,
+[[nodiscard]] option_failure apply_options(detail::poller& poller, detail::handle socket,
                                            const net::stream_options& options) noexcept;
 
 /// To be called before bind(); the backlog belongs to listen() and is not looked at.
-[[nodiscard]] option_failure apply_options(poller& world, socket_handle socket,
+[[nodiscard]] option_failure apply_options(detail::poller& poller, detail::handle socket,
                                            const net::listen_options& options) noexcept;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

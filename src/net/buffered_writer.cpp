@@ -8,14 +8,14 @@
 #include <span>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/report.hpp>
 
 #include "net/io_failure.hpp"
 #include "net/transport_table.hpp"
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 // --- send_buffer
 
@@ -104,7 +104,7 @@ bool writer_state::accept(const write_request& request) {
     return true;
 }
 
-bool writer_state::accept_or_fail(line_wait& wait) noexcept {
+bool writer_state::accept_or_fail(send_turn_awaiter& wait) noexcept {
     try {
         return accept(wait.request_);
     } catch (const std::bad_alloc&) {
@@ -121,13 +121,13 @@ bool writer_state::write_now(const write_request& request) {
     return !is_large(request) && waiting_.empty() && accept(request);
 }
 
-bool writer_state::line_now(line_wait& wait) noexcept {
+bool writer_state::take_turn_now(send_turn_awaiter& wait) noexcept {
     pump();
     wake();
     return take_error(wait.error_) || (waiting_.empty() && accept_or_fail(wait));
 }
 
-bool writer_state::flush_now(flush_wait& wait) noexcept {
+bool writer_state::flush_now(flush_awaiter& wait) noexcept {
     if (take_error(wait.error_)) return true;
     pump();
     wake();
@@ -190,14 +190,14 @@ void writer_state::completed() noexcept {
 void writer_state::wake() noexcept {
     std::error_code error;
     if (!(flushing_.empty() && waiting_.empty()) && take_error(error)) {
-        while (flush_wait* flush = flushing_.pop_front()) flush->end(error);
-        while (line_wait* write = waiting_.pop_front()) write->end(error);
+        while (flush_awaiter* flush = flushing_.pop_front()) flush->end(error);
+        while (send_turn_awaiter* write = waiting_.pop_front()) write->end(error);
         return;
     }
     while (flushing_.front() != nullptr && flushing_.front()->position_ <= sent_)
         flushing_.pop_front()->end({});
     while (waiting_.front() != nullptr && accept_or_fail(*waiting_.front())) {
-        line_wait* write = waiting_.pop_front();
+        send_turn_awaiter* write = waiting_.pop_front();
         write->end(write->error_);
     }
 }
@@ -205,12 +205,12 @@ void writer_state::wake() noexcept {
 // --- large writes
 
 /// The line belongs to one large write until this ends.
-class writer_state::held_line {
+class writer_state::held_turn {
 public:
-    held_line(writer_state& state, std::size_t size) noexcept : state_(state), left_(size) {}
-    held_line(const held_line&) = delete;
-    held_line& operator=(const held_line&) = delete;
-    ~held_line() {
+    held_turn(writer_state& state, std::size_t size) noexcept : state_(state), left_(size) {}
+    held_turn(const held_turn&) = delete;
+    held_turn& operator=(const held_turn&) = delete;
+    ~held_turn() {
         state_.held_ = false;
         state_.sent_ += left_;  // what was not sent is no longer to be sent
         state_.pump();
@@ -228,11 +228,11 @@ private:
 };
 
 task<> writer_state::write_later(const write_request& request) {
-    line_wait turn(*this, request);
+    send_turn_awaiter turn(*this, request);
     co_await turn;
     if (!is_large(request)) co_return;
     const std::size_t size = request.size();
-    held_line line(*this, size);
+    held_turn line(*this, size);
     while (line.left() != 0) {
         const std::size_t moved = size - line.left();
         const const_bytes prefix = const_bytes(request.prefix).first(request.prefix_size);
@@ -301,54 +301,54 @@ void writer_release::operator()(writer_state* state) const noexcept {
 bool buffered_write::try_now() { return state_.write_now(request_); }
 task<> buffered_write::wait() { return state_.write_later(request_); }
 
-bool flush_wait::try_now() noexcept { return state_.flush_now(*this); }
-bool flush_wait::start() noexcept {
+bool flush_awaiter::try_now() noexcept { return state_.flush_now(*this); }
+bool flush_awaiter::start() noexcept {
     state_.wait_in_list(*this);
     return true;
 }
-void flush_wait::finish() const {
+void flush_awaiter::finish() const {
     if (error_) state_.throw_error(error_, "flush");
 }
-void flush_wait::cancel_wait() noexcept {
+void flush_awaiter::cancel_wait() noexcept {
     unlink();
     end_cancelled();
 }
-void flush_wait::describe(text_sink& out) const noexcept {
+void flush_awaiter::describe(text_sink& out) const noexcept {
     describe_io(out, "flush", state_.own_socket());
 }
-void flush_wait::end(std::error_code error) noexcept {
+void flush_awaiter::end(std::error_code error) noexcept {
     error_ = error;
     end_granted();
 }
 
-bool line_wait::try_now() noexcept { return state_.line_now(*this); }
-bool line_wait::start() noexcept {
+bool send_turn_awaiter::try_now() noexcept { return state_.take_turn_now(*this); }
+bool send_turn_awaiter::start() noexcept {
     state_.wait_in_list(*this);
     return true;
 }
-void line_wait::finish() const {
+void send_turn_awaiter::finish() const {
     if (error_) state_.throw_error(error_, request_.verb);
 }
-void line_wait::cancel_wait() noexcept {
+void send_turn_awaiter::cancel_wait() noexcept {
     unlink();
     end_cancelled();
     state_.left_line();
 }
-void line_wait::describe(text_sink& out) const noexcept {
+void send_turn_awaiter::describe(text_sink& out) const noexcept {
     describe_io(out, request_.verb, state_.own_socket());
 }
-void line_wait::end(std::error_code error) noexcept {
+void send_turn_awaiter::end(std::error_code error) noexcept {
     error_ = error;
     end_granted();
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 buffered_writer::buffered_writer(net::stream& stream, buffered_options options)
     : state_(new detail::writer_state(stream.ref(), options.limit)) {}
 
 std::size_t buffered_writer::unsent() const noexcept { return state_->unsent(); }
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net

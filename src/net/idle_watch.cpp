@@ -8,11 +8,11 @@
 
 #include <coro/base/report.hpp>
 #include <coro/net/address.hpp>
-#include <coro/net/socket.hpp>
+#include <coro/net/detail/socket.hpp>
 
 #include "net/io_failure.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 idle_sentence::idle_sentence(duration span) noexcept {
     static constexpr std::array<std::pair<duration, std::string_view>, 4> units{{
@@ -41,7 +41,7 @@ namespace {
 /// A timer of its own, since few streams move: the loops of a server have one for all.
 class moved_stream final : public loop_guest, private timer_node {
 public:
-    moved_stream(scheduler& loop, socket_handle socket, duration span) noexcept
+    moved_stream(scheduler& loop, detail::handle socket, duration span) noexcept
         : timer_node([](timer_node& fired) noexcept { static_cast<moved_stream&>(fired).look(); }),
           loop_(loop),
           look_(socket),
@@ -58,7 +58,7 @@ private:
     }
     void look() noexcept {
         const bool afresh = idle_look::stood_still(loop_.turn_time - due_, span_);
-        const idle_look::finding found = look_.look(loop_.world(), afresh);
+        const idle_look::finding found = look_.look(loop_.poller(), afresh);
         if (found == idle_look::finding::alive) return arm();
         if (found == idle_look::finding::idle) end_connection();
         unlink();
@@ -67,7 +67,7 @@ private:
     void end_connection() noexcept {
         std::array<char, net::endpoint::text_capacity> buffer;
         const std::string_view peer = peer_text({&loop_, look_.socket}, buffer);
-        static_cast<void>(loop_.world().shutdown(look_.socket, shutdown_how::both));
+        static_cast<void>(loop_.poller().shutdown(look_.socket, shutdown_how::both));
         report_idle(span_, peer);
     }
 
@@ -79,8 +79,8 @@ private:
 
 }  // namespace
 
-bool watch_moved_stream(scheduler& loop, socket_handle socket, duration span) noexcept {
+bool watch_moved_stream(scheduler& loop, detail::handle socket, duration span) noexcept {
     return new (std::nothrow) moved_stream(loop, socket, span) != nullptr;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -7,13 +7,13 @@
 #include <cstdint>
 
 #include <coro/base/time.hpp>
-#include <coro/runtime/operation.hpp>
+#include <coro/runtime/detail/operation.hpp>
 
 #include "base/text_line.hpp"
 #include "runtime/poller.hpp"
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Looks at the bytes that the kernel has counted for a connection. They are looked at every eighth
 /// of the span; eight looks in a row that find no byte are a silence of one span at least. Who is
@@ -34,11 +34,11 @@ public:
         return late > std::max<duration>(span / 2, std::chrono::milliseconds(50));
     }
 
-    explicit idle_look(socket_handle of) noexcept { socket = of; }
+    explicit idle_look(detail::handle of) noexcept { socket = of; }
 
-    finding look(poller& world, bool afresh) noexcept {
+    finding look(detail::poller& poller, bool afresh) noexcept {
         std::uint64_t moved = 0;
-        if (world.moved_bytes(socket, moved) < 0) return finding::gone;
+        if (poller.moved_bytes(socket, moved) < 0) return finding::gone;
         // A silence is forgiven once: a loop that is late again and again must end it too.
         const bool has_moved = moved != seen_;
         if (has_moved || (afresh && !forgiven_)) {
@@ -53,7 +53,7 @@ public:
 
     [[nodiscard]] bool found_idle() const noexcept { return silent_looks_ >= looks_in_span; }
 
-    socket_handle socket;
+    detail::handle socket;
 
 private:
     std::uint64_t seen_ = UINT64_MAX;  ///< the first look only begins
@@ -76,7 +76,7 @@ void report_idle(duration span, std::string_view peer) noexcept;
 
 /// Watches over a stream that has come to `loop` by rebind(), until it is closed: found so at most
 /// one look later. False without memory.
-[[nodiscard]] bool watch_moved_stream(scheduler& loop, socket_handle socket,
+[[nodiscard]] bool watch_moved_stream(scheduler& loop, detail::handle socket,
                                       duration span) noexcept;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -6,7 +6,7 @@
 
 #include <net/if.h>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 std::uint32_t interface_index(std::string_view name) noexcept {
     std::array<char, IF_NAMESIZE> terminated{};
@@ -16,4 +16,4 @@ std::uint32_t interface_index(std::string_view name) noexcept {
     return ::if_nametoindex(terminated.data());
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

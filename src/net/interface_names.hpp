@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <string_view>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// The index of the interface called `name`, 0 when this machine has none of that name.
 [[nodiscard]] std::uint32_t interface_index(std::string_view name) noexcept;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -5,9 +5,9 @@
 #include <string_view>
 #include <system_error>
 
-#include <coro/net/socket.hpp>
+#include <coro/net/detail/socket.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Requires: `result` is negative.
 [[nodiscard]] std::error_code error_of(std::int32_t result) noexcept;
@@ -19,4 +19,4 @@ namespace coro::inline v0::detail {
 [[nodiscard]] std::string_view peer_text(socket_ref socket, std::span<char> buffer) noexcept;
 [[nodiscard]] std::string_view local_text(socket_ref socket, std::span<char> buffer) noexcept;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

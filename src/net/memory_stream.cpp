@@ -6,11 +6,11 @@
 #include <memory>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/error.hpp>
 #include <coro/net/transport.hpp>
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 namespace {
 
 /// One direction. Whoever waits at an end is served as soon as the other end allows it.
@@ -150,4 +150,4 @@ std::pair<memory_stream, memory_stream> memory_stream::pair(const memory_options
     return {std::move(one), std::move(other)};
 }
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net

@@ -1,16 +1,16 @@
 // Unread bytes in a lease and a spill: searching, taking, and what each request waits for.
-#include <coro/net/read_buffer.hpp>
+#include <coro/net/detail/read_buffer.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 
-#include <coro/base/assert.hpp>
-#include <coro/core/loop.hpp>
+#include <coro/base/detail/assert.hpp>
+#include <coro/core/detail/loop.hpp>
 
 #include "net/io_failure.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// The most that a read past the leases asks for while fewer bytes than that have come: a peer that
@@ -224,4 +224,4 @@ std::optional<std::string_view> line_request::take(read_buffer& buffer) const {
     return line;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -8,7 +8,7 @@
 #include "net/io_failure.hpp"
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// "fd 7"
@@ -32,7 +32,7 @@ private:
 
 bool readiness_awaiter::start() noexcept {
     set_outcome(wait_outcome::done);  // whatever becomes of it is in `result`
-    result = scheduler_of(loop()).world().watch(descriptor_, target);
+    result = scheduler_of(loop()).poller().watch(descriptor_, target);
     return result == 0 && submit_io(*this, strand());
 }
 
@@ -48,4 +48,4 @@ void readiness_awaiter::describe(text_sink& out) const noexcept {
     out.write(descriptor_text(descriptor_).view());
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

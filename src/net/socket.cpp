@@ -1,8 +1,8 @@
 // Operations on sockets: submission, cancellation, errors in words, leases.
-#include <coro/net/rebind.hpp>
-#include <coro/net/socket.hpp>
+#include <coro/net/detail/rebind.hpp>
+#include <coro/net/detail/socket.hpp>
 #include <coro/net/stream.hpp>
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,7 +17,7 @@
 #include "net/transport_table.hpp"
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 std::error_code error_of(std::int32_t result) noexcept {
     switch (result) {
@@ -43,7 +43,7 @@ std::string_view peer_text(socket_ref socket, std::span<char> buffer) noexcept {
     socket_address raw;
     net::endpoint peer;
     if (!is_here(socket.loop) ||
-        scheduler_of(*current).world().remote_address(socket.handle, raw) != 0 ||
+        scheduler_of(*current).poller().remote_address(socket.handle, raw) != 0 ||
         !from_socket_address(raw, peer))
         return {};
     return peer.to_text(buffer);
@@ -53,7 +53,7 @@ std::string_view local_text(socket_ref socket, std::span<char> buffer) noexcept 
     socket_address raw;
     net::endpoint local;
     if (!is_here(socket.loop) ||
-        scheduler_of(*current).world().local_address(socket.handle, raw) != 0 ||
+        scheduler_of(*current).poller().local_address(socket.handle, raw) != 0 ||
         !from_socket_address(raw, local))
         return {};
     return local.to_text(buffer);
@@ -86,26 +86,26 @@ void describe_io(text_sink& out, const char* verb, socket_ref socket) noexcept {
 namespace {
 
 /// As scheduler::submit. Not inlined: a socket's submission would pay for its frame.
-[[gnu::cold, gnu::noinline]] bool submit_to_transport(operation& op, context& strand) noexcept {
+[[gnu::cold, gnu::noinline]] bool submit_to_transport(operation& op, strand& strand) noexcept {
     op.owner = &strand;
     return submit_to_transport(op, scheduler_of(*strand.loop));
 }
 
-inline socket_notes* notes_of(scheduler& loop, socket_handle which) noexcept {
-    return which.is_transport() ? loop.transports->notes(which) : loop.world().notes(which);
+inline socket_notes* notes_of(scheduler& loop, detail::handle which) noexcept {
+    return which.is_transport() ? loop.transports->notes(which) : loop.poller().notes(which);
 }
 
 }  // namespace
 
-bool submit_io(operation& op, context& strand) noexcept {
+bool submit_io(operation& op, detail::strand& strand) noexcept {
     if (op.target.is_transport()) [[unlikely]] return submit_to_transport(op, strand);
     return scheduler_of(*strand.loop).submit(op, strand);
 }
 
-void cancel_io(operation& op, loop_core& loop) noexcept {
+void cancel_io(operation& op, detail::loop& loop) noexcept {
     scheduler& on = scheduler_of(loop);
     if (op.target.is_transport()) on.transports->cancel(op);
-    else on.world().cancel(op);
+    else on.poller().cancel(op);
 }
 
 // The bits of `direction` are those of `socket_notes::broken`.
@@ -128,7 +128,7 @@ bool is_broken(socket_ref socket, direction which) noexcept {
 
 namespace {
 
-template <void (*End)(scheduler& loop, socket_handle which) noexcept>
+template <void (*End)(scheduler& loop, detail::handle which) noexcept>
 void end_at_home(socket_ref which) noexcept {
     CORO_ASSERT(is_of_this_run(which.loop),
                 "a stream or listener was destroyed outside of its loop: it must end inside of the "
@@ -150,28 +150,28 @@ void end_at_home(socket_ref which) noexcept {
     }
 }
 
-void close_in(scheduler& loop, socket_handle which) noexcept {
+void close_in(scheduler& loop, detail::handle which) noexcept {
     if (which.is_transport()) loop.transports->close(which, false);
-    else loop.world().close(which);
+    else loop.poller().close(which);
 }
-void reset_in(scheduler& loop, socket_handle which) noexcept {
+void reset_in(scheduler& loop, detail::handle which) noexcept {
     if (which.is_transport()) return loop.transports->close(which, true);
     // Zero seconds to linger: close(2) sends a reset.
-    static_cast<void>(loop.world().set_option(which, socket_option::linger, 0));
-    loop.world().close(which);
+    static_cast<void>(loop.poller().set_option(which, socket_option::linger, 0));
+    loop.poller().close(which);
 }
 /// By a reset, if it is a connection of a server that has not switched that off, or stands on one.
-void end_failed_in(scheduler& loop, socket_handle which) noexcept {
+void end_failed_in(scheduler& loop, detail::handle which) noexcept {
     if (which.is_transport()) {
         if (loop.transports->is_reset_when_failed(which)) return reset_in(loop, which);
-    } else if (const socket_notes* notes = loop.world().notes(which);
+    } else if (const socket_notes* notes = loop.poller().notes(which);
                notes != nullptr && notes->reset_failed) {
         return reset_in(loop, which);
     }
     close_in(loop, which);
 }
 /// In order, if no message was cut that this side was sending.
-void end_cancelled_in(scheduler& loop, socket_handle which) noexcept {
+void end_cancelled_in(scheduler& loop, detail::handle which) noexcept {
     const socket_notes* notes = notes_of(loop, which);
     const auto sending = static_cast<std::uint32_t>(direction::sending);
     if (notes != nullptr && (notes->broken & sending) != 0) return end_failed_in(loop, which);
@@ -186,7 +186,7 @@ bool an_exception_destroys() noexcept {
 /// Whether the end of a stop has cancelled the task that ends so, which is no failure of it. A
 /// scope of the handler's own may be cancelled at any time, by a timeout or by a task that failed.
 bool a_stop_has_cancelled() noexcept {
-    const context* running = current != nullptr ? current->running : nullptr;
+    const detail::strand* running = current != nullptr ? current->running : nullptr;
     return running != nullptr && scope_access::stop_is_over(*running->scope);
 }
 
@@ -215,35 +215,35 @@ bool rebind_awaiter::suspend(frame_link*, std::coroutine_handle<> resume) noexce
 }
 
 void rebind_awaiter::leave() noexcept {  // on the old loop
-    poller& world = scheduler_of(*current).world();
-    const socket_handle handle = from_.handle;
-    if (const socket_notes* notes = world.notes(handle)) {
+    detail::poller& poller = scheduler_of(*current).poller();
+    const detail::handle handle = from_.handle;
+    if (const socket_notes* notes = poller.notes(handle)) {
         broken_ = notes->broken;
         idle_ = notes->idle;
         reset_failed_ = notes->reset_failed;
     }
-    result_ = world.release(handle, descriptor_);
+    result_ = poller.release(handle, descriptor_);
     message_.run = [](posted& self) noexcept { static_cast<message&>(self).of->arrive(); };
     strand_->loop->post(message_);
 }
 
 void rebind_awaiter::arrive() noexcept {  // on the new loop
     scheduler& here = scheduler_of(*strand_->loop);
-    poller& world = here.world();
+    detail::poller& poller = here.poller();
     if (result_ == 0 && !socket_) {  // closed meanwhile by another task of this loop
-        world.discard(descriptor_);
+        poller.discard(descriptor_);
         result_ = result_closed;
     }
     if (result_ == 0) {
-        socket_handle handle;
-        result_ = world.adopt(descriptor_, handle);
-        if (result_ != 0) world.discard(descriptor_);
+        detail::handle handle;
+        result_ = poller.adopt(descriptor_, handle);
+        if (result_ != 0) poller.discard(descriptor_);
         if (result_ == 0 && idle_ != duration::max() && !watch_moved_stream(here, handle, idle_)) {
-            world.close(handle);
+            poller.close(handle);
             result_ = -ENOMEM;
         }
         if (result_ == 0) {
-            *world.notes(handle) = {broken_, idle_, reset_failed_};
+            *poller.notes(handle) = {broken_, idle_, reset_failed_};
             socket_.moved_to({strand_->loop, handle});
         } else {
             socket_.moved_to({});
@@ -266,13 +266,13 @@ void exact_awaiter<Sending>::throw_end_of_stream(socket_ref socket, std::size_t 
 template void exact_awaiter<true>::throw_end_of_stream(socket_ref, std::size_t);
 template void exact_awaiter<false>::throw_end_of_stream(socket_ref, std::size_t);
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 void read_lease::give_back() noexcept {
     CORO_ASSERT(detail::is_here(loop_), "a read lease ended outside of its loop");
-    detail::scheduler_of(*detail::current).world().return_lease(id_, data_, from_heap_);
+    detail::scheduler_of(*detail::current).poller().return_lease(id_, data_, from_heap_);
 }
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net

@@ -14,7 +14,7 @@
 #include "net/transport_table.hpp"
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 namespace {
 
 using detail::scheduler;
@@ -44,7 +44,7 @@ void stream::shutdown_send() {
         if (of == nullptr) throw io_error(errc::closed, "shutdown");
         return of->shutdown_send();
     }
-    const int result = loop.world().shutdown(socket.handle, detail::shutdown_how::send);
+    const int result = loop.poller().shutdown(socket.handle, detail::shutdown_how::send);
     if (result < 0) detail::throw_io(result, "shutdown tcp", socket);
 }
 
@@ -87,7 +87,7 @@ std::uint64_t stream::activity() const noexcept {
         return of != nullptr ? of->activity() : 0;
     }
     std::uint64_t moved = 0;
-    return loop.world().moved_bytes(socket.handle, moved) < 0 ? 0 : moved;
+    return loop.poller().moved_bytes(socket.handle, moved) < 0 ? 0 : moved;
 }
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net

@@ -11,7 +11,7 @@
 #include "net/io_failure.hpp"
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// How long accept pauses when descriptors or memory have run out. Service resumes within 100 ms
@@ -22,7 +22,7 @@ constexpr unsigned most_skipped = 64;
 
 poller& world_of(const socket_ref& socket) noexcept {
     check_home(socket);
-    return scheduler_of(*current).world();
+    return scheduler_of(*current).poller();
 }
 
 address_family family_of(const net::endpoint& of) noexcept {
@@ -73,10 +73,10 @@ bool connect_awaiter::start() noexcept {
 bool connect_awaiter::met_itself() noexcept {
     const bool chosen = !options_.local || options_.local->port() == 0;
     if (!chosen && options_.local->port() != to_.port()) return false;
-    poller& world = scheduler_of(loop()).world();
+    detail::poller& poller = scheduler_of(loop()).poller();
     socket_address ours;
     socket_address theirs;
-    return world.local_address(target, ours) == 0 && world.remote_address(target, theirs) == 0 &&
+    return poller.local_address(target, ours) == 0 && poller.remote_address(target, theirs) == 0 &&
            ours.size == theirs.size &&
            std::equal(ours.bytes.begin(), ours.bytes.begin() + ours.size, theirs.bytes.begin());
 }
@@ -86,7 +86,7 @@ bool connect_awaiter::go_on() noexcept {
     while (result >= 0 && met_itself()) {
         // Closed by a reset: else the port, which is that of a server, would be held for a minute.
         static_cast<void>(
-            scheduler_of(loop()).world().set_option(target, socket_option::linger, 0));
+            scheduler_of(loop()).poller().set_option(target, socket_option::linger, 0));
         socket_.close();
         if (strand().scope->is_cancelled()) {
             result = -ECANCELED;
@@ -101,17 +101,17 @@ bool connect_awaiter::go_on() noexcept {
 }
 
 bool connect_awaiter::ask() noexcept {
-    poller& world = scheduler_of(loop()).world();
-    result = world.open_stream(family_of(to_), target);
+    detail::poller& poller = scheduler_of(loop()).poller();
+    result = poller.open_stream(family_of(to_), target);
     if (result < 0) return false;
     socket_ = owned_socket({&loop(), target});
-    if (const option_failure refused = apply_options(world, target, options_.stream)) {
+    if (const option_failure refused = apply_options(poller, target, options_.stream)) {
         failed_verb_ = refused.verb;
         result = refused.error;
         return false;
     }
     if (options_.local) {
-        result = world.bind(target, to_socket_address(*options_.local));
+        result = poller.bind(target, to_socket_address(*options_.local));
         if (result < 0) {
             failed_verb_ = "bind tcp";
             return false;
@@ -174,7 +174,7 @@ bool accept_awaiter::go_on() noexcept {
                 report({.level = severity::warning, .verb = "accept", .endpoint = {},
                         .error = error_of(result),
                         .text = shed == 0 ? "turned one client away; raise the limit of open files "
-                                            "(ulimit -n) or lower serve_limits.connections"
+                                            "(ulimit -n) or lower serve_options.connections"
                                           : "waiting for descriptors or memory to come back",
                         .task = {}});
                 if (only_now_ || scope_access::cancelled(*strand().scope)) {
@@ -211,9 +211,9 @@ net::tcp_stream accept_awaiter::finish() {
     throw_io(result, verb(), own_socket());
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 using detail::error_of;
 
@@ -262,25 +262,25 @@ void tcp_stream::set_options(const stream_options& options) {
 }
 
 tcp_listener tcp_listener::bind(endpoint where, const listen_options& options) {
-    detail::loop_core& loop = detail::this_loop();
-    detail::poller& world = detail::scheduler_of(loop).world();
+    detail::loop& loop = detail::this_loop();
+    detail::poller& poller = detail::scheduler_of(loop).poller();
     std::array<char, endpoint::text_capacity> buffer;
     const auto check = [&](int result, const char* verb) {
         if (result < 0) throw io_error(error_of(result), verb, where.to_text(buffer));
     };
-    detail::socket_handle handle;
-    check(world.open_stream(detail::family_of(where), handle), "bind tcp");
+    detail::handle handle;
+    check(poller.open_stream(detail::family_of(where), handle), "bind tcp");
     tcp_listener listener(detail::socket_ref{&loop, handle});
-    const detail::option_failure refused = detail::apply_options(world, handle, options);
+    const detail::option_failure refused = detail::apply_options(poller, handle, options);
     check(refused.error, refused.verb);
-    check(world.bind(handle, detail::to_socket_address(where)), "bind tcp");
-    check(world.listen(handle, options.backlog), "listen tcp");
+    check(poller.bind(handle, detail::to_socket_address(where)), "bind tcp");
+    check(poller.listen(handle, options.backlog), "listen tcp");
     return listener;
 }
 
 detail::accept_awaiter tcp_listener::accept() noexcept { return {socket_.ref(), false}; }
 
-task<std::optional<tcp_stream>> tcp_listener::accept_waiting() {
+task<std::optional<tcp_stream>> tcp_listener::accept_if_waiting() {
     detail::accept_awaiter once(socket_.ref(), true);
     tcp_stream stream = co_await once;
     if (!stream) co_return std::nullopt;
@@ -297,4 +297,4 @@ bool tcp_listener::close_if_idle() noexcept {
 
 endpoint tcp_listener::local_endpoint() const { return local_endpoint_of(socket_.ref()); }
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net

@@ -6,13 +6,13 @@
 #include <cstring>
 #include <span>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/net/stream.hpp>
 
 #include "net/io_failure.hpp"
 #include "net/transport_table.hpp"
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 namespace {
 
 using detail::io_slice;
@@ -52,7 +52,7 @@ bool transfer::sends() const noexcept { return detail::sends(of_->code); }
 
 mutable_bytes transfer::room() const noexcept {
     if (of_->code == opcode::receive_leased && of_->lease_data == nullptr) {
-        const std::size_t size = transport_table::made_here().loop().world().lend(*of_);
+        const std::size_t size = transport_table::made_here().loop().poller().lend(*of_);
         if (size == 0) {
             of_->backend_state |= detail::no_buffer;
             return {};
@@ -125,7 +125,8 @@ relay::~relay() { give_back_lease(); }
 /// Of a leased read whose answer was not passed on.
 void relay::give_back_lease() noexcept {
     if (code != opcode::receive_leased || lease_data == nullptr) return;
-    transport_table::made_here().loop().world().return_lease(lease_id, lease_data, lease_from_heap);
+    poller& from = transport_table::made_here().loop().poller();
+    from.return_lease(lease_id, lease_data, lease_from_heap);
     lease_data = nullptr;
 }
 
@@ -216,4 +217,4 @@ void relay::pass_on() noexcept {
     transport_table::made_here().completed(to, result);
 }
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net

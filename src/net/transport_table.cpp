@@ -5,17 +5,17 @@
 #include <cerrno>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/error.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// The bit of operation::backend_state that is set while the transport is being asked.
 constexpr std::uint8_t inside_submit = 1;
 
-std::uint32_t place_of(socket_handle which) noexcept {
-    return which.index - socket_handle::first_transport;
+std::uint32_t place_of(detail::handle which) noexcept {
+    return which.index - detail::handle::first_transport;
 }
 
 }  // namespace
@@ -41,7 +41,7 @@ transport_table& transport_table::made_here() noexcept {
     return *scheduler_of(*current).transports;
 }
 
-socket_handle transport_table::add(std::unique_ptr<net::transport> of) {
+detail::handle transport_table::add(std::unique_ptr<net::transport> of) {
     if (free_.empty()) {
         // The lists grow first: closing must not need memory.
         if (const std::size_t size = entries_.size(); free_.capacity() <= size) {
@@ -59,10 +59,10 @@ socket_handle transport_table::add(std::unique_ptr<net::transport> of) {
     made.generation = generation;
     made.transport = std::move(of);
     ++loop_.beside.streams;
-    return {place + socket_handle::first_transport, generation};
+    return {place + detail::handle::first_transport, generation};
 }
 
-transport_table::entry* transport_table::entry_of(socket_handle which) const noexcept {
+transport_table::entry* transport_table::entry_of(detail::handle which) const noexcept {
     const std::uint32_t place = place_of(which);
     if (place >= entries_.size()) return nullptr;
     entry* found = entries_[place].get();
@@ -109,7 +109,7 @@ void transport_table::completed(operation& op, std::int32_t result) noexcept {
     pending(of, op) = nullptr;
     --loop_.beside.transfers;
     if (op.code == opcode::receive_leased && result <= 0 && op.lease_data != nullptr) {
-        loop_.world().return_lease(op.lease_id, op.lease_data, op.lease_from_heap);
+        loop_.poller().return_lease(op.lease_id, op.lease_data, op.lease_from_heap);
         op.lease_data = nullptr;
     }
     op.result = result;
@@ -134,7 +134,7 @@ void transport_table::failed(operation& op, std::error_code error) noexcept {
     completed(op, result);
 }
 
-void transport_table::close(socket_handle which, bool by_reset) noexcept {
+void transport_table::close(detail::handle which, bool by_reset) noexcept {
     entry* of = entry_of(which);
     if (of == nullptr || of->closing) return;
     of->closing = true;
@@ -168,22 +168,22 @@ void transport_table::sweep() noexcept {
     }
 }
 
-net::transport* transport_table::find(socket_handle which) noexcept {
+net::transport* transport_table::find(detail::handle which) noexcept {
     entry* of = entry_of(which);
     return of == nullptr || of->closing ? nullptr : of->transport.get();
 }
 
-socket_notes* transport_table::notes(socket_handle which) noexcept {
+socket_notes* transport_table::notes(detail::handle which) noexcept {
     entry* of = entry_of(which);
     return of == nullptr || of->closing ? nullptr : &of->notes;
 }
 
-bool transport_table::is_reset_when_failed(socket_handle which) noexcept {
+bool transport_table::is_reset_when_failed(detail::handle which) noexcept {
     while (which.is_transport()) {
         const net::transport* of = find(which);
-        which = of != nullptr ? of->below_ : socket_handle{};
+        which = of != nullptr ? of->below_ : detail::handle{};
     }
-    const socket_notes* of = loop_.world().notes(which);
+    const socket_notes* of = loop_.poller().notes(which);
     return of != nullptr && of->reset_failed;
 }
 
@@ -197,14 +197,14 @@ bool submit_to_transport(operation& op, scheduler& loop) noexcept {
     return true;
 }
 
-std::string_view transport_table::describe(socket_handle which) const noexcept {
+std::string_view transport_table::describe(detail::handle which) const noexcept {
     const entry* of = entry_of(which);
     return of == nullptr ? std::string_view() : of->transport->describe();
 }
 
-std::error_code transport_table::other_error(socket_handle which) const noexcept {
+std::error_code transport_table::other_error(detail::handle which) const noexcept {
     const entry* of = entry_of(which);
     return of == nullptr || !of->error ? make_error_code(errc::closed) : of->error;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -19,13 +19,13 @@
 #include <system_error>
 #include <vector>
 
-#include <coro/core/loop.hpp>
+#include <coro/core/detail/loop.hpp>
 #include <coro/net/transport.hpp>
 
 #include "runtime/poller.hpp"
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 class transport_table final : public loop_guest, private turn_end {
 public:
@@ -37,22 +37,22 @@ public:
     ~transport_table() override;
 
     /// Throws: std::bad_alloc.
-    socket_handle add(std::unique_ptr<net::transport> of);
+    detail::handle add(std::unique_ptr<net::transport> of);
 
     // --- as those of the poller
     [[nodiscard]] bool submit(operation& op) noexcept;
     void cancel(operation& op) noexcept;
-    void close(socket_handle which, bool by_reset) noexcept;
+    void close(detail::handle which, bool by_reset) noexcept;
     /// nullptr for a handle that is stale or closing.
-    [[nodiscard]] net::transport* find(socket_handle which) noexcept;
-    [[nodiscard]] socket_notes* notes(socket_handle which) noexcept;
+    [[nodiscard]] net::transport* find(detail::handle which) noexcept;
+    [[nodiscard]] socket_notes* notes(detail::handle which) noexcept;
     /// Whether a stream ends by a reset when an exception destroys it: what it stands on does.
-    [[nodiscard]] bool is_reset_when_failed(socket_handle which) noexcept;
+    [[nodiscard]] bool is_reset_when_failed(detail::handle which) noexcept;
 
     /// Also while it is closing; empty if it is gone.
-    [[nodiscard]] std::string_view describe(socket_handle which) const noexcept;
+    [[nodiscard]] std::string_view describe(detail::handle which) const noexcept;
     /// What result_other means. Any other result: none.
-    [[nodiscard]] std::error_code other_error(socket_handle which) const noexcept;
+    [[nodiscard]] std::error_code other_error(detail::handle which) const noexcept;
 
     // --- for transfer and relay
     void completed(operation& op, std::int32_t result) noexcept;
@@ -71,7 +71,7 @@ private:
         std::error_code error;  ///< the last one that no result has a number for
     };
 
-    [[nodiscard]] entry* entry_of(socket_handle which) const noexcept;
+    [[nodiscard]] entry* entry_of(detail::handle which) const noexcept;
     [[nodiscard]] static operation*& pending(entry& of, const operation& op) noexcept;
     void sweep_later() noexcept { loop_.at_turn_end(*this); }
     void sweep() noexcept;
@@ -99,4 +99,4 @@ inline constexpr std::uint8_t no_buffer = 2;
     return code == opcode::send || code == opcode::send_vectored;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

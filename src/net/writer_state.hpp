@@ -19,7 +19,7 @@
 
 #include <coro/net/buffered_writer.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Bytes in a block that grows up to what its user appends; empty, it holds no memory.
 class send_buffer {
@@ -47,10 +47,11 @@ private:
 };
 
 /// A write that waits: for room in the buffer, or, when it is large, for the line to be free.
-class [[nodiscard("co_await it")]] line_wait final : public library_wait<line_wait>,
-                                                     public list_node<line_wait> {
+class [[nodiscard("co_await it")]] send_turn_awaiter final
+    : public library_awaiter<send_turn_awaiter>,
+                                                     public list_node<send_turn_awaiter> {
 public:
-    line_wait(writer_state& state, const write_request& request) noexcept
+    send_turn_awaiter(writer_state& state, const write_request& request) noexcept
         : state_(state), request_(request) {}
 
     bool try_now() noexcept;
@@ -83,10 +84,10 @@ public:
     bool write_now(const write_request& request);
     task<> write_later(const write_request& request);
     /// True: done, or wait.error_ is set.
-    bool flush_now(flush_wait& wait) noexcept;
-    bool line_now(line_wait& wait) noexcept;
-    void wait_in_list(flush_wait& wait) noexcept { flushing_.push_back(wait); }
-    void wait_in_list(line_wait& wait) noexcept { waiting_.push_back(wait); }
+    bool flush_now(flush_awaiter& wait) noexcept;
+    bool take_turn_now(send_turn_awaiter& wait) noexcept;
+    void wait_in_list(flush_awaiter& wait) noexcept { flushing_.push_back(wait); }
+    void wait_in_list(send_turn_awaiter& wait) noexcept { waiting_.push_back(wait); }
 
     /// One of those who wait for the line has gone: it may have stood before a smaller one.
     void left_line() noexcept { wake(); }
@@ -98,9 +99,9 @@ public:
     [[noreturn]] void throw_error(std::error_code error, const char* verb) const;
 
 private:
-    class held_line;
+    class held_turn;
     struct send_operation : operation {
-        send_operation(writer_state& of, socket_handle on) noexcept
+        send_operation(writer_state& of, detail::handle on) noexcept
             : operation(opcode::send, on), self(of) {}
         writer_state& self;
     };
@@ -110,7 +111,7 @@ private:
     }
     [[nodiscard]] std::size_t buffered() const noexcept { return sending_.size() + queued_.size(); }
     bool accept(const write_request& request);
-    bool accept_or_fail(line_wait& wait) noexcept;
+    bool accept_or_fail(send_turn_awaiter& wait) noexcept;
     bool take_error(std::error_code& error) noexcept;
     void schedule() noexcept;
     void pump() noexcept;
@@ -126,8 +127,8 @@ private:
     send_operation send_;
     send_buffer sending_;
     send_buffer queued_;
-    intrusive_list<flush_wait> flushing_;
-    intrusive_list<line_wait> waiting_;
+    intrusive_list<flush_awaiter> flushing_;
+    intrusive_list<send_turn_awaiter> waiting_;
     std::uint64_t written_ = 0;  ///< accepted since the beginning
     std::uint64_t sent_ = 0;     ///< of these, taken by the kernel
     std::size_t lost_ = 0;       ///< accepted, and never sent although the connection was well
@@ -139,4 +140,4 @@ private:
     bool orphaned_ = false;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 void epoll_poller::grow_pool(std::uint32_t count) noexcept {
     const std::uint32_t before = std::exchange(pool_count_, count);
@@ -34,4 +34,4 @@ void epoll_poller::return_lease(std::uint32_t lease_id, void* data, bool from_he
     --leases_out_;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -34,13 +34,13 @@
 #include <limits>
 #include <new>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
 #include "poller/epoll_state.hpp"
 #include "poller/inflight_registry.hpp"
 #include "poller/slice_cut.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 using namespace epoll;
 
@@ -458,7 +458,7 @@ void epoll_poller::finish_ending(operation_list& completed) noexcept {
 
 void epoll_poller::retry_connects(operation_list& completed) noexcept {
     // No edge tells when a local listener has room again: unix(7).
-    std::erase_if(refused_for_now_, [&](socket_handle socket) {
+    std::erase_if(refused_for_now_, [&](detail::handle socket) {
         socket_slot* slot = find(socket);
         // Cancelled since, or closed.
         if (slot == nullptr || slot->sender == nullptr) return true;
@@ -562,4 +562,4 @@ std::unique_ptr<poller> make_epoll_poller(const poller_options& options, std::st
     return made;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

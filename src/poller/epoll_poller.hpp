@@ -16,7 +16,7 @@
 
 #include "poller/posix_sockets.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// A poller over epoll, or nullptr and in `why_not` a clause that says what failed.
 /// In `error` stands the errno then.
@@ -105,7 +105,7 @@ private:
     bool batch_was_full_ = false;  ///< all of events_ was filled: the kernel may have more
     operation_list ending_;  ///< cancelled or closed; completed by the next wait()
 
-    std::vector<socket_handle> refused_for_now_;  ///< connects to local listeners that were full
+    std::vector<detail::handle> refused_for_now_;  ///< connects to local listeners that were full
 
     std::unique_ptr<std::byte[]> pool_;  ///< lease_buffers_most of them
     std::uint32_t pool_count_ = 0;       ///< of these, in use so far
@@ -113,4 +113,4 @@ private:
     std::vector<bool> leased_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -5,7 +5,7 @@
 
 #include <cerrno>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 int make_epoll_set(int descriptor, unsigned events) noexcept {
     const int set = ::epoll_create1(EPOLL_CLOEXEC);
@@ -18,4 +18,4 @@ int make_epoll_set(int descriptor, unsigned events) noexcept {
     return -error;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

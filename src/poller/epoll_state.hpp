@@ -5,7 +5,7 @@
 
 #include "poller/posix_sockets.hpp"
 
-namespace coro::inline v0::detail::epoll {
+namespace coro { inline namespace v0 { namespace detail::epoll {
 
 /// epoll_event::data. No slot has the generation 0.
 inline constexpr std::uint64_t wake_event = 0;
@@ -16,4 +16,4 @@ inline std::uint64_t event_data(const socket_slot& slot) noexcept {
 /// operation::backend_state
 enum : std::uint8_t { state_parked = 0, state_ending = 1 };
 
-}  // namespace coro::inline v0::detail::epoll
+}}}  // namespace coro::v0::detail::epoll

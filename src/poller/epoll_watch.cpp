@@ -12,7 +12,7 @@
 
 #include "poller/epoll_state.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 using namespace epoll;
 
@@ -86,4 +86,4 @@ void epoll_poller::finish_watched(socket_slot& slot, const epoll_event& event,
 /// left to forget.
 void epoll_poller::end_watch(socket_slot& slot) noexcept { static_cast<void>(forget(slot)); }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

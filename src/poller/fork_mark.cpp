@@ -5,9 +5,9 @@
 
 #include <cerrno>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 fork_mark::fork_mark() noexcept : mark_(&unwiped_) {
     // A page of its own, because MADV_WIPEONFORK (madvise(2)) takes private anonymous pages only.
@@ -36,4 +36,4 @@ void fork_mark::used_after_fork() noexcept {
             "exec, _exit, or a run of its own");
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

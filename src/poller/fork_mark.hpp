@@ -1,7 +1,7 @@
 // A mark that fork(2) wipes: how a poller notices that it is in a child of its process.
 #pragma once
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// A child of fork(2) has the parent's sockets, and its ring or its epoll set as well. What it asks
 /// of these takes something from the parent: bytes, readiness, completions. So each poller has a
@@ -31,4 +31,4 @@ private:
     unsigned char unwiped_ = 1;  ///< the mark where there is no page for it
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

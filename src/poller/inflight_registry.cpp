@@ -8,10 +8,10 @@
 
 #include <pthread.h>
 
-#include <coro/base/assert.hpp>
-#include <coro/runtime/operation.hpp>
+#include <coro/base/detail/assert.hpp>
+#include <coro/runtime/detail/operation.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 struct range {
@@ -84,4 +84,4 @@ std::size_t inflight_registry::count() noexcept {
     return all().ranges.size();
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -9,7 +9,7 @@
 #include <atomic>
 #include <cstddef>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 struct io_slice;
 
@@ -39,4 +39,4 @@ private:
     static std::atomic<bool> enabled_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -17,7 +17,7 @@ extern "C" void __tsan_acquire(void* address);
 extern "C" void __tsan_release(void* address);
 #endif
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 #ifdef CORO_KERNEL_ORDER_SEEN
 
@@ -33,4 +33,4 @@ inline void take_from_kernel() noexcept {}
 
 #endif
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

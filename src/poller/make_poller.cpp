@@ -14,7 +14,7 @@
 #include "poller/uring_poller.hpp"
 #include "sim/sim_poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 struct kernel_version {
@@ -280,4 +280,4 @@ made_poller make_poller(poller_choice choice, bool strict, poller_options option
     return made;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

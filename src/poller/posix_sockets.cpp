@@ -16,9 +16,9 @@
 #include <new>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 static_assert(sizeof(sockaddr_in6) <= sizeof(socket_address::bytes));
@@ -125,7 +125,7 @@ bool posix_sockets::add_chunk() noexcept {
     return true;
 }
 
-socket_slot* posix_sockets::find(socket_handle socket) noexcept {
+socket_slot* posix_sockets::find(detail::handle socket) noexcept {
     mark_.check();
     if (!socket || socket.index >= chunks_.size() * slots_per_chunk) return nullptr;
     socket_slot& slot = slot_at(socket.index);
@@ -133,7 +133,7 @@ socket_slot* posix_sockets::find(socket_handle socket) noexcept {
     return &slot;
 }
 
-socket_slot* posix_sockets::find_watched(socket_handle socket) noexcept {
+socket_slot* posix_sockets::find_watched(detail::handle socket) noexcept {
     if (!socket || socket.index >= chunks_.size() * slots_per_chunk) return nullptr;
     socket_slot& slot = slot_at(socket.index);
     return slot.watched && slot.generation == socket.generation ? &slot : nullptr;
@@ -194,7 +194,7 @@ poller_census posix_sockets::census() const noexcept {
 
 // --- descriptors come and go
 
-int posix_sockets::open_stream(address_family family, socket_handle& out) noexcept {
+int posix_sockets::open_stream(address_family family, detail::handle& out) noexcept {
     const int descriptor =
         ::socket(domain_of(family), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (descriptor < 0) return -errno;
@@ -208,7 +208,7 @@ int posix_sockets::open_stream(address_family family, socket_handle& out) noexce
     return 0;
 }
 
-int posix_sockets::adopt(int descriptor, socket_handle& out) noexcept {
+int posix_sockets::adopt(int descriptor, detail::handle& out) noexcept {
     int listening = 0;
     int domain = 0;
     socklen_t size = sizeof(int);
@@ -236,7 +236,7 @@ int posix_sockets::adopt(int descriptor, socket_handle& out) noexcept {
     return 0;
 }
 
-int posix_sockets::watch(int descriptor, socket_handle& out) noexcept {
+int posix_sockets::watch(int descriptor, detail::handle& out) noexcept {
     mark_.check();
     if (::fcntl(descriptor, F_GETFD) < 0) return -errno;
     socket_slot* const slot = make_slot(descriptor);
@@ -249,7 +249,7 @@ int posix_sockets::watch(int descriptor, socket_handle& out) noexcept {
     return 0;
 }
 
-int posix_sockets::release(socket_handle socket, int& descriptor) noexcept {
+int posix_sockets::release(detail::handle socket, int& descriptor) noexcept {
     socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
     if (slot->receiver != nullptr || slot->sender != nullptr) return -EBUSY;
@@ -260,7 +260,7 @@ int posix_sockets::release(socket_handle socket, int& descriptor) noexcept {
     return 0;
 }
 
-int posix_sockets::close_if_idle(socket_handle listener) noexcept {
+int posix_sockets::close_if_idle(detail::handle listener) noexcept {
     socket_slot* slot = find(listener);
     if (slot == nullptr) return result_closed;
     if (slot->receiver != nullptr) return -EBUSY;
@@ -273,14 +273,14 @@ int posix_sockets::close_if_idle(socket_handle listener) noexcept {
 
 void posix_sockets::discard(int descriptor) noexcept { ::close(descriptor); }
 
-void posix_sockets::close(socket_handle socket) noexcept {
+void posix_sockets::close(detail::handle socket) noexcept {
     socket_slot* slot = find(socket);
     if (slot == nullptr) return;
     slot->closing = true;
     if (begin_close(*slot)) free_slot(*slot);
 }
 
-int posix_sockets::shed_connection(socket_handle listener) noexcept {
+int posix_sockets::shed_connection(detail::handle listener) noexcept {
     const socket_slot* slot = find(listener);
     if (slot == nullptr) return result_closed;
     if (reserved_descriptor_ < 0) reserved_descriptor_ = open_reserve();
@@ -300,14 +300,14 @@ int posix_sockets::shed_connection(socket_handle listener) noexcept {
 
 // --- translation
 
-int posix_sockets::bind(socket_handle socket, const socket_address& where) noexcept {
+int posix_sockets::bind(detail::handle socket, const socket_address& where) noexcept {
     const socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
     if (where.size > where.bytes.size()) return -EINVAL;
     return ::bind(slot->descriptor, kernel_view(where), where.size) == 0 ? 0 : -errno;
 }
 
-int posix_sockets::listen(socket_handle socket, int backlog) noexcept {
+int posix_sockets::listen(detail::handle socket, int backlog) noexcept {
     socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
     if (::listen(slot->descriptor, backlog) != 0) return -errno;
@@ -315,7 +315,7 @@ int posix_sockets::listen(socket_handle socket, int backlog) noexcept {
     return 0;
 }
 
-int posix_sockets::set_option(socket_handle socket, socket_option which, int value) noexcept {
+int posix_sockets::set_option(detail::handle socket, socket_option which, int value) noexcept {
     const socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
     const option_name option = name_of(which);
@@ -331,7 +331,7 @@ int posix_sockets::set_option(socket_handle socket, socket_option which, int val
     return failed == 0 ? 0 : -errno;
 }
 
-int posix_sockets::get_option(socket_handle socket, socket_option which, int& value) noexcept {
+int posix_sockets::get_option(detail::handle socket, socket_option which, int& value) noexcept {
     const socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
     const option_name option = name_of(which);
@@ -353,7 +353,7 @@ int posix_sockets::get_option(socket_handle socket, socket_option which, int& va
     return 0;
 }
 
-int posix_sockets::local_address(socket_handle socket, socket_address& out) noexcept {
+int posix_sockets::local_address(detail::handle socket, socket_address& out) noexcept {
     const socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
     socklen_t size = static_cast<socklen_t>(out.bytes.size());
@@ -361,7 +361,7 @@ int posix_sockets::local_address(socket_handle socket, socket_address& out) noex
     return fit_address(out, size) ? 0 : -ENAMETOOLONG;
 }
 
-int posix_sockets::remote_address(socket_handle socket, socket_address& out) noexcept {
+int posix_sockets::remote_address(detail::handle socket, socket_address& out) noexcept {
     const socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
     if (slot->remote.size == 0) return -ENOTCONN;
@@ -383,7 +383,7 @@ bool posix_sockets::fit_address(socket_address& address, std::uint32_t kernel_si
     return fits;
 }
 
-int posix_sockets::shutdown(socket_handle socket, shutdown_how how) noexcept {
+int posix_sockets::shutdown(detail::handle socket, shutdown_how how) noexcept {
     socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
     int direction = SHUT_RDWR;
@@ -394,7 +394,7 @@ int posix_sockets::shutdown(socket_handle socket, shutdown_how how) noexcept {
     return 0;
 }
 
-int posix_sockets::moved_bytes(socket_handle socket, std::uint64_t& out) noexcept {
+int posix_sockets::moved_bytes(detail::handle socket, std::uint64_t& out) noexcept {
     const socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
     tcp_info info{};
@@ -405,7 +405,7 @@ int posix_sockets::moved_bytes(socket_handle socket, std::uint64_t& out) noexcep
     return 0;
 }
 
-socket_notes* posix_sockets::notes(socket_handle socket) noexcept {
+socket_notes* posix_sockets::notes(detail::handle socket) noexcept {
     socket_slot* slot = find(socket);
     return slot == nullptr ? nullptr : &slot->notes;
 }
@@ -454,4 +454,4 @@ void posix_sockets::return_lease(std::uint32_t, void* data, bool from_heap) noex
     give_heap_lease(data);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

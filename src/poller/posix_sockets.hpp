@@ -10,7 +10,7 @@
 #include "poller/fork_mark.hpp"
 #include "runtime/poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Whether an operation waits in its slot's `receiver`; the others wait in `sender`.
 [[nodiscard]] inline bool receives(opcode code) noexcept {
@@ -67,24 +67,24 @@ public:
 
     [[nodiscard]] bool is_ours() const noexcept final { return mark_.is_ours(); }
     [[nodiscard]] time_point now() noexcept final;  ///< CLOCK_MONOTONIC
-    int open_stream(address_family family, socket_handle& out) noexcept override;
-    int bind(socket_handle socket, const socket_address& where) noexcept override;
-    int listen(socket_handle socket, int backlog) noexcept override;
-    int set_option(socket_handle socket, socket_option which, int value) noexcept override;
-    int get_option(socket_handle socket, socket_option which, int& value) noexcept override;
-    int local_address(socket_handle socket, socket_address& out) noexcept override;
-    int remote_address(socket_handle socket, socket_address& out) noexcept override;
-    int shutdown(socket_handle socket, shutdown_how how) noexcept override;
-    int moved_bytes(socket_handle socket, std::uint64_t& out) noexcept override;
-    socket_notes* notes(socket_handle socket) noexcept override;
-    int shed_connection(socket_handle listener) noexcept override;
-    int adopt(int descriptor, socket_handle& out) noexcept override;
-    int release(socket_handle socket, int& descriptor) noexcept override;
+    int open_stream(address_family family, detail::handle& out) noexcept override;
+    int bind(detail::handle socket, const socket_address& where) noexcept override;
+    int listen(detail::handle socket, int backlog) noexcept override;
+    int set_option(detail::handle socket, socket_option which, int value) noexcept override;
+    int get_option(detail::handle socket, socket_option which, int& value) noexcept override;
+    int local_address(detail::handle socket, socket_address& out) noexcept override;
+    int remote_address(detail::handle socket, socket_address& out) noexcept override;
+    int shutdown(detail::handle socket, shutdown_how how) noexcept override;
+    int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept override;
+    socket_notes* notes(detail::handle socket) noexcept override;
+    int shed_connection(detail::handle listener) noexcept override;
+    int adopt(int descriptor, detail::handle& out) noexcept override;
+    int release(detail::handle socket, int& descriptor) noexcept override;
     void discard(int descriptor) noexcept override;
-    int close_if_idle(socket_handle listener) noexcept override;
-    int watch(int descriptor, socket_handle& out) noexcept final;
+    int close_if_idle(detail::handle listener) noexcept override;
+    int watch(int descriptor, detail::handle& out) noexcept final;
     void random(void* into, std::size_t size) noexcept final;
-    void close(socket_handle socket) noexcept final;
+    void close(detail::handle socket) noexcept final;
     /// Operations, open slots, leases.
     [[nodiscard]] poller_census census() const noexcept override;
     /// The heap half only; a backend with a pool overrides it and passes on what is from the heap.
@@ -92,9 +92,9 @@ public:
 
 protected:
     /// The open slot of `socket`, or nullptr when the handle is stale or closing.
-    [[nodiscard]] socket_slot* find(socket_handle socket) noexcept;
+    [[nodiscard]] socket_slot* find(detail::handle socket) noexcept;
     /// The slot of a watch() that has not ended, or nullptr. find() never returns it.
-    [[nodiscard]] socket_slot* find_watched(socket_handle socket) noexcept;
+    [[nodiscard]] socket_slot* find_watched(detail::handle socket) noexcept;
     /// What an operation ends with that was asked to end.
     [[nodiscard]] static std::int32_t ended_result(const socket_slot& slot) noexcept {
         return slot.closing && !slot.watched ? std::int32_t{result_closed} : -ECANCELED;
@@ -111,7 +111,7 @@ protected:
     }
     /// Closes the descriptor, frees the slot. Requires: nothing pending, nothing in flight.
     void free_slot(socket_slot& slot) noexcept;
-    [[nodiscard]] static socket_handle handle_of(const socket_slot& slot) noexcept {
+    [[nodiscard]] static detail::handle handle_of(const socket_slot& slot) noexcept {
         return {slot.index, slot.generation};
     }
     /// Whether make_slot() will succeed: ask before a call whose descriptor must not be lost.
@@ -164,4 +164,4 @@ private:
     int reserved_descriptor_ = -1;  ///< given up for a moment by shed_connection()
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -11,7 +11,7 @@
 
 #include "runtime/poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// The slice at which a request is cut. Between make() and undo() that slice is shorter than its
 /// owner has made it; the owner leaves slices alone until the operation has completed.
@@ -43,4 +43,4 @@ private:
     std::size_t whole_ = 0;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

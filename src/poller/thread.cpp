@@ -7,9 +7,9 @@
 #include <thread>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 struct thread::native {
     std::thread running;
@@ -51,4 +51,4 @@ void thread::detach() noexcept {
     native_.reset();
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

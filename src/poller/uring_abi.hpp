@@ -11,7 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 // linux/io_uring.h, Linux 6.6: no array of indices between tail and entries.
 inline constexpr unsigned setup_no_sqarray = 1u << 16;
@@ -31,4 +31,4 @@ inline std::uint16_t* ring_buffers_tail(void* ring) noexcept { return &ring_buff
 static_assert(sizeof(io_uring_buf) == 16 && offsetof(io_uring_buf, resv) == 14);
 static_assert(sizeof(io_uring_sqe) == 64 && sizeof(io_uring_cqe) == 16);
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -13,7 +13,7 @@
 #include "poller/kernel_order.hpp"
 #include "poller/uring_state.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 using namespace uring;
 
@@ -57,4 +57,4 @@ void uring_poller::accepted(socket_slot& listener, operation& op, int descriptor
     op.accepted = handle_of(place);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -9,9 +9,9 @@
 #include <new>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// io_uring_register(2), IORING_REGISTER_PBUF_RING: at most 2^15 entries.
@@ -107,4 +107,4 @@ void uring_buffers::give_back(std::uint32_t id) noexcept {
     std::atomic_ref(*ring_buffers_tail(entries_)).store(tail_, std::memory_order_release);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

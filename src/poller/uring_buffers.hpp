@@ -8,7 +8,7 @@
 
 #include "poller/uring_ring.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// It begins small, because a ring of buffers walks through all of its memory and what does not fit
 /// the cache costs more than what it saves, and doubles each time that it is found empty. The
@@ -59,4 +59,4 @@ private:
     std::vector<bool> out_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

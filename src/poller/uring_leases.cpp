@@ -17,7 +17,7 @@
 #include "poller/kernel_order.hpp"
 #include "poller/uring_state.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 using namespace uring;
 
@@ -139,4 +139,4 @@ void uring_poller::return_lease(std::uint32_t lease_id, void* data, bool from_he
     --leases_out_;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -28,7 +28,7 @@
 #include <new>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
 #include "poller/epoll_set.hpp"
 #include "poller/inflight_registry.hpp"
@@ -36,7 +36,7 @@
 #include "poller/slice_cut.hpp"
 #include "poller/uring_state.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 using namespace uring;
 
@@ -443,4 +443,4 @@ std::unique_ptr<poller> make_uring_poller(const poller_options& options, std::st
     return nullptr;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -11,7 +11,7 @@
 #include "poller/uring_buffers.hpp"
 #include "poller/uring_ring.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// A poller over io_uring, or nullptr, in `why_not` a clause that says what failed, and in `error`
 /// the errno. With a poller `why_not` may say what it goes without. Call it on the thread that will
@@ -120,4 +120,4 @@ private:
     __kernel_timespec timeout_memory_{};
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -12,9 +12,9 @@
 #include <system_error>
 #include <thread>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// What EINVAL from io_uring_setup(2) takes away, one after the other: the youngest flag first.
@@ -328,4 +328,4 @@ int uring_ring::collect() noexcept {
 int uring_ring::register_thing(unsigned what, const void* argument, unsigned count) noexcept {
     return io_uring_register(static_cast<unsigned>(descriptor_), what, argument, count);
 }
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -12,7 +12,7 @@
 #include "poller/uring_abi.hpp"
 #include "runtime/poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Requires: open(), every use and the destructor on one thread (IORING_SETUP_SINGLE_ISSUER).
 ///
@@ -129,4 +129,4 @@ private:
     std::size_t sqes_size_ = 0;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

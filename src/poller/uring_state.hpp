@@ -8,7 +8,7 @@
 
 #include "poller/posix_sockets.hpp"
 
-namespace coro::inline v0::detail::uring {
+namespace coro { inline namespace v0 { namespace detail::uring {
 
 // user_data: the address of the operation, or one of these in its low bits, which are zero there.
 enum tag : std::uint64_t {
@@ -51,4 +51,4 @@ inline bool is_no_answer(std::int32_t result) noexcept {
 /// For accept4(2) and its request: the descriptors are like those of every other backend.
 inline constexpr std::uint32_t accept_flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
 
-}  // namespace coro::inline v0::detail::uring
+}}}  // namespace coro::v0::detail::uring

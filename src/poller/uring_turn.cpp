@@ -9,7 +9,7 @@
 
 #include "poller/uring_state.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 using namespace uring;
 
@@ -211,4 +211,4 @@ bool uring_poller::queue_cancel(std::uint64_t user_data) noexcept {
     return true;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

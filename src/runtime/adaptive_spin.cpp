@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 duration adaptive_spin::spin_for(time_point now) noexcept {
     silent_since_ = now;
@@ -44,4 +44,4 @@ void adaptive_spin::sample(time_point now, std::uint64_t involuntary_switches) n
     spun_since_sample_ = false;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -22,7 +22,7 @@
 
 #include <coro/base/time.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 class adaptive_spin {
 public:
@@ -67,4 +67,4 @@ private:
     bool spun_since_sample_ = false;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

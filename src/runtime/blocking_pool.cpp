@@ -14,7 +14,7 @@
 #include "runtime/loop_team.hpp"
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 blocking_pool::blocking_pool(unsigned threads, unsigned queue)
     : most_threads_(threads), most_waiting_(queue) {}
@@ -95,7 +95,7 @@ void blocking_pool::work(const std::shared_ptr<shared>& all, worker& self) noexc
 }
 
 void blocking_pool::finish(blocking_job& job) noexcept {
-    loop_core* home = job.home_;
+    detail::loop* home = job.home_;
     posted& news = job.arrival_;
     if (!job.state_.ends()) {
         sanitizer_takes(&job);
@@ -143,7 +143,7 @@ void blocking_pool::end(duration limit) noexcept {
 
 // --- the side of the waiter
 
-bool blocking_job::begin(wait_point& waiter, context& strand,
+bool blocking_job::begin(wait_point& waiter, detail::strand& strand,
                          void (*on_end)(wait_point& waiter) noexcept) {
     scheduler& loop = scheduler_of(*strand.loop);
     if (loop.world_is_virtual()) {
@@ -195,4 +195,4 @@ void blocking_job::throw_refused() const {
     throw io_error(errc::limit_exceeded, "blocking", error_text{text});
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

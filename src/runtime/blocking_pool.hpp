@@ -13,7 +13,7 @@
 
 #include "runtime/thread.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Bounded: threads are started when work waits and none is idle. What the threads share outlives
 /// the pool, because a call that never returns may outlive the run.
@@ -60,4 +60,4 @@ private:
     std::shared_ptr<shared> all_ = std::make_shared<shared>();
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -7,11 +7,11 @@
 
 #include <coro/runtime/task_group.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// A task and its strand. The derived class sets `kind`, allocates and frees itself, and calls
 /// leave_group() last.
-class group_child : public context {
+class group_child : public strand {
 public:
     /// Puts the strand into the run queue.
     void begin() noexcept {
@@ -22,7 +22,7 @@ public:
 
 protected:
     group_child(task_group& group, const char* task_name, task<>&& child) noexcept
-        : context(this_loop(), group.scope_), group_(group), task_(std::move(child)) {
+        : strand(this_loop(), group.scope_), group_(group), task_(std::move(child)) {
         name = task_name;
         resume_point = task_access::frame(task_);
         task_promise_base& promise = task_access::promise(task_);
@@ -50,4 +50,4 @@ private:
     task<> task_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

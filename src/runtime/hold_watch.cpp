@@ -10,7 +10,7 @@
 #include "base/text_line.hpp"
 #include "core/await_chain.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 using hold_text = text_line<512>;
@@ -39,13 +39,13 @@ void hold_watch::posts_ran(std::uint64_t count) noexcept {
     told_ = false;
     segment_began_ = loop_.turn_time;
     if (count == 0) return;
-    segment_began_ = world_.now();
+    segment_began_ = poller_.now();
     const duration stood = segment_began_ - loop_.turn_time;
     if (stood >= limit_) tell(stood, {}, "a call that was posted to it (loop_handle::post)");
 }
 
-void hold_watch::turn_ran(std::uint64_t resumed, const context* only) noexcept {
-    const time_point now = world_.now();
+void hold_watch::turn_ran(std::uint64_t resumed, const detail::strand* only) noexcept {
+    const time_point now = poller_.now();
     const duration stood = now - segment_began_;
     if (stood >= limit_) {
         measure_until_ = saturating_add(now, measured_for);
@@ -66,7 +66,7 @@ void hold_watch::turn_ran(std::uint64_t resumed, const context* only) noexcept {
     }
 }
 
-hold_watch::resumption hold_watch::look_at(const context& strand) noexcept {
+hold_watch::resumption hold_watch::look_at(const detail::strand& strand) noexcept {
     resumption seen{.strand = &strand, .name = strand.name, .created = {}, .from = {}, .began = {}};
     const chain_position at = first_program_frame(strand);
     if (at.frame == nullptr) return seen;
@@ -85,22 +85,22 @@ void hold_watch::measure(bool on) noexcept {
         return;
     }
     own_.user = this;
-    own_.spawned = [](context& strand, void* self) noexcept {
+    own_.spawned = [](detail::strand& strand, void* self) noexcept {
         const task_hooks* users = static_cast<hold_watch*>(self)->users_;
         if (users != nullptr && users->spawned != nullptr) users->spawned(strand, users->user);
     };
-    own_.resumed = [](context& strand, void* self) noexcept {
+    own_.resumed = [](detail::strand& strand, void* self) noexcept {
         const task_hooks* users = static_cast<hold_watch*>(self)->users_;
         if (users != nullptr && users->resumed != nullptr) users->resumed(strand, users->user);
         static_cast<hold_watch*>(self)->begin(strand);
     };
-    own_.suspended = [](context& strand, void* self) noexcept {
+    own_.suspended = [](detail::strand& strand, void* self) noexcept {
         static_cast<hold_watch*>(self)->end(strand, false);
         const task_hooks* users = static_cast<hold_watch*>(self)->users_;
         if (users != nullptr && users->suspended != nullptr)
             users->suspended(strand, users->user);
     };
-    own_.ended = [](context& strand, void* self) noexcept {
+    own_.ended = [](detail::strand& strand, void* self) noexcept {
         static_cast<hold_watch*>(self)->end(strand, true);
         const task_hooks* users = static_cast<hold_watch*>(self)->users_;
         if (users != nullptr && users->ended != nullptr) users->ended(strand, users->user);
@@ -108,15 +108,15 @@ void hold_watch::measure(bool on) noexcept {
     loop_.hooks = &own_;
 }
 
-void hold_watch::begin(context& strand) noexcept {
+void hold_watch::begin(detail::strand& strand) noexcept {
     running_ = look_at(strand);
-    running_.began = world_.now();
+    running_.began = poller_.now();
 }
 
-void hold_watch::end(const context& strand, bool has_ended) noexcept {
+void hold_watch::end(const detail::strand& strand, bool has_ended) noexcept {
     if (running_.strand != &strand) return;
     const resumption who = std::exchange(running_, {});
-    const duration stood = world_.now() - who.began;
+    const duration stood = poller_.now() - who.began;
     if (stood < limit_) return;
     if (has_ended) return tell(stood, who, nullptr);
     const std::source_location now_at = look_at(strand).from;
@@ -153,4 +153,4 @@ void hold_watch::tell(duration stood, std::string_view task, std::string_view in
             .text = text.view(), .task = task});
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

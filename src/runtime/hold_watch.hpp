@@ -6,12 +6,12 @@
 #include <source_location>
 #include <string_view>
 
-#include <coro/core/context.hpp>
-#include <coro/core/loop.hpp>
+#include <coro/core/detail/strand.hpp>
+#include <coro/core/detail/loop.hpp>
 
 #include "runtime/poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Reads the clock once or twice a turn, and never for each resumption: a long turn that has
 /// resumed one task names that. After one that has resumed several, each resumption is measured
@@ -21,8 +21,8 @@ public:
     /// After the last hold that was noticed each resumption is measured for so long.
     static constexpr duration measured_for = std::chrono::minutes(1);
 
-    hold_watch(loop_core& loop, poller& world, duration limit) noexcept
-        : loop_(loop), world_(world), limit_(limit), users_(loop.hooks) {}
+    hold_watch(detail::loop& loop, detail::poller& poller, duration limit) noexcept
+        : loop_(loop), poller_(poller), limit_(limit), users_(loop.hooks) {}
     hold_watch(const hold_watch&) = delete;
     hold_watch& operator=(const hold_watch&) = delete;
 
@@ -30,27 +30,27 @@ public:
     void posts_ran(std::uint64_t count) noexcept;
     /// The turn has done all but asking the poller. `only` is the strand if it resumed one and that
     /// is still there.
-    void turn_ran(std::uint64_t resumed, const context* only) noexcept;
+    void turn_ran(std::uint64_t resumed, const detail::strand* only) noexcept;
 
 private:
     /// A strand at the moment at which it was resumed: what can be said of it when it has ended.
     struct resumption {
-        const context* strand = nullptr;
+        const detail::strand* strand = nullptr;
         const char* name = nullptr;
         std::source_location created{};
         std::source_location from{};
         time_point began{};
     };
 
-    [[nodiscard]] static resumption look_at(const context& strand) noexcept;
+    [[nodiscard]] static resumption look_at(const detail::strand& strand) noexcept;
     void measure(bool on) noexcept;
-    void begin(context& strand) noexcept;
-    void end(const context& strand, bool has_ended) noexcept;
+    void begin(detail::strand& strand) noexcept;
+    void end(const detail::strand& strand, bool has_ended) noexcept;
     void tell(duration stood, const resumption& who, const std::source_location* now_at) noexcept;
     void tell(duration stood, std::string_view task, std::string_view in) noexcept;
 
-    loop_core& loop_;
-    poller& world_;
+    detail::loop& loop_;
+    poller& poller_;
     duration limit_;
     const task_hooks* users_;  ///< those of the program, which go on seeing everything
     task_hooks own_{};
@@ -60,4 +60,4 @@ private:
     bool told_ = false;  ///< of this turn
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

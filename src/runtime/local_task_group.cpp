@@ -4,12 +4,12 @@
 #include <string>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/report.hpp>
 
 #include "base/report_exception.hpp"
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace {
 
 detail::fiber_core& fiber_here() noexcept {
@@ -23,7 +23,7 @@ detail::fiber_core& fiber_here() noexcept {
     return *fiber;
 }
 
-void report_unseen(const std::exception_ptr& error, const detail::context& strand) noexcept {
+void report_unseen(const std::exception_ptr& error, const detail::strand& strand) noexcept {
     detail::report_exception(
         {.level = severity::error, .verb = "task_group", .endpoint = {}, .error = {},
          .text = "a child of a local group that nobody joined ended with this error",
@@ -70,4 +70,4 @@ void local_task_group::wait_for_children(std::source_location where) {
     joined_ = true;
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -16,7 +16,7 @@
 #include "runtime/make_poller.hpp"
 #include "runtime/process.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// More threads than this is a slip of the pen.
@@ -59,7 +59,7 @@ std::string loop_of(unsigned index, unsigned count) {
 
 }  // namespace
 
-loop_core& loop_of_this_run(loop_id id) noexcept { return current->team->at(id.index()); }
+detail::loop& loop_of_this_run(loop_id id) noexcept { return current->team->at(id.index()); }
 
 loop_team::loop_team(const run_options& options)
     : options_(options),
@@ -365,4 +365,4 @@ void loop_team::step(unsigned index) noexcept {
     loops_[index]->turn(false);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

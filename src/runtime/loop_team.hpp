@@ -19,18 +19,18 @@
 #include "runtime/scheduler.hpp"
 #include "runtime/thread.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Makes `loop` the running loop of this thread until the end of the block.
 class loop_entry {
 public:
-    explicit loop_entry(loop_core* loop) noexcept : before_(current) { current = loop; }
+    explicit loop_entry(detail::loop* loop) noexcept : before_(current) { current = loop; }
     loop_entry(const loop_entry&) = delete;
     loop_entry& operator=(const loop_entry&) = delete;
     ~loop_entry() { current = before_; }
 
 private:
-    loop_core* before_;
+    detail::loop* before_;
 };
 
 class loop_team {
@@ -117,4 +117,4 @@ private:
     std::string no_ring_;           ///< why, for one of them
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -9,9 +9,9 @@
 #include <mutex>
 #include <utility>
 
-#include <coro/core/shared_words.hpp>
+#include <coro/core/detail/shared_words.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 struct std_words_and_locks : std_words {
     using mutex = std::mutex;
@@ -125,4 +125,4 @@ private:
     typename Words::template atomic<bool> closed_{false};
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -9,7 +9,7 @@
 
 #include "runtime/poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// A poller, or why there is none. `reason` says which poller runs and why, in one sentence, also
 /// when all is well ("io_uring: asked for by CORO_POLLER").
@@ -36,4 +36,4 @@ extern std::unique_ptr<poller> (*wrap_poller)(std::unique_ptr<poller>);
 /// otherwise the sentence to show.
 std::string apply_uring_environment(std::string_view text, poller_options& options);
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

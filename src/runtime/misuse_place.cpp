@@ -2,12 +2,12 @@
 #include "base/misuse_place.hpp"
 
 #include <coro/core/fiber.hpp>
-#include <coro/core/loop.hpp>
+#include <coro/core/detail/loop.hpp>
 
 #include "core/await_chain.hpp"
 #include "runtime/misuse_place.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// A fiber's frame is the library's own until its first await, and has no place before that.
@@ -17,7 +17,7 @@ bool runs_unawaited_fiber() noexcept {
            current->running->leaf->awaiting.line() == 0;
 }
 
-void add_task(misuse_text& out, const context& strand, const char* what) noexcept {
+void add_task(misuse_text& out, const detail::strand& strand, const char* what) noexcept {
     out.add(" (task ");
     if (strand.name != nullptr) out.add("\"").add(strand.name).add("\", ");
     out.add("#").add_number(strand.number).add(what);
@@ -25,7 +25,7 @@ void add_task(misuse_text& out, const context& strand, const char* what) noexcep
 
 void write_place_of_task(misuse_text& out, const program_site* known,
                          misuse_moment moment) noexcept {
-    const context* strand = current != nullptr ? current->running : nullptr;
+    const detail::strand* strand = current != nullptr ? current->running : nullptr;
     if (known != nullptr) out.add_site(known->path, known->line);
     if (strand == nullptr) {
         if (known != nullptr) out.add(" ");
@@ -56,4 +56,4 @@ void write_place_of_task(misuse_text& out, const program_site* known,
 
 void write_misuse_places_with_tasks() noexcept { write_misuse_places_by(&write_place_of_task); }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

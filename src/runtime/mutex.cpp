@@ -1,7 +1,7 @@
 // A mutex that tasks of several loops use: who takes it where he is, and who waits at home.
 #include <coro/runtime/mutex.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace {
 
 using lock_word = detail::lock_word<>;
@@ -111,4 +111,4 @@ void mutex::awaiter::follow_invitation(bool withdrawn) noexcept {
     set_outcome(outcome::done);
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -51,9 +51,9 @@
 #include <string_view>
 
 #include <coro/base/time.hpp>
-#include <coro/runtime/operation.hpp>
+#include <coro/runtime/detail/operation.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// One request moves no more; what is left is for another one, and in between timers and other
 /// connections have their turns. Chosen by measurement (docs/performance.md, decision 0040). A task
@@ -145,38 +145,38 @@ public:
     virtual std::size_t lend(operation& op) noexcept = 0;
 
     // --- cold half: answers 0 or a negated errno (or result_closed)
-    virtual int open_stream(address_family family, socket_handle& out) noexcept = 0;
-    virtual int bind(socket_handle socket, const socket_address& where) noexcept = 0;
-    virtual int listen(socket_handle socket, int backlog) noexcept = 0;
-    virtual int set_option(socket_handle socket, socket_option which, int value) noexcept = 0;
-    virtual int get_option(socket_handle socket, socket_option which, int& value) noexcept = 0;
-    virtual int local_address(socket_handle socket, socket_address& out) noexcept = 0;
+    virtual int open_stream(address_family family, detail::handle& out) noexcept = 0;
+    virtual int bind(detail::handle socket, const socket_address& where) noexcept = 0;
+    virtual int listen(detail::handle socket, int backlog) noexcept = 0;
+    virtual int set_option(detail::handle socket, socket_option which, int value) noexcept = 0;
+    virtual int get_option(detail::handle socket, socket_option which, int& value) noexcept = 0;
+    virtual int local_address(detail::handle socket, socket_address& out) noexcept = 0;
     /// The peer as captured at accept or connect; no system call.
-    virtual int remote_address(socket_handle socket, socket_address& out) noexcept = 0;
-    virtual int shutdown(socket_handle socket, shutdown_how how) noexcept = 0;
-    virtual void close(socket_handle socket) noexcept = 0;
+    virtual int remote_address(detail::handle socket, socket_address& out) noexcept = 0;
+    virtual int shutdown(detail::handle socket, shutdown_how how) noexcept = 0;
+    virtual void close(detail::handle socket) noexcept = 0;
     /// Closes a listener on which no accept is pending, unless a connection waits: then -EAGAIN,
     /// and it is as before. The narrowest gap there is between the last look and the close.
-    virtual int close_if_idle(socket_handle listener) noexcept = 0;
+    virtual int close_if_idle(detail::handle listener) noexcept = 0;
     /// Bytes of a TCP connection that have arrived here, read or not, and those that the peer's
     /// system has acknowledged, together: two looks differ when a byte has moved between them.
     /// Counted by the kernel (an end of stream may count as a byte), asked for by a system call;
     /// nothing is counted per message. -EOPNOTSUPP for another kind of socket.
-    virtual int moved_bytes(socket_handle socket, std::uint64_t& out) noexcept = 0;
+    virtual int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept = 0;
     /// nullptr for a handle that is stale or closing. Lives as long as the slot.
-    virtual socket_notes* notes(socket_handle socket) noexcept = 0;
+    virtual socket_notes* notes(detail::handle socket) noexcept = 0;
     /// Gives up one waiting connection of a listener when no descriptor is left: closes the
     /// reserved descriptor, accepts and closes the connection, reserves again. 0 if one was shed,
     /// else errno.
-    virtual int shed_connection(socket_handle listener) noexcept = 0;
+    virtual int shed_connection(detail::handle listener) noexcept = 0;
     /// Takes over / gives away an operating system descriptor; -EOPNOTSUPP in a simulation.
-    virtual int adopt(int descriptor, socket_handle& out) noexcept = 0;
-    virtual int release(socket_handle socket, int& descriptor) noexcept = 0;
+    virtual int adopt(int descriptor, detail::handle& out) noexcept = 0;
+    virtual int release(detail::handle socket, int& descriptor) noexcept = 0;
     /// Closes a descriptor that release() gave away and nobody adopted.
     virtual void discard(int descriptor) noexcept = 0;
     /// A handle for one poll_* operation on a descriptor of the program's, which must stay open
     /// until the operation has completed. -EBADF for none; -EOPNOTSUPP in a simulation.
-    virtual int watch(int descriptor, socket_handle& out) noexcept = 0;
+    virtual int watch(int descriptor, detail::handle& out) noexcept = 0;
     /// Fills `into` with random bytes: getrandom(2), or the seed of a simulation.
     virtual void random(void* into, std::size_t size) noexcept = 0;
 
@@ -223,4 +223,4 @@ enum uring_feature : std::uint32_t {
     uring_wait_argument = 1u << 8,      ///< "wait_argument" (EXT_ARG), 5.11; without: a timeout op
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

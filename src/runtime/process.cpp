@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// The limit of before, while it is raised.
@@ -48,4 +48,4 @@ std::size_t descriptor_limit() noexcept {
     return static_cast<std::size_t>(limit.rlim_cur);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Raises the soft limit of open files to the hard one, once a process; a forked child gets the old
 /// limit back (setrlimit(2): programs that use select(2) must not see descriptors above 1023).
@@ -12,4 +12,4 @@ void raise_descriptor_limit() noexcept;
 /// The soft limit of open files as it is now.
 [[nodiscard]] std::size_t descriptor_limit() noexcept;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -12,7 +12,7 @@
 #include <sched.h>
 #include <sys/resource.h>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 namespace {
 
@@ -159,4 +159,4 @@ std::uint64_t involuntary_switches() noexcept {
     return static_cast<std::uint64_t>(usage.ru_nivcsw);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

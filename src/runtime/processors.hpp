@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Processors in the affinity mask of the calling thread, cut by the quotas of its control group
 /// and of all groups above it; at least 1. Reads files: to be called when loops start, not in a
@@ -46,4 +46,4 @@ struct processor_quota {
 /// The smallest limit of the process's groups and all above them; nullopt when there is none.
 [[nodiscard]] std::optional<unsigned> control_group_limit(file_reader read, void* user);
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -9,7 +9,7 @@
 // Done may be an invitation: then the waiter tries by himself when it is his turn to run, and in
 // vain it begins anew with start. The wait object stays in the waiter's frame. Between start and
 // done it belongs to the home loop.
-#include <coro/core/home_loop.hpp>
+#include <coro/core/detail/home_loop.hpp>
 
 #include <new>
 #include <optional>
@@ -18,12 +18,12 @@
 
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 class agent final : public wait_point {
 public:
-    agent(context& waiter, loop_core& home, remote_wait what, bool invited) noexcept
+    agent(detail::strand& waiter, detail::loop& home, remote_awaiter what, bool invited) noexcept
         : waiter_(waiter), home_(home), away_(*waiter.loop), what_(what) {
         waiter.waiting = this;
         waiter.waiting_since = away_.turn_time;
@@ -48,12 +48,15 @@ private:
         agent* of = nullptr;
         void (*act)(agent& self) noexcept = nullptr;
     };
-    class strand final : public context {
+    class agent_strand final : public strand {
     public:
-        strand(loop_core& on, cancel_scope& in, agent& waits_for) noexcept
-            : context(on, in), record(waits_for) {
+        agent_strand(detail::loop& on, cancel_scope& in, agent& waits_for) noexcept
+            : strand(on, in), record(waits_for) {
             static constexpr strand_kind as_agent{
-                .resume = [](context& self) noexcept { static_cast<strand&>(self).record.ended(); },
+                .resume =
+                    [](strand& self) noexcept {
+                        static_cast<agent_strand&>(self).record.ended();
+                    },
                 .finished = nullptr,
                 .granted = nullptr};
             kind = &as_agent;
@@ -63,7 +66,7 @@ private:
     };
     ~agent() = default;
 
-    void send(message& what, loop_core& to, void (*act)(agent& self) noexcept) noexcept {
+    void send(message& what, detail::loop& to, void (*act)(agent& self) noexcept) noexcept {
         what.of = this;
         what.act = act;
         what.run = [](posted& self) noexcept {
@@ -75,7 +78,7 @@ private:
 
     void begin() noexcept {  // home
         scope_access::open_below(scope_.emplace(true), scheduler_of(home_).root_scope());
-        strand& mine = strand_.emplace(home_, *scope_, *this);
+        agent_strand& mine = strand_.emplace(home_, *scope_, *this);
         if (!what_.begin(*what_.wait, mine)) ended();
     }
     void ended() noexcept {  // home
@@ -89,7 +92,7 @@ private:
     void done() noexcept {
         const wait_outcome outcome = what_.take_back(*what_.wait, waiter_);
         if (outcome == wait_outcome::invited) return invite();
-        context& waiter = waiter_;
+        detail::strand& waiter = waiter_;
         leave();
         if (outcome != wait_outcome::cancelled) return grant(waiter);
         ++waiter.cancellations;
@@ -99,7 +102,7 @@ private:
     /// the thing now, it would keep it from all who run before it.
     void invite() noexcept {
         static constexpr strand_kind as_invited{
-            .resume = [](context& self) noexcept { static_cast<agent*>(self.waiting)->follow(); },
+            .resume = [](strand& self) noexcept { static_cast<agent*>(self.waiting)->follow(); },
             .finished = nullptr,
             .granted = nullptr};
         invited_ = true;
@@ -109,7 +112,7 @@ private:
     }
     void follow() noexcept {
         invited_ = false;
-        context& waiter = waiter_;
+        detail::strand& waiter = waiter_;
         waiter.kind = kind_of_waiter_;
         const wait_outcome outcome = what_.follow_invitation(*what_.wait, withdrawn_);
         if (outcome == wait_outcome::none) return send_start();
@@ -131,22 +134,22 @@ private:
         free_block(this, sizeof(agent));
     }
 
-    context& waiter_;
-    loop_core& home_;
-    loop_core& away_;
-    remote_wait what_;
+    detail::strand& waiter_;
+    detail::loop& home_;
+    detail::loop& away_;
+    remote_awaiter what_;
     message start_, cancel_, done_, release_;
     bool withdrawn_ = false;    // away
     bool cancel_sent_ = false;  // away
     bool invited_ = false;      // away
     const strand_kind* kind_of_waiter_ = nullptr;
     std::optional<scope_access::owned> scope_;  // home
-    std::optional<strand> strand_;              // home
+    std::optional<agent_strand> strand_;              // home
 };
 
 }  // namespace
 
-bool remote_agent::send(context& strand, loop_core& home, remote_wait what,
+bool remote_agent::send(detail::strand& strand, detail::loop& home, remote_awaiter what,
                         bool invited) noexcept {
     try {
         ::new (allocate_block(sizeof(agent))) agent(strand, home, what, invited);
@@ -156,4 +159,4 @@ bool remote_agent::send(context& strand, loop_core& home, remote_wait what,
     }
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -5,9 +5,9 @@
 
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
-void remote_child::start(task_group& group, loop_core& away, const spawn_options& options,
+void remote_child::start(task_group& group, detail::loop& away, const spawn_options& options,
                          task<>&& child, child_needs&& needs) {
     void* memory = allocate_block(sizeof(remote_child));
     auto* self =
@@ -23,7 +23,7 @@ void remote_child::start(task_group& group, loop_core& away, const spawn_options
     });
 }
 
-remote_child::remote_child(task_group& group, loop_core& away, const spawn_options& options,
+remote_child::remote_child(task_group& group, detail::loop& away, const spawn_options& options,
                            task<>&& child, child_needs&& needs) noexcept
     : stop_listener([](stop_listener& self) noexcept {
           static_cast<remote_child&>(self).group_has_changed();
@@ -38,7 +38,7 @@ remote_child::remote_child(task_group& group, loop_core& away, const spawn_optio
     also_on_cancel = true;
 }
 
-void remote_child::send(message& what, loop_core& to,
+void remote_child::send(message& what, detail::loop& to,
                         void (*run)(posted& self) noexcept) noexcept {
     what.of = this;
     what.run = run;
@@ -64,12 +64,13 @@ void remote_child::group_has_changed() noexcept {
     }
 }
 
-remote_child::strand::strand(loop_core& on, cancel_scope& in, remote_child& of) noexcept
-    : context(on, in), record(of) {
+remote_child::child_strand::child_strand(detail::loop& on, cancel_scope& in,
+                                         remote_child& of) noexcept
+    : strand(on, in), record(of) {
     static constexpr strand_kind as_remote_child{
         .resume = &resume_coroutine,
         .finished =
-            [](context& self) noexcept { static_cast<strand&>(self).record.ended(); },
+            [](detail::strand& self) noexcept { static_cast<child_strand&>(self).record.ended(); },
         .granted = nullptr};
     kind = &as_remote_child;
 }
@@ -77,7 +78,7 @@ remote_child::strand::strand(loop_core& on, cancel_scope& in, remote_child& of) 
 void remote_child::begin() noexcept {
     scope_access::open_below(scope_, scheduler_of(away_).root_scope());
     scope_access::set_deadline(scope_, deadline_);
-    strand& mine = strand_.emplace(away_, scope_, *this);
+    child_strand& mine = strand_.emplace(away_, scope_, *this);
     mine.name = name_;
     mine.resume_point = task_access::frame(*task_);
     task_promise_base& promise = task_access::promise(*task_);
@@ -127,4 +128,4 @@ void remote_child::destroy() noexcept {
     free_block(this, sizeof(remote_child));
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

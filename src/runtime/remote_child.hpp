@@ -18,12 +18,12 @@
 
 #include <coro/runtime/task_group.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 class remote_child final : private stop_listener {
 public:
     /// Requires: this is the loop of `group`; `away` is another one of its run.
-    static void start(task_group& group, loop_core& away, const spawn_options& options,
+    static void start(task_group& group, detail::loop& away, const spawn_options& options,
                       task<>&& child, child_needs&& needs);
 
 private:
@@ -31,17 +31,17 @@ private:
         remote_child* of = nullptr;
     };
     /// The strand, on the other loop.
-    class strand final : public context {
+    class child_strand final : public strand {
     public:
-        strand(loop_core& on, cancel_scope& in, remote_child& record) noexcept;
+        child_strand(detail::loop& on, cancel_scope& in, remote_child& record) noexcept;
         remote_child& record;
     };
 
-    remote_child(task_group& group, loop_core& away, const spawn_options& options,
+    remote_child(task_group& group, detail::loop& away, const spawn_options& options,
                  task<>&& child, child_needs&& needs) noexcept;
     ~remote_child() = default;
 
-    void send(message& what, loop_core& to, void (*run)(posted& self) noexcept) noexcept;
+    void send(message& what, detail::loop& to, void (*run)(posted& self) noexcept) noexcept;
     void group_has_changed() noexcept;  // home
     void begin() noexcept;              // away
     void cancel_as_the_group() noexcept;  // away
@@ -49,8 +49,8 @@ private:
     void finish() noexcept;             // home
     void destroy() noexcept;
 
-    loop_core& home_;
-    loop_core& away_;
+    detail::loop& home_;
+    detail::loop& away_;
     task_group& group_;
     const char* name_;
     time_point deadline_;
@@ -64,10 +64,10 @@ private:
 
     // away
     scope_access::owned scope_{true};
-    std::optional<strand> strand_;
+    std::optional<child_strand> strand_;
     child_needs needs_;
     std::optional<task<>> task_;
     std::exception_ptr error_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

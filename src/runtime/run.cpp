@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/core/cancel_scope.hpp>
 #include <coro/runtime/task_group.hpp>
 #include <coro/runtime/sleep.hpp>
@@ -16,19 +16,19 @@
 #include "runtime/scheduler.hpp"
 #include "runtime/signals.hpp"
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace detail {
 namespace {
 
 /// The strand of the task given to run().
-class root_strand final : public context {
+class root_strand final : public strand {
 public:
     root_strand(scheduler& on, task_promise_base& root, std::coroutine_handle<> frame) noexcept
-        : context(on, on.root_scope()) {
+        : strand(on, on.root_scope()) {
         name = "main";
         static constexpr strand_kind as_root{.resume = &resume_coroutine,
                                              .finished =
-                                                 [](context& self) noexcept {
+                                                 [](detail::strand& self) noexcept {
                                                      scheduler_of(*self.loop).ending = true;
                                                      strand_ended(self);
                                                  },
@@ -107,10 +107,10 @@ std::string dump_of(scheduler& loop) {
 /// are cancelled. Returns the dump of that moment, or nothing.
 std::optional<std::string> drive_simulation(scheduler& loop) {
     std::optional<std::string> stuck_in;
-    loop.world().stuck_is_looked_at = true;
+    loop.poller().stuck_is_looked_at = true;
     while (!loop.ending) {
         loop.turn();
-        if (!loop.world().stuck) continue;
+        if (!loop.poller().stuck) continue;
         if (stuck_in) {
             std::fprintf(stderr, "%s\n", dump_of(loop).c_str());
             CORO_ASSERT(false, "simulation: nothing can ever happen again, and these tasks did not "
@@ -119,7 +119,7 @@ std::optional<std::string> drive_simulation(scheduler& loop) {
         stuck_in = dump_of(loop);
         loop.root_scope().cancel();
     }
-    loop.world().stuck_is_looked_at = false;
+    loop.poller().stuck_is_looked_at = false;
     return stuck_in;
 }
 
@@ -139,7 +139,7 @@ std::optional<std::string> drive_simulation(scheduler& loop) {
 }  // namespace
 
 loop_of_parent::loop_of_parent() noexcept : kept_(current) {
-    CORO_ASSERT(current == nullptr || !scheduler_of(*current).world().is_ours(),
+    CORO_ASSERT(current == nullptr || !scheduler_of(*current).poller().is_ours(),
                 "run() inside of run() on one thread: co_await the task instead");
     current = nullptr;
 }
@@ -163,7 +163,7 @@ loop_runner::~loop_runner() {
 void loop_runner::drive(task_promise_base& root, std::coroutine_handle<> frame) {
     scheduler& first = team_->at(0);
     const bool handle = options_.signals == signal_policy::handle && !first.world_is_virtual();
-    const signal_guard signals(handle, first.world());
+    const signal_guard signals(handle, first.poller());
     root_strand strand(first, root, frame);
     if (first.world_is_virtual()) {
         if (const auto stuck_in = drive_simulation(first)) throw_stuck(*stuck_in, root.error);
@@ -199,4 +199,4 @@ std::string_view poller_reason() noexcept {
     return detail::scheduler_of(detail::this_loop()).reason();
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

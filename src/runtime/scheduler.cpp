@@ -9,7 +9,7 @@
 #include <thread>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/report.hpp>
 #include <coro/runtime/sleep.hpp>
 
@@ -19,24 +19,24 @@
 #include "runtime/processors.hpp"
 #include "runtime/signals.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
-scheduler::scheduler(std::unique_ptr<poller> world, scheduler_options options)
-    : world_(std::move(world)),
+scheduler::scheduler(std::unique_ptr<detail::poller> poller, scheduler_options options)
+    : poller_(std::move(poller)),
       options_(std::move(options)),
-      timers_(world_->now()),
+      timers_(poller_->now()),
       spin_(options_.spin && !options_.virtual_time ? adaptive_spin::default_window
                                                     : duration::zero()) {
     spin_.set_room(options_.loops, available_processors());
     scope_access::open_root(root_);
-    turn_time = world_->now();
-    world_->turn_time = turn_time;
+    turn_time = poller_->now();
+    poller_->turn_time = turn_time;
     hooks = options_.hooks;
     index = options_.index;
     team = options_.team;
     gate_ = std::make_shared<loop_gate>(*this);
     if (options_.hold_limit != duration::max())
-        holds_ = std::make_unique<hold_watch>(*this, *world_, options_.hold_limit);
+        holds_ = std::make_unique<hold_watch>(*this, *poller_, options_.hold_limit);
     write_misuse_places_with_tasks();
     if (address_sanitizer_is_there()) blocks.recycle_nothing();
 }
@@ -51,8 +51,8 @@ scheduler::~scheduler() {
 
 void scheduler::turn(bool may_sleep) noexcept {
     ++turns_;
-    turn_time = world_->now();
-    world_->turn_time = turn_time;
+    turn_time = poller_->now();
+    poller_->turn_time = turn_time;
     timers_fired_ += timers_.expire(turn_time, timers_per_turn, [this](time_point due) noexcept {
         if (turn_time > due + overslept) [[unlikely]] collect_all();
     });
@@ -60,7 +60,7 @@ void scheduler::turn(bool may_sleep) noexcept {
     run_posted(posts_per_turn);
     if (holds_ != nullptr) [[unlikely]] holds_->posts_ran(posts_ - posts_before);
     const std::uint64_t resumed_before = resumed_;
-    const context* const last = resume_ready();
+    const detail::strand* const last = resume_ready();
     run_turn_ends();
     if (turn_hook_ != nullptr) turn_hook_(turn_hook_user_);
     if (holds_ != nullptr) [[unlikely]] holds_->turn_ran(resumed_ - resumed_before, last);
@@ -76,10 +76,10 @@ void scheduler::run_turn_ends() noexcept {
     }
 }
 
-const context* scheduler::resume_ready() noexcept {
+const detail::strand* scheduler::resume_ready() noexcept {
     stack_base = __builtin_frame_address(0);
     for (unsigned budget = resumes_per_turn; budget != 0; --budget) {
-        context* strand = pop_ready();
+        detail::strand* strand = pop_ready();
         if (strand == nullptr) break;
         ++resumed_;
         running = strand;
@@ -102,7 +102,7 @@ const context* scheduler::resume_ready() noexcept {
 bool scheduler::collect(time_point until) noexcept {
     operation_list completed;
     completed.append(deferred_);
-    world_->wait(until, completed);
+    poller_->wait(until, completed);
     operation* const first = completed.front();
     return first == nullptr || finish_completed(*first);
 }
@@ -114,9 +114,9 @@ void scheduler::collect_all() noexcept {
     completed.append(deferred_);
     // Nothing is asked for meanwhile, so there is an end to it; but wake-ups may come for ever. A
     // socket has two operations, each comes in two steps at most, and io_uring takes 20 at a time.
-    for (std::uint64_t rounds = 4 + world_->census().sockets / 4; rounds != 0; --rounds) {
-        world_->wait(time_point::min(), completed);
-        if (!world_->has_more()) break;
+    for (std::uint64_t rounds = 4 + poller_->census().sockets / 4; rounds != 0; --rounds) {
+        poller_->wait(time_point::min(), completed);
+        if (!poller_->has_more()) break;
     }
     operation* const first = completed.front();
     if (first == nullptr) return;
@@ -177,19 +177,19 @@ void scheduler::sleep() noexcept {
     ++sleeps_;
     const bool ended = collect(deadline);
     mailbox_.wakes_up();
-    if (ended) spin_.silence_ended(world_->now());
+    if (ended) spin_.silence_ended(poller_->now());
 }
 
 /// Polls instead of sleeping; true when something came.
 bool scheduler::spin(time_point until) noexcept {
     ++spins_;
-    const std::uint64_t wakes_before = world_->counters.wakes;
+    const std::uint64_t wakes_before = poller_->counters.wakes;
     time_point present{};
     do {
         const bool ended = collect(time_point::min());
-        present = world_->now();
+        present = poller_->now();
         // A wake-up is spent by the look that meets it: sleeping now would sleep over a signal.
-        const bool woken = world_->counters.wakes != wakes_before;
+        const bool woken = poller_->counters.wakes != wakes_before;
         if (has_ready() || woken || !deferred_.empty() || !turn_ends_.empty() ||
             mailbox_.holds_something()) {
             if (!ended) return true;
@@ -206,8 +206,8 @@ bool scheduler::spin(time_point until) noexcept {
 
 // Not virtual: the table's pointer stands among words that a turning loop writes all the time, and
 // each post from another processor would fetch them.
-void loop_core::post(posted& work) noexcept { scheduler_of(*this).post_here(work); }
-void loop_core::post_foreign(posted& work) noexcept {
+void loop::post(posted& work) noexcept { scheduler_of(*this).post_here(work); }
+void loop::post_foreign(posted& work) noexcept {
     scheduler_of(*this).post_here_foreign(work);
 }
 
@@ -247,13 +247,13 @@ void scheduler::run_all_posted() noexcept {
 }
 
 bool scheduler::submit_unowned(operation& op) noexcept {
-    if (!world_->submit(op)) return true;
+    if (!poller_->submit(op)) return true;
     if (op.result < static_cast<std::int32_t>(most_bytes_at_once)) [[likely]] return false;
     deferred_.push(op);
     return true;
 }
 
-void scheduler::report_stubborn(context& strand) noexcept {
+void scheduler::report_stubborn(detail::strand& strand) noexcept {
     if (strand.cancellations >= stubborn_reported) return;
     strand.cancellations += stubborn_reported;
     const auto site = strand.leaf != nullptr ? strand.leaf->awaiting : std::source_location();
@@ -271,10 +271,10 @@ void scheduler::report_stubborn(context& strand) noexcept {
 }
 
 loop_stats scheduler::stats() const noexcept {
-    const poller_counters& io = world_->counters;
-    const poller_census alive = world_->census();
+    const poller_counters& io = poller_->counters;
+    const poller_census alive = poller_->census();
     loop_stats all;
-    all.poller = world_->name();
+    all.poller = poller_->name();
     all.turns = turns_;
     all.resumed = resumed_;
     all.sleeps = sleeps_;
@@ -301,12 +301,12 @@ loop_stats scheduler::stats() const noexcept {
     return all;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 loop_stats current_loop_stats() noexcept {
     return detail::scheduler_of(detail::this_loop()).stats();
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

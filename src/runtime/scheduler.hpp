@@ -8,7 +8,7 @@
 #include <string>
 
 #include <coro/core/cancel_scope.hpp>
-#include <coro/core/loop.hpp>
+#include <coro/core/detail/loop.hpp>
 #include <coro/runtime/stats.hpp>
 
 #include "core/sanitizers.hpp"
@@ -18,7 +18,7 @@
 #include "runtime/poller.hpp"
 #include "runtime/timer_queue.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 class transport_table;
 
@@ -34,7 +34,7 @@ struct scheduler_options {
 };
 
 /// What a loop_handle holds.
-struct loop_gate : basic_loop_gate<loop_core> {
+struct loop_gate : basic_loop_gate<loop> {
     using basic_loop_gate::basic_loop_gate;
 };
 
@@ -56,7 +56,7 @@ struct transport_census {
 /// `posts_per_turn`; (4) resume what is ready, at most `resumes_per_turn`; (5) ask the poller,
 /// waiting until the nearest deadline only if nothing is ready; (6) make the owners of completed
 /// operations ready. Nobody is resumed inside (1)-(3), (5) and (6).
-class scheduler final : public loop_core {
+class scheduler final : public loop {
 public:
     /// After this many resumptions the poller is asked, so that I/O is never starved by
     /// computation.
@@ -74,7 +74,7 @@ public:
     /// At most so many posts run in a turn; the rest stays in front of the next one.
     static constexpr unsigned posts_per_turn = 256;
 
-    scheduler(std::unique_ptr<poller> world, scheduler_options options);
+    scheduler(std::unique_ptr<detail::poller> poller, scheduler_options options);
     ~scheduler();
 
     /// One turn; does not sleep once `ending` is set, nor when it must not.
@@ -85,7 +85,7 @@ public:
     transport_table* transports = nullptr;  ///< one of them, made with the first transport
     transport_census beside;
 
-    [[nodiscard]] poller& world() noexcept { return *world_; }
+    [[nodiscard]] detail::poller& poller() noexcept { return *poller_; }
     [[nodiscard]] bool world_is_virtual() const noexcept { return options_.virtual_time; }
     [[nodiscard]] cancel_scope& root_scope() noexcept { return root_; }
     [[nodiscard]] std::string_view reason() const noexcept { return options_.poller_reason; }
@@ -121,17 +121,17 @@ public:
     /// What loop_core::post() and post_foreign() do.
     void post_here(posted& work) noexcept {
         sanitizer_gives(&work);
-        if (mailbox_.push(work)) world_->wake();
+        if (mailbox_.push(work)) poller_->wake();
     }
     void post_here_foreign(posted& work) noexcept;
 
     // loop_core
-    [[nodiscard]] time_point read_clock() noexcept override { return world_->now(); }
+    [[nodiscard]] time_point read_clock() noexcept override { return poller_->now(); }
     void arm_timer(timer_node& timer, time_point deadline) noexcept override {
         timers_.arm(timer, deadline);
     }
     void disarm_timer(timer_node& timer) noexcept override { timers_.disarm(timer); }
-    void report_stubborn(context& strand) noexcept override;
+    void report_stubborn(detail::strand& strand) noexcept override;
     void at_turn_end(turn_end& work) noexcept override {
         if (!work.linked()) turn_ends_.push_back(work);
     }
@@ -139,7 +139,7 @@ public:
     /// Asks for `op` on behalf of `strand`. True: pending, the strand must give way (it is made
     /// ready at the completion). False: done, op.result is set. At most `inline_completions` a
     /// resumption are answered at once; after that the answer comes through the run queue.
-    [[nodiscard]] bool submit(operation& op, context& strand) noexcept;
+    [[nodiscard]] bool submit(operation& op, detail::strand& strand) noexcept;
     /// The same for an operation without an owner, which has `advance`. At once it is given no more
     /// than one request may move: a full one is answered in the next turn.
     [[nodiscard]] bool submit_unowned(operation& op) noexcept;
@@ -147,14 +147,14 @@ public:
     void completed_elsewhere(operation& op) noexcept { deferred_.push(op); }
     /// Whether operations are under way, those included that are answered in the next turn.
     [[nodiscard]] bool has_operations() const noexcept {
-        return !deferred_.empty() || beside.transfers != 0 || world_->census().operations != 0;
+        return !deferred_.empty() || beside.transfers != 0 || poller_->census().operations != 0;
     }
 
 private:
     void tell_team_of_quiet() noexcept;
     void run_posted(std::size_t most) noexcept;
     /// Returns the strand that was resumed last, if it is still there.
-    const context* resume_ready() noexcept;
+    const detail::strand* resume_ready() noexcept;
     /// False: nothing came but the ends of our own sends, which say nothing about how long the
     /// peers keep silent.
     bool collect(time_point until) noexcept;
@@ -167,7 +167,7 @@ private:
     /// in front of the next one.
     [[gnu::noinline]] bool ends_in_this_turn(const operation& large) noexcept;
 
-    std::unique_ptr<poller> world_;
+    std::unique_ptr<detail::poller> poller_;
     scheduler_options options_;
     std::shared_ptr<loop_gate> gate_;
     std::size_t foreign_tasks_ = 0;
@@ -201,9 +201,9 @@ private:
 };
 
 // Inline, since each read and write of a socket comes through here.
-inline bool scheduler::submit(operation& op, context& strand) noexcept {
+inline bool scheduler::submit(operation& op, detail::strand& strand) noexcept {
     op.owner = &strand;
-    if (!world_->submit(op)) return true;
+    if (!poller_->submit(op)) return true;
     if (inline_budget > 0) [[likely]] {
         // Many bytes count like many answers: 64 KiB are a whole budget, so that one connection
         // with a full socket cannot hold the loop while it is copied out.
@@ -215,6 +215,6 @@ inline bool scheduler::submit(operation& op, context& strand) noexcept {
 }
 
 /// The scheduler behind a loop; there is no other kind of loop.
-inline scheduler& scheduler_of(loop_core& loop) noexcept { return static_cast<scheduler&>(loop); }
+inline scheduler& scheduler_of(loop& loop) noexcept { return static_cast<scheduler&>(loop); }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

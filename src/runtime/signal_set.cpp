@@ -10,7 +10,7 @@
 
 #include "runtime/signals.hpp"
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace {
 
 [[noreturn]] void refuse(const std::string& what) {
@@ -86,4 +86,4 @@ void describe_signals(const signal_watch& of, text_sink& out) noexcept {
 }
 
 }  // namespace detail
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

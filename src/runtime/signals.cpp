@@ -11,11 +11,11 @@
 #include <thread>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/error.hpp>
 #include <coro/runtime/signal_set.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 constexpr int last_number = 64;
@@ -240,7 +240,7 @@ std::string name_of_signal(int number) {
     return "signal " + std::to_string(number);
 }
 
-void check_no_signals_watched(const loop_core& ending) noexcept {
+void check_no_signals_watched(const detail::loop& ending) noexcept {
     if (watches.load() == nullptr) return;
     const std::lock_guard lock(table.guard);
     for (signal_watch* watch = watches.load(); watch != nullptr; watch = watch->next_watch.load())
@@ -248,4 +248,4 @@ void check_no_signals_watched(const loop_core& ending) noexcept {
                     "a signal_set outlives its loop: it must be destroyed inside of run()");
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -9,16 +9,16 @@
 
 #include <csignal>
 
-#include <coro/core/loop.hpp>
-#include <coro/core/shared_words.hpp>
+#include <coro/core/detail/loop.hpp>
+#include <coro/core/detail/shared_words.hpp>
 
 #include "runtime/poller.hpp"
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 class signal_set;
-}
+}}
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// How many stop signals came since the outermost signal_guard began. Async-signal-safe to read.
 [[nodiscard]] unsigned stop_signals_received() noexcept;
@@ -62,14 +62,14 @@ public:
 
     [[nodiscard]] int take() noexcept;
     [[nodiscard]] std::uint64_t wanted() const noexcept { return wanted_; }
-    [[nodiscard]] const loop_core& loop() const noexcept { return loop_; }
+    [[nodiscard]] const detail::loop& loop() const noexcept { return loop_; }
 
     /// In the list of all; written under the lock, read by handlers.
     std::atomic<signal_watch*> next_watch{nullptr};
 
 private:
     signal_set* set_;  ///< nullptr once it has gone; the loop's thread only
-    loop_core& loop_;
+    detail::loop& loop_;
     const std::uint64_t wanted_;  ///< bit n - 1 is signal n
     std::atomic<std::uint64_t> came_{0};  ///< bits: handlers set them, a waiter takes the lowest
     message_flag<> on_its_way_;           ///< from a handler to the loop
@@ -82,6 +82,6 @@ private:
 [[nodiscard]] std::string name_of_signal(int number);
 
 /// Aborts if a signal_set of this loop is alive: the handler would post to a loop that is gone.
-void check_no_signals_watched(const loop_core& ending) noexcept;
+void check_no_signals_watched(const detail::loop& ending) noexcept;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -11,7 +11,7 @@
 #include "core/await_chain.hpp"
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// The public function behind a coroutine of the library's own; empty for what is nobody's
@@ -34,7 +34,7 @@ class dump_writer {
 public:
     dump_writer(text_sink& out, time_point now) noexcept : out_(out), now_(now) {}
 
-    void write_strand(const context& strand, bool ready) {
+    void write_strand(const detail::strand& strand, bool ready) {
         out_.write("#");
         write_number(strand.number);
         if (strand.name != nullptr) {
@@ -62,7 +62,7 @@ public:
     }
 
 private:
-    void write_state(const context& strand, bool ready) noexcept {
+    void write_state(const detail::strand& strand, bool ready) noexcept {
         if (strand.waiting != nullptr) {
             strand.waiting->describe(out_);
             out_.write(" since ");
@@ -124,11 +124,11 @@ void scheduler::dump(text_sink& out) noexcept {
     dump_writer writer(out, turn_time);
     for (cancel_scope* scope = &root_; scope != nullptr;
          scope = scope_access::next_in_tree(*scope, root_))
-        for (context* strand = scope_access::first_strand(*scope); strand != nullptr;
+        for (detail::strand* strand = scope_access::first_strand(*scope); strand != nullptr;
              strand = scope_access::next_strand(*scope, *strand))
             writer.write_strand(*strand, strand != running);
 }
 
 void write_task_dump(text_sink& out) noexcept { scheduler_of(this_loop()).dump(out); }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

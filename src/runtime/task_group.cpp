@@ -10,7 +10,7 @@
 #include "runtime/loop_team.hpp"
 #include "runtime/remote_child.hpp"
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace detail {
 
 /// A spawned task, in one recycled block.
@@ -33,7 +33,7 @@ private:
             each->borrower = this;
     }
 
-    static void ended(context& strand) noexcept {
+    static void ended(detail::strand& strand) noexcept {
         auto* self = static_cast<child_strand*>(&strand);
         task_group& of = self->group();
         tell_hooks_of_end(*self);
@@ -67,7 +67,7 @@ bool is_cancelled_exception(const std::exception_ptr& error) noexcept {
 namespace {
 
 /// Meets `cancelled` if the strand's scope is cancelled, as every library wait does at its entry.
-class cancellation_point final : public library_wait<cancellation_point> {
+class cancellation_point final : public library_awaiter<cancellation_point> {
 public:
     bool try_now() const noexcept { return true; }
     bool start() const noexcept { return false; }
@@ -77,12 +77,12 @@ public:
 };
 
 /// Whether `strand` is the one that opened `scope`, or a branch of something that this one awaits.
-bool is_in_body(const context& strand, const cancel_scope& scope) noexcept {
-    const context* const body = scope_access::owner(scope);
-    const context* inner = &strand;
+bool is_in_body(const detail::strand& strand, const cancel_scope& scope) noexcept {
+    const detail::strand* const body = scope_access::owner(scope);
+    const detail::strand* inner = &strand;
     for (const cancel_scope* at = strand.scope; at != nullptr && at != &scope && inner != body;
          at = scope_access::parent(*at))
-        if (const context* owner = scope_access::owner(*at); owner != nullptr) inner = owner;
+        if (const detail::strand* owner = scope_access::owner(*at); owner != nullptr) inner = owner;
     return inner == body;
 }
 
@@ -152,7 +152,7 @@ void task_group::start(spawn_options options, task<> child, detail::child_needs 
                                  static_cast<int>(promise.created.line()),
                                  "spawn of the body of a lambda with captures, which die before "
                                  "it: pass the captured values as arguments of spawn");
-    detail::loop_core& home = detail::this_loop();
+    detail::loop& home = detail::this_loop();
     CORO_ASSERT(&home == detail::scope_access::owner(scope_)->loop,
                 "spawn into a task group of another loop: only tasks of its own loop may spawn");
     if (needs.loans) detail::lend_to(*needs.loans, promise.created, options.name);
@@ -166,7 +166,7 @@ void task_group::start(spawn_options options, task<> child, detail::child_needs 
 }
 
 task<> task_group::join() {
-    const detail::context& strand = detail::this_strand();
+    const detail::strand& strand = detail::this_strand();
     CORO_ASSERT(!joined_, "join of a task group that has ended");
     CORO_ASSERT(detail::is_in_body(strand, scope_),
                 "join of a task group outside of its body: a child would wait for itself");
@@ -202,4 +202,4 @@ void task_group::child_ended(const char* name, std::exception_ptr error) noexcep
     scope_.cancel();
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

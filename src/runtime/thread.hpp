@@ -4,7 +4,7 @@
 #include <functional>
 #include <memory>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Joined or detached before its end. Signals stay as they are in the thread that starts it: what a
 /// child process inherits from any thread is the program's own mask.
@@ -28,4 +28,4 @@ private:
     std::unique_ptr<native> native_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -6,7 +6,7 @@
 
 #include "base/site.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// In the largest unit that leaves no rest: `1 s`, `1500 ms`, `1 ns`.
@@ -35,4 +35,4 @@ void throw_deadline_exceeded(const char* verb, const time_limit& limit,
     throw io_error(errc::deadline_exceeded, verb, error_text{text});
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

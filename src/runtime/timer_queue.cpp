@@ -1,7 +1,7 @@
 // The parts of the timer queue that are not worth inlining.
 #include "runtime/timer_queue.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 // --- the leftist heap: a node's distance is the length of the way down to the right. The left
 // child's is never the smaller one, so the way to the right is at most log2(n) long, and all work
@@ -134,4 +134,4 @@ bool timer_queue::fire(timer_node& node) noexcept {
     return true;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -33,11 +33,11 @@
 #include <cstdint>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/time.hpp>
-#include <coro/runtime/timer.hpp>
+#include <coro/runtime/detail/timer.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// A ring of timers through a head of its own.
 class timer_ring {
@@ -333,4 +333,4 @@ private:
     std::array<timer_ring, levels * slots_per_level> slots_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -5,7 +5,7 @@
 
 #include "base/report_exception.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 void report_failed_cleanup(const std::exception_ptr& error) noexcept {
     const char* name = this_strand().name;
@@ -15,4 +15,4 @@ void report_failed_cleanup(const std::exception_ptr& error) noexcept {
                      error);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

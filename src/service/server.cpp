@@ -11,7 +11,7 @@
 
 #include <coro/base/report.hpp>
 #include <coro/core/as_result.hpp>
-#include <coro/net/io.hpp>
+#include <coro/net/exact.hpp>
 #include <coro/runtime/event.hpp>
 #include <coro/runtime/timeout.hpp>
 
@@ -23,15 +23,16 @@
 #include "runtime/process.hpp"
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 class connection;
 
 /// Waits until a server has few enough connections of those that `counted` counts.
-class size_wait final : public library_wait<size_wait> {
+class size_awaiter final : public library_awaiter<size_awaiter> {
 public:
-    size_wait(const std::size_t& counted, size_wait*& registered, std::size_t at_most) noexcept
+    size_awaiter(const std::size_t& counted, size_awaiter*& registered,
+                 std::size_t at_most) noexcept
         : counted_(counted), registered_(registered), at_most_(at_most) {}
 
     bool try_now() noexcept {
@@ -59,7 +60,7 @@ public:
 
 private:
     const std::size_t& counted_;
-    size_wait*& registered_;
+    size_awaiter*& registered_;
     std::size_t at_most_;
 };
 
@@ -75,16 +76,16 @@ struct idle_entry : list_node<idle_entry> {
 /// clock, which never goes back.
 class idle_guard {
 public:
-    idle_guard(loop_core& loop, duration span) noexcept
+    idle_guard(detail::loop& loop, duration span) noexcept
         : loop_(loop), span_(span), step_(idle_look::step_of(span)), timer_(*this) {}
     idle_guard(const idle_guard&) = delete;
     idle_guard& operator=(const idle_guard&) = delete;
     ~idle_guard() { loop_.disarm_timer(timer_); }
 
-    void add(idle_entry& entry, socket_handle socket) noexcept {
+    void add(idle_entry& entry, detail::handle socket) noexcept {
         if (span_ == duration::max()) return;
         entry.looked.socket = socket;
-        if (socket_notes* notes = world().notes(socket)) notes->idle = span_;
+        if (socket_notes* notes = poller().notes(socket)) notes->idle = span_;
         put_last(entry, loop_.read_clock());
         if (!timer_.armed()) arm_for_first();
     }
@@ -94,7 +95,7 @@ private:
     /// How many connections are looked at in one go; the others follow in the next turn.
     static constexpr unsigned looks_per_turn = 256;
 
-    [[nodiscard]] poller& world() const noexcept { return scheduler_of(loop_).world(); }
+    [[nodiscard]] detail::poller& poller() const noexcept { return scheduler_of(loop_).poller(); }
     void put_last(idle_entry& entry, time_point looked_at) noexcept {
         entry.look_at = saturating_add(looked_at, step_);
         entries_.push_back(entry);
@@ -122,13 +123,13 @@ private:
     /// was closed by its handler, or has moved and is watched over where it is.
     void look_at(idle_entry& entry) noexcept {
         const bool afresh = entry.look_at - step_ < stood_until_;
-        switch (entry.looked.look(world(), afresh)) {
+        switch (entry.looked.look(poller(), afresh)) {
             case idle_look::finding::gone: return;
             // Not the turn's time: the kernel's count was read now, and what it counts came before.
             case idle_look::finding::alive: return put_last(entry, loop_.read_clock());
             case idle_look::finding::idle: break;
         }
-        const int failed = world().shutdown(entry.looked.socket, shutdown_how::both);
+        const int failed = poller().shutdown(entry.looked.socket, shutdown_how::both);
         static_cast<void>(failed);  // ENOTCONN: as good
     }
 
@@ -141,7 +142,7 @@ private:
         idle_guard& self;
     };
 
-    loop_core& loop_;
+    detail::loop& loop_;
     duration span_;
     duration step_;              ///< between two looks at one connection
     time_point due_{};           ///< what the timer was armed for
@@ -158,11 +159,11 @@ class server_run;
 
 /// What one loop has of a server. Members above the line belong to the acceptor's loop, those below
 /// to this one.
-struct server_branch {
-    server_branch(server_run& of, loop_core& on) noexcept : server(of), loop(on) {}
+struct server_share {
+    server_share(server_run& of, detail::loop& on) noexcept : server(of), loop(on) {}
 
     server_run& server;
-    loop_core& loop;
+    detail::loop& loop;
     std::size_t alive = 0;  ///< connections, those on their way there included
     // ---
     idle_guard* guard = nullptr;
@@ -172,10 +173,10 @@ struct server_branch {
 
 /// A connection on its way to another loop, and, at its end, the news of that on its way back.
 struct handed_over : posted {
-    handed_over(server_branch& branch, int of, net::endpoint from) noexcept
+    handed_over(server_share& branch, int of, net::endpoint from) noexcept
         : to(branch), descriptor(of), peer(from) {}
-    server_branch& to;
-    loop_core* home = nullptr;
+    server_share& to;
+    detail::loop* home = nullptr;
     int descriptor;
     net::endpoint peer;
 };
@@ -183,7 +184,7 @@ struct handed_over : posted {
 /// One serve().
 class server_run {
 public:
-    server_run(net::tcp_listener& listener, const serve_limits& limits, handler_call call,
+    server_run(net::tcp_listener& listener, const serve_options& limits, handler_call call,
                void* handler)
         : listener_(listener),
           limits_(limits),
@@ -195,8 +196,8 @@ public:
         const unsigned count = limits.spread ? team.size() : 1;
         branches_.reserve(count);
         for (unsigned i = 0; i < count; ++i) {
-            loop_core& loop = team.at((first + i) % team.size());
-            branches_.push_back(std::make_unique<server_branch>(*this, loop));
+            detail::loop& loop = team.at((first + i) % team.size());
+            branches_.push_back(std::make_unique<server_share>(*this, loop));
         }
     }
 
@@ -204,10 +205,10 @@ public:
 
     /// On the loop of `branch`: makes the task of a connection. Throws: what the handler throws
     /// before its first await, std::bad_alloc.
-    static void start_on(server_branch& branch, net::tcp_stream&& stream, net::endpoint peer,
+    static void start_on(server_share& branch, net::tcp_stream&& stream, net::endpoint peer,
                          handed_over* ticket);
     /// On the acceptor's loop.
-    void connection_ended(server_branch& of) noexcept {
+    void connection_ended(server_share& of) noexcept {
         --of.alive;
         --owed_;
         --alive_;
@@ -215,7 +216,7 @@ public:
     }
 
 private:
-    static task<> serve_branch(server_branch& branch);
+    static task<> serve_branch(server_share& branch);
     task<> accept_until_stopped(task_group& group);
     void start(task_group& group, net::tcp_stream&& stream) noexcept;
     void refuse(task_group& group, net::tcp_stream&& stream) noexcept;
@@ -233,23 +234,23 @@ private:
     static task<> refuse_one(server_run& server, net::tcp_stream peer);
     /// Connections that have a handler.
     [[nodiscard]] std::size_t served() const noexcept { return alive_ - refused_; }
-    bool hand_over(server_branch& to, net::tcp_stream& stream, net::endpoint peer) noexcept;
+    bool hand_over(server_share& to, net::tcp_stream& stream, net::endpoint peer) noexcept;
     static void arrived(handed_over& ticket) noexcept;
-    server_branch& least_loaded() noexcept;
+    server_share& least_loaded() noexcept;
     /// Until there is room for one more, be it to serve it or to refuse it.
-    size_wait room() noexcept;
+    size_awaiter room() noexcept;
     /// Until all handlers have ended and all refusals are told.
-    size_wait drained() noexcept { return {owed_, waiting_, 0}; }
+    size_awaiter drained() noexcept { return {owed_, waiting_, 0}; }
 
     net::tcp_listener& listener_;
-    serve_limits limits_;
+    serve_options limits_;
     handler_call call_;
     void* handler_;
     std::size_t alive_ = 0;    ///< those that are being refused included
     std::size_t refused_ = 0;  ///< those alone
     std::size_t owed_ = 0;     ///< of all, those whose handler or whose refusal is to be finished
-    size_wait* waiting_ = nullptr;
-    std::vector<std::unique_ptr<server_branch>> branches_;  ///< the acceptor's loop first
+    size_awaiter* waiting_ = nullptr;
+    std::vector<std::unique_ptr<server_share>> branches_;  ///< the acceptor's loop first
     idle_guard guard_;  ///< of the acceptor's loop
     std::atomic<std::size_t> not_begun_{0};
     event all_begun_;
@@ -308,14 +309,14 @@ void report_problem(const std::exception_ptr& error, const net::endpoint& peer) 
 /// The strand of one connection; the handler's frame comes on top.
 class connection final : public group_child, public idle_entry {
 public:
-    static void start(server_branch& branch, socket_handle socket, net::endpoint peer,
+    static void start(server_share& branch, detail::handle socket, net::endpoint peer,
                       handed_over* ticket, task<>&& child) {
         void* memory = allocate_block(sizeof(connection));
         (::new (memory) connection(branch, socket, peer, ticket, std::move(child)))->begin();
     }
 
 private:
-    connection(server_branch& branch, socket_handle socket, net::endpoint peer,
+    connection(server_share& branch, detail::handle socket, net::endpoint peer,
                handed_over* ticket, task<>&& child) noexcept
         : group_child(*branch.group, nullptr, std::move(child)),
           branch_(branch),
@@ -328,10 +329,10 @@ private:
     }
     ~connection() = default;
 
-    static void ended(context& strand) noexcept {
+    static void ended(detail::strand& strand) noexcept {
         auto* self = static_cast<connection*>(&strand);
         task_group& of = self->group();
-        server_branch& branch = self->branch_;
+        server_share& branch = self->branch_;
         handed_over* ticket = self->ticket_;
         tell_hooks_of_end(*self);
         if (self->error()) [[unlikely]] self->report_error();
@@ -350,16 +351,16 @@ private:
         report_idle(branch_.guard->span(), peer_.to_text(buffer));
     }
 
-    server_branch& branch_;
+    server_share& branch_;
     handed_over* ticket_;  ///< nullptr on the acceptor's loop
     net::endpoint peer_;
 };
 
-void server_run::start_on(server_branch& branch, net::tcp_stream&& stream, net::endpoint peer,
+void server_run::start_on(server_share& branch, net::tcp_stream&& stream, net::endpoint peer,
                           handed_over* ticket) {
-    const socket_handle socket = stream.ref().handle;  // the handler may move the stream away
+    const detail::handle socket = stream.ref().handle;  // the handler may move the stream away
     server_run& server = branch.server;
-    if (socket_notes* notes = scheduler_of(branch.loop).world().notes(socket))
+    if (socket_notes* notes = scheduler_of(branch.loop).poller().notes(socket))
         notes->reset_failed = server.limits_.reset_failed;
     task<> child = server.call_(server.handler_, std::move(stream));
     check_startable(child, "a handler of serve returned a task that was moved from",
@@ -367,8 +368,8 @@ void server_run::start_on(server_branch& branch, net::tcp_stream&& stream, net::
     connection::start(branch, socket, peer, ticket, std::move(child));
 }
 
-server_branch& server_run::least_loaded() noexcept {
-    server_branch* least = branches_.front().get();
+server_share& server_run::least_loaded() noexcept {
+    server_share* least = branches_.front().get();
     for (const auto& branch : branches_)
         if (branch->alive < least->alive) least = branch.get();
     return *least;
@@ -383,8 +384,8 @@ void server_run::start(task_group& group, net::tcp_stream&& stream) noexcept {
     } catch (const io_error&) {
         return;  // gone already
     }
-    server_branch& branch = least_loaded();
-    server_branch& here = *branches_.front();
+    server_share& branch = least_loaded();
+    server_share& here = *branches_.front();
     // A group that was cancelled has told its other loops: nothing may follow that.
     if (&branch != &here && !group.is_cancelled() && hand_over(branch, stream, peer)) return;
     try {
@@ -398,7 +399,7 @@ void server_run::start(task_group& group, net::tcp_stream&& stream) noexcept {
 }
 
 /// False: it stays here.
-bool server_run::hand_over(server_branch& to, net::tcp_stream& stream,
+bool server_run::hand_over(server_share& to, net::tcp_stream& stream,
                            net::endpoint peer) noexcept {
     int descriptor = -1;
     const socket_ref socket = stream.ref();
@@ -408,7 +409,7 @@ bool server_run::hand_over(server_branch& to, net::tcp_stream& stream,
     } catch (const std::bad_alloc&) {
         return false;
     }
-    if (scheduler_of(*current).world().release(socket.handle, descriptor) != 0) {
+    if (scheduler_of(*current).poller().release(socket.handle, descriptor) != 0) {
         free_block(memory, sizeof(handed_over));
         return false;
     }
@@ -471,7 +472,7 @@ void server_run::refuse(task_group& group, net::tcp_stream&& stream) noexcept {
 }
 
 /// What runs on each other loop for the life of the server.
-task<> server_run::serve_branch(server_branch& branch) {
+task<> server_run::serve_branch(server_share& branch) {
     idle_guard guard(this_loop(), branch.server.limits_.idle);
     branch.guard = &guard;
     const auto tell = [&branch] {
@@ -517,11 +518,11 @@ public:
     [[nodiscard]] bool stopped() const noexcept { return scope_access::swallows(scope_); }
 
 private:
-    context& strand_;
+    detail::strand& strand_;
     scope_access::owned scope_;
 };
 
-size_wait server_run::room() noexcept {
+size_awaiter server_run::room() noexcept {
     // Either may be as large as can be said: their sum must not wrap around.
     constexpr std::size_t largest = std::numeric_limits<std::size_t>::max();
     const std::size_t others = limits_.connections - 1;
@@ -558,7 +559,7 @@ task<> server_run::run(task_group& group) {
     co_await accept_until_stopped(group);
     // Those that wait already, and not those that go on coming: no queue is longer.
     for (unsigned taken = 0; taken < most_waiting && served() < limits_.connections; ++taken) {
-        std::optional<net::tcp_stream> waiting = co_await listener_.accept_waiting();
+        std::optional<net::tcp_stream> waiting = co_await listener_.accept_if_waiting();
         if (waiting) start(group, std::move(*waiting));
         else if (listener_.close_if_idle()) break;
     }
@@ -567,7 +568,7 @@ task<> server_run::run(task_group& group) {
     group.cancel();
 }
 
-void warn_of_cap(const serve_limits& limits) {
+void warn_of_cap(const serve_options& limits) {
     const std::size_t descriptors = descriptor_limit();
     const std::size_t refusals = limits.refusal.empty() ? 0 : limits.refusals;
     if (limits.connections <= descriptors / 2 && refusals <= descriptors / 2 - limits.connections)
@@ -583,13 +584,13 @@ void warn_of_cap(const serve_limits& limits) {
 
 }  // namespace
 
-task<> serve_connections(net::tcp_listener& listener, serve_limits limits, handler_call call,
+task<> serve_connections(net::tcp_listener& listener, serve_options limits, handler_call call,
                          void* handler) {
-    CORO_ASSERT(limits.connections > 0, "serve_limits.connections must be at least 1");
+    CORO_ASSERT(limits.connections > 0, "serve_options.connections must be at least 1");
     warn_of_cap(limits);
     server_run server(listener, limits, call, handler);
     const auto body = [&server](task_group& group) -> task<> { co_await server.run(group); };
     co_await with_task_group(body, {.policy = on_error::report_and_go_on});
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

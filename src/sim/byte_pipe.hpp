@@ -6,9 +6,9 @@
 #include <cstring>
 #include <vector>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// A ring of bytes that grows up to what its user appends; the user bounds that. Bytes appended are
 /// in flight until reveal() makes them visible, in order.
@@ -67,4 +67,4 @@ private:
     std::size_t visible_ = 0;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

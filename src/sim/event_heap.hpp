@@ -12,7 +12,7 @@
 
 #include "sim/sim_socket.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 enum class sim_event_kind : std::uint8_t {
     bytes_arrive,      ///< `amount` bytes in flight become visible to `socket`
@@ -70,4 +70,4 @@ private:
     std::uint64_t sequence_ = 0;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

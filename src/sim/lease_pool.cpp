@@ -4,9 +4,9 @@
 #include <cstring>
 #include <new>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 constexpr int returned_pattern = 0xdd;
@@ -58,4 +58,4 @@ void lease_pool::give_back(const lease& back) noexcept {
     free_.push_back(back.id);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

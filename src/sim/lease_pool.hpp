@@ -8,7 +8,7 @@
 
 #include "runtime/poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 class lease_pool {
 public:
@@ -43,4 +43,4 @@ private:
     std::vector<std::uint32_t> free_;  ///< last in, first out: reuse shows soon
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// Whether a socket bound to `place` owns `address` too. IPv6's wildcard owns IPv4 unless V6ONLY.
@@ -128,4 +128,4 @@ std::uint16_t port_table::next_ephemeral() {
     return 0;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -8,7 +8,7 @@
 
 #include "sim/sim_socket.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Every address belongs to this world: one may bind 10.1.2.3 without owning it. A client occupies
 /// its ephemeral port whole, so that at most 28 232 of them are connected at once; a kernel, which
@@ -46,4 +46,4 @@ private:
     std::uint16_t cursor_ = first_ephemeral;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// xoshiro256** (Blackman and Vigna), its state filled by splitmix64 so that the seeds 0, 1, 2…
 /// give unrelated sequences. Not for secrets.
@@ -54,4 +54,4 @@ private:
     std::array<std::uint64_t, 4> state_{};
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

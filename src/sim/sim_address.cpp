@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 constexpr std::uint16_t family_unix = 1;
@@ -114,4 +114,4 @@ socket_address encode_address(const sim_address& from) noexcept {
     return made;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -8,7 +8,7 @@
 
 #include "runtime/poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// An address taken apart. IPv4 is held as mapped IPv6 (::ffff:a.b.c.d, RFC 4291 §2.5.5.2): a
 /// dual-stack listener then compares 16 bytes and no more.
@@ -40,4 +40,4 @@ int decode_address(const socket_address& from, sim_address& into);
 
 [[nodiscard]] socket_address encode_address(const sim_address& from) noexcept;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -5,7 +5,7 @@
 
 #include "sim/sim_poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 constexpr duration connect_timeout = std::chrono::seconds(127);
@@ -20,7 +20,7 @@ bool queue_is_full(const sim_socket& listener) {
 
 // --- listening and accepting
 
-int sim_poller::bind(socket_handle handle, const socket_address& where) noexcept {
+int sim_poller::bind(detail::handle handle, const socket_address& where) noexcept {
     sim_socket* socket = find(handle);
     if (socket == nullptr) return result_closed;
     sim_address place;
@@ -30,7 +30,7 @@ int sim_poller::bind(socket_handle handle, const socket_address& where) noexcept
     return ports_.bind(*socket, place);
 }
 
-int sim_poller::listen(socket_handle handle, int backlog) noexcept {
+int sim_poller::listen(detail::handle handle, int backlog) noexcept {
     sim_socket* socket = find(handle);
     if (socket == nullptr) return result_closed;
     if (socket->state != sim_state::fresh && socket->state != sim_state::listening) return -EINVAL;
@@ -60,7 +60,7 @@ sim_poller::outcome sim_poller::attempt_accept(sim_socket& listener, operation& 
     return 0;
 }
 
-int sim_poller::close_if_idle(socket_handle handle) noexcept {
+int sim_poller::close_if_idle(detail::handle handle) noexcept {
     const sim_socket* listener = find(handle);
     if (listener == nullptr) return result_closed;
     if (!listener->accept_queue.empty()) return -EAGAIN;
@@ -68,7 +68,7 @@ int sim_poller::close_if_idle(socket_handle handle) noexcept {
     return 0;
 }
 
-int sim_poller::shed_connection(socket_handle handle) noexcept {
+int sim_poller::shed_connection(detail::handle handle) noexcept {
     sim_socket* listener = find(handle);
     if (listener == nullptr) return result_closed;
     if (listener->state != sim_state::listening) return -EINVAL;
@@ -192,14 +192,14 @@ void sim_poller::close_socket(sim_socket& socket, bool hard) {
 
 // --- addresses
 
-int sim_poller::local_address(socket_handle handle, socket_address& out) noexcept {
+int sim_poller::local_address(detail::handle handle, socket_address& out) noexcept {
     const sim_socket* socket = find(handle);
     if (socket == nullptr) return result_closed;
     out = encode_address(socket->local);
     return 0;
 }
 
-int sim_poller::remote_address(socket_handle handle, socket_address& out) noexcept {
+int sim_poller::remote_address(detail::handle handle, socket_address& out) noexcept {
     const sim_socket* socket = find(handle);
     if (socket == nullptr) return result_closed;
     if (socket->state != sim_state::connected && socket->state != sim_state::reset) {
@@ -210,7 +210,7 @@ int sim_poller::remote_address(socket_handle handle, socket_address& out) noexce
 }
 
 /// Acknowledged is what has arrived at the peer and fits into its receive buffer: the rest is here.
-int sim_poller::moved_bytes(socket_handle handle, std::uint64_t& out) noexcept {
+int sim_poller::moved_bytes(detail::handle handle, std::uint64_t& out) noexcept {
     const sim_socket* socket = find(handle);
     if (socket == nullptr) return result_closed;
     std::uint64_t unacknowledged = 0;
@@ -222,17 +222,17 @@ int sim_poller::moved_bytes(socket_handle handle, std::uint64_t& out) noexcept {
     return 0;
 }
 
-socket_notes* sim_poller::notes(socket_handle handle) noexcept {
+socket_notes* sim_poller::notes(detail::handle handle) noexcept {
     sim_socket* socket = find(handle);
     return socket == nullptr ? nullptr : &socket->notes;
 }
 
-int sim_poller::adopt(int, socket_handle&) noexcept {
+int sim_poller::adopt(int, detail::handle&) noexcept {
     return -EOPNOTSUPP;  // there is no operating system here
 }
 
-int sim_poller::release(socket_handle, int&) noexcept {
+int sim_poller::release(detail::handle, int&) noexcept {
     return -EOPNOTSUPP;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

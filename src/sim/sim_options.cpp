@@ -5,7 +5,7 @@
 
 #include "sim/sim_poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 constexpr int smallest_send_buffer = 4608;     // socket(7), doubled
@@ -79,7 +79,7 @@ void sim_poller::set_default_options(sim_socket& socket) noexcept {
     set(socket_option::keepalive_count, 9);
 }
 
-int sim_poller::set_option(socket_handle handle, socket_option which, int value) noexcept {
+int sim_poller::set_option(detail::handle handle, socket_option which, int value) noexcept {
     sim_socket* socket = find(handle);
     if (socket == nullptr) return result_closed;
     if (const int error = refused(*socket, which); error != 0) return error;
@@ -88,7 +88,7 @@ int sim_poller::set_option(socket_handle handle, socket_option which, int value)
     return 0;
 }
 
-int sim_poller::get_option(socket_handle handle, socket_option which, int& value) noexcept {
+int sim_poller::get_option(detail::handle handle, socket_option which, int& value) noexcept {
     const sim_socket* socket = find(handle);
     if (socket == nullptr) return result_closed;
     if (const int error = refused(*socket, which); error != 0) return error;
@@ -96,4 +96,4 @@ int sim_poller::get_option(socket_handle handle, socket_option which, int& value
     return 0;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

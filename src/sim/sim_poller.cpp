@@ -6,9 +6,9 @@
 #include <functional>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// Not 0, so that a time never set is told from the first instant.
@@ -37,18 +37,18 @@ std::unique_ptr<poller> make_sim_poller(const poller_options& options) {
 
 // --- slots
 
-sim_poller::slot* sim_poller::slot_of(socket_handle handle) noexcept {
+sim_poller::slot* sim_poller::slot_of(detail::handle handle) noexcept {
     if (!handle || handle.index >= slots_.size()) return nullptr;
     slot& found = slots_[handle.index];
     return found.socket && found.generation == handle.generation ? &found : nullptr;
 }
 
-sim_socket* sim_poller::find(socket_handle handle) noexcept {
+sim_socket* sim_poller::find(detail::handle handle) noexcept {
     slot* found = slot_of(handle);
     return found != nullptr && !found->closing ? found->socket.get() : nullptr;
 }
 
-socket_handle sim_poller::make_slot(socket_pointer socket) {
+detail::handle sim_poller::make_slot(socket_pointer socket) {
     if (free_.empty()) {
         free_.push_back(static_cast<std::uint32_t>(slots_.size()));
         slots_.emplace_back();
@@ -73,7 +73,7 @@ void sim_poller::free_slot(std::uint32_t index) {
     std::push_heap(free_.begin(), free_.end(), std::greater<>{});
 }
 
-int sim_poller::open_stream(address_family family, socket_handle& out) noexcept {
+int sim_poller::open_stream(address_family family, detail::handle& out) noexcept {
     if (!may_open()) return -EMFILE;
     auto socket = std::make_shared<sim_socket>(family);
     set_default_options(*socket);
@@ -81,7 +81,7 @@ int sim_poller::open_stream(address_family family, socket_handle& out) noexcept 
     return 0;
 }
 
-void sim_poller::close(socket_handle handle) noexcept {
+void sim_poller::close(detail::handle handle) noexcept {
     slot* found = slot_of(handle);
     if (found == nullptr || found->closing) return;
     found->closing = true;
@@ -281,4 +281,4 @@ poller_census sim_poller::census() const noexcept {
     return {pending_operations_, open_sockets_, leases_.lent()};
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -36,7 +36,7 @@
 #include "sim/random.hpp"
 #include "sim/sim_socket.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 class sim_poller final : public poller {
 public:
@@ -61,23 +61,23 @@ public:
     void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept override;
     std::size_t lend(operation& op) noexcept override;
 
-    int open_stream(address_family family, socket_handle& out) noexcept override;
-    int bind(socket_handle socket, const socket_address& where) noexcept override;
-    int listen(socket_handle socket, int backlog) noexcept override;
-    int set_option(socket_handle socket, socket_option which, int value) noexcept override;
-    int get_option(socket_handle socket, socket_option which, int& value) noexcept override;
-    int local_address(socket_handle socket, socket_address& out) noexcept override;
-    int remote_address(socket_handle socket, socket_address& out) noexcept override;
-    int shutdown(socket_handle socket, shutdown_how how) noexcept override;
-    void close(socket_handle socket) noexcept override;
-    int close_if_idle(socket_handle listener) noexcept override;
-    int moved_bytes(socket_handle socket, std::uint64_t& out) noexcept override;
-    socket_notes* notes(socket_handle socket) noexcept override;
-    int shed_connection(socket_handle listener) noexcept override;
-    int adopt(int descriptor, socket_handle& out) noexcept override;
-    int release(socket_handle socket, int& descriptor) noexcept override;
+    int open_stream(address_family family, detail::handle& out) noexcept override;
+    int bind(detail::handle socket, const socket_address& where) noexcept override;
+    int listen(detail::handle socket, int backlog) noexcept override;
+    int set_option(detail::handle socket, socket_option which, int value) noexcept override;
+    int get_option(detail::handle socket, socket_option which, int& value) noexcept override;
+    int local_address(detail::handle socket, socket_address& out) noexcept override;
+    int remote_address(detail::handle socket, socket_address& out) noexcept override;
+    int shutdown(detail::handle socket, shutdown_how how) noexcept override;
+    void close(detail::handle socket) noexcept override;
+    int close_if_idle(detail::handle listener) noexcept override;
+    int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept override;
+    socket_notes* notes(detail::handle socket) noexcept override;
+    int shed_connection(detail::handle listener) noexcept override;
+    int adopt(int descriptor, detail::handle& out) noexcept override;
+    int release(detail::handle socket, int& descriptor) noexcept override;
     void discard(int /*descriptor*/) noexcept override {}  // release() gives none
-    int watch(int /*descriptor*/, socket_handle& /*out*/) noexcept override { return -EOPNOTSUPP; }
+    int watch(int /*descriptor*/, detail::handle& /*out*/) noexcept override { return -EOPNOTSUPP; }
     void random(void* into, std::size_t size) noexcept override;
     [[nodiscard]] poller_census census() const noexcept override;
 
@@ -93,10 +93,10 @@ private:
     };
 
     // --- slots: sim_poller.cpp
-    [[nodiscard]] slot* slot_of(socket_handle handle) noexcept;  ///< closing ones too
-    [[nodiscard]] sim_socket* find(socket_handle handle) noexcept;
+    [[nodiscard]] slot* slot_of(detail::handle handle) noexcept;  ///< closing ones too
+    [[nodiscard]] sim_socket* find(detail::handle handle) noexcept;
     [[nodiscard]] bool may_open() const noexcept { return open_sockets_ < socket_limit_; }
-    socket_handle make_slot(socket_pointer socket);
+    detail::handle make_slot(socket_pointer socket);
     void free_slot(std::uint32_t index);
     static void set_default_options(sim_socket& socket) noexcept;  ///< sim_options.cpp
 
@@ -158,4 +158,4 @@ private:
 /// A simulated world of its own; options.seed decides all that is random in it.
 std::unique_ptr<poller> make_sim_poller(const poller_options& options);
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

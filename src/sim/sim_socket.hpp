@@ -11,7 +11,7 @@
 #include "sim/byte_pipe.hpp"
 #include "sim/sim_address.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 enum class sim_state : std::uint8_t {
     fresh,       ///< opened, perhaps bound; also after a connect that failed or was cancelled
@@ -74,4 +74,4 @@ struct sim_socket : std::enable_shared_from_this<sim_socket> {
     std::deque<waiting_client> waiting;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

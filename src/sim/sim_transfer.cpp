@@ -10,7 +10,7 @@
 
 #include "sim/sim_poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// Calls `each(pointer, size)` for the pieces of the operation's buffers, at most `most` bytes.
@@ -152,7 +152,7 @@ void sim_poller::return_lease(std::uint32_t lease_id, void* data, bool from_heap
     leases_.give_back({lease_id, static_cast<std::byte*>(data), from_heap});
 }
 
-int sim_poller::shutdown(socket_handle handle, shutdown_how how) noexcept {
+int sim_poller::shutdown(detail::handle handle, shutdown_how how) noexcept {
     sim_socket* socket = find(handle);
     if (socket == nullptr) return result_closed;
     const bool receiving = how != shutdown_how::send;
@@ -172,4 +172,4 @@ int sim_poller::shutdown(socket_handle handle, shutdown_how how) noexcept {
     return 0;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

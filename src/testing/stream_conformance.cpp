@@ -16,13 +16,13 @@
 #include <coro/core/when_all.hpp>
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/buffered_writer.hpp>
-#include <coro/net/frames.hpp>
-#include <coro/net/io.hpp>
+#include <coro/net/framed_stream.hpp>
+#include <coro/net/exact.hpp>
 #include <coro/runtime/sleep.hpp>
 #include <coro/runtime/stats.hpp>
 #include <coro/runtime/timeout.hpp>
 
-namespace coro::inline v0::testing {
+namespace coro { inline namespace v0 { namespace testing {
 namespace {
 
 using namespace std::chrono_literals;
@@ -471,7 +471,7 @@ task<> buffered_and_framed(trial& t) {
     const auto speak = [](stream& on) -> task<> {
         net::buffered_writer out(on);
         net::buffered_stream in(on);
-        net::frames messages(in, out);
+        net::framed_stream messages(in, out);
         co_await out.write(as_bytes("hello\r\n"));
         co_await out.write(as_bytes("world\n"));
         const std::vector<std::byte> large = patterned(0, 200'000);
@@ -483,7 +483,7 @@ task<> buffered_and_framed(trial& t) {
     const auto listen = [](trial& of) -> task<> {
         net::buffered_writer out(of.far);
         net::buffered_stream in(of.far);
-        net::frames messages(in, out);
+        net::framed_stream messages(in, out);
         std::string lines;
         for (int i = 0; i < 2; ++i) {
             const auto line = co_await in.read_line();
@@ -596,4 +596,4 @@ std::vector<std::string> check_streams(const stream_factory& make, run_options o
     return run(run_cases(make), options);
 }
 
-}  // namespace coro::inline v0::testing
+}}}  // namespace coro::v0::testing

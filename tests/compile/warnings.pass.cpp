@@ -109,7 +109,7 @@ task<> synchronisation() {
 task<> echo(coro::net::tcp_stream peer) {
     coro::net::buffered_stream in(peer);
     coro::net::buffered_writer out(peer);
-    coro::net::frames messages(in, out);
+    coro::net::framed_stream messages(in, out);
     while (const auto line = co_await in.read_line()) co_await out.write(coro::as_bytes(*line));
     static_cast<void>(co_await in.read_until("\n"));
     static_cast<void>(co_await in.read_exact(4));

@@ -5,7 +5,7 @@
 #include "net_test_support.hpp"
 #include "support/injecting_poller.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 enum class meaning : std::uint8_t {
@@ -189,4 +189,4 @@ TEST_P(accept_errors_test, serve_survives_all_but_those_that_end_the_listener) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -18,7 +18,7 @@
 #include "net_test_support.hpp"
 #include "support/extreme_spans.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class blocking_test : public world_test {
@@ -452,4 +452,4 @@ TEST_P(blocking_thread_test, races_with_deadlines_end_each_call_once) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

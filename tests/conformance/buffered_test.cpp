@@ -8,7 +8,7 @@
 
 #include <coro/base/report.hpp>
 #include <coro/core/as_result.hpp>
-#include <coro/net/frames.hpp>
+#include <coro/net/framed_stream.hpp>
 #include <coro/runtime/task_group.hpp>
 #include <coro/runtime/timeout.hpp>
 
@@ -98,12 +98,12 @@ TEST_P(buffered_streams, frames_of_all_sizes_go_both_ways) {
         const auto echo = [](tcp_stream& stream) -> task<> {
             buffered_stream in(stream);
             buffered_writer out(stream);
-            frames messages(in, out);
+            framed_stream messages(in, out);
             while (const auto message = co_await messages.read()) co_await messages.write(*message);
             co_await messages.flush();
             stream.shutdown_send();
         };
-        const auto send = [](frames<tcp_stream>& to,
+        const auto send = [](framed_stream<tcp_stream>& to,
                              const std::vector<std::string>& messages) -> task<> {
             for (const std::string& message : messages) co_await to.write(as_bytes(message));
         };
@@ -115,7 +115,7 @@ TEST_P(buffered_streams, frames_of_all_sizes_go_both_ways) {
             group.spawn(echo, std::ref(pair.server));
             buffered_stream in(pair.client);
             buffered_writer out(pair.client);
-            frames messages(in, out);
+            framed_stream messages(in, out);
             co_await with_task_group([&](task_group& writing) -> task<> {
                 writing.spawn(send, std::ref(messages), std::cref(all));
                 for (const std::string& message : all) {

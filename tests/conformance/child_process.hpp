@@ -13,7 +13,7 @@
 
 #include <gtest/gtest.h>
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 
 /// What the child has of its parent: somewhere to write words to.
 class parent_line {
@@ -103,4 +103,4 @@ private:
     std::string words_;
 };
 
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -11,7 +11,7 @@
 #include "net_test_support.hpp"
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class close_on_exec_test : public world_test {};
@@ -81,11 +81,11 @@ TEST_P(close_on_exec_test, every_kind_of_descriptor_has_the_flag) {
         };
         co_await connect_and_accept(true);
         co_await connect_and_accept(false);
-        std::optional<net::tcp_stream> none = co_await listener.accept_waiting();
+        std::optional<net::tcp_stream> none = co_await listener.accept_if_waiting();
         EXPECT_FALSE(none);
         // One that the program made, and a descriptor given up and taken again.
-        poller& world = scheduler_of(this_loop()).world();
-        socket_handle adopted;
+        poller& world = scheduler_of(this_loop()).poller();
+        detail::handle adopted;
         EXPECT_EQ(world.adopt(bare_socket(), adopted), 0);
         EXPECT_LT(world.shed_connection(listener.ref().handle), 0);
         all.expect_close_on_exec(9 + 1 + 1);
@@ -114,4 +114,4 @@ TEST_P(close_on_exec_test, those_of_a_server_on_several_loops_have_it) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

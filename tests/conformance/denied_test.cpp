@@ -4,7 +4,7 @@
 #include "net_test_support.hpp"
 #include "support/deny_uring.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 struct refusal {
@@ -122,4 +122,4 @@ TEST(denied_program_test, the_filter_holds_and_all_worlds_are_the_fallback) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -7,7 +7,7 @@
 #include "net_test_support.hpp"
 #include "support/leftovers.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 TEST(detector_test, canary_run_in_sees_a_descriptor_that_stays_open) {
@@ -43,4 +43,4 @@ TEST_P(poller_detector_test, canary_the_end_of_a_world_counts_descriptors) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

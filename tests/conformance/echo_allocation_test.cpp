@@ -64,7 +64,7 @@ const int hooked = 1;
 
 #endif
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class echo_allocation_test : public world_test {
@@ -164,4 +164,4 @@ TEST_P(echo_allocation_test, the_counter_counts) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -4,11 +4,11 @@
 #include <thread>
 
 #include <coro/runtime/event.hpp>
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class fiber_loops_test : public world_test {
@@ -94,4 +94,4 @@ TEST_P(fiber_loops_test, an_event_of_another_loop_wakes_it_at_home) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -5,7 +5,7 @@
 
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class fiber_streams_test : public world_test {
@@ -103,7 +103,7 @@ void text_of_buffers(stream_pair& pair) {
     await(in.read_exact(mutable_bytes(into).first(7)));
     EXPECT_EQ(as_text(const_bytes(into).first(7)), "exact=8");
     EXPECT_EQ(await(in.read_some(mutable_bytes(into))), 4u);
-    net::frames messages(in, out);
+    net::framed_stream messages(in, out);
     await(messages.write(as_bytes("a frame")));
     await(messages.flush());
     const auto frame = await(messages.read());
@@ -114,7 +114,7 @@ void text_of_buffers(stream_pair& pair) {
 TEST_P(fiber_streams_test, every_operation_of_a_stream_can_be_awaited) {
     const auto body = [] {
         auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
-        EXPECT_FALSE(await(listener.accept_waiting()).has_value());
+        EXPECT_FALSE(await(listener.accept_if_waiting()).has_value());
         stream_pair pair;
         auto [near, far] = await(
             when_all(net::tcp_stream::connect(listener.local_endpoint()), listener.accept()));
@@ -222,4 +222,4 @@ TEST_P(fiber_streams_test, serve_hands_connections_to_fibers) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -32,7 +32,7 @@
 #endif
 #endif
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class fork_test : public world_test {};
@@ -361,4 +361,4 @@ TEST_P(fork_test, a_child_that_is_forked_after_a_run_may_run) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

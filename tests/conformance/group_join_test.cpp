@@ -6,11 +6,11 @@
 
 #include <coro/core/when_any.hpp>
 #include <coro/runtime/local_task_group.hpp>
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class group_join_test : public world_test {
@@ -359,4 +359,4 @@ TEST_P(group_join_death_test, a_join_by_a_child_and_two_at_once_abort) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

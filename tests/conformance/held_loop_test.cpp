@@ -25,7 +25,7 @@ coro::task<> block_the_thread() {
 }  // namespace
 }  // namespace held_loop_program
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 using namespace held_loop_program;
@@ -68,4 +68,4 @@ TEST_P(held_loop_test, a_task_that_blocks_the_thread_of_another_loop_is_named_wi
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -13,7 +13,7 @@
 
 #include <coro/net/tcp.hpp>
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 
 inline constexpr int most_descriptors = 1024;
 
@@ -105,4 +105,4 @@ inline std::vector<int> connections_of(std::uint16_t local) {
     return descriptor < 0 ? otherwise : queue_of(descriptor).tcpi_unacked;
 }
 
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 
 #include "net_test_support.hpp"
 

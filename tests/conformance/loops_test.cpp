@@ -15,13 +15,13 @@
 
 #include <coro/core/when_all.hpp>
 #include <coro/core/when_any.hpp>
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 #include <coro/runtime/timeout.hpp>
 
 #include "net_test_support.hpp"
 #include "runtime/loop_team.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class loops_test : public world_test {};
@@ -490,4 +490,4 @@ TEST_P(loops_test, refuses_numbers_of_loops_that_make_no_sense) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

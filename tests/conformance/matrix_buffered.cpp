@@ -5,11 +5,11 @@
 
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/buffered_writer.hpp>
-#include <coro/net/frames.hpp>
+#include <coro/net/framed_stream.hpp>
 
 #include "matrix_stream_driver.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 using reader = net::buffered_stream<net::tcp_stream>;
@@ -105,7 +105,7 @@ private:
     std::size_t come_;
     std::optional<reader> in_;
     std::optional<net::buffered_writer> out_;
-    std::optional<net::frames<net::tcp_stream>> frames_;
+    std::optional<net::framed_stream<net::tcp_stream>> frames_;
     std::string sent_;
     std::string taken_;
 };
@@ -192,7 +192,7 @@ private:
     write_what what_;
     std::optional<reader> in_;
     std::optional<net::buffered_writer> out_;
-    std::optional<net::frames<net::tcp_stream>> frames_;
+    std::optional<net::framed_stream<net::tcp_stream>> frames_;
     bool framed_ = false;  ///< a frame follows the pattern
     std::string gathered_;
 };
@@ -213,9 +213,9 @@ std::vector<point> buffered_points() {
     reads.operator()<until, 6>("coro::net::buffered_stream::read_until", "in the delimiter");
     reads.operator()<line, 3>("coro::net::buffered_stream::read_line", "after a part");
     reads.operator()<peek, 3>("coro::net::buffered_stream::peek", "after a part");
-    reads.operator()<frame, 0>("coro::net::frames::read", "between two frames");
-    reads.operator()<frame, 2>("coro::net::frames::read", "inside of the length");
-    reads.operator()<frame, 6>("coro::net::frames::read", "inside of the payload");
+    reads.operator()<frame, 0>("coro::net::framed_stream::read", "between two frames");
+    reads.operator()<frame, 2>("coro::net::framed_stream::read", "inside of the length");
+    reads.operator()<frame, 6>("coro::net::framed_stream::read", "inside of the payload");
     const auto writes = [&points]<write_what What>(std::string_view operation,
                                                   std::string_view where) {
         points.push_back(make_point<buffered_write_driver, What>(operation, where));
@@ -224,9 +224,10 @@ std::vector<point> buffered_points() {
     writes.operator()<write_what::small>(write, "for room");
     writes.operator()<write_what::large>(write, "a large one, after a part");
     writes.operator()<write_what::flush>("coro::net::buffered_writer::flush", "the kernel is full");
-    writes.operator()<write_what::frame>("coro::net::frames::write", "for room");
-    writes.operator()<write_what::frame_flush>("coro::net::frames::flush", "the kernel is full");
+    writes.operator()<write_what::frame>("coro::net::framed_stream::write", "for room");
+    writes.operator()<write_what::frame_flush>("coro::net::framed_stream::flush",
+                                               "the kernel is full");
     return points;
 }
 
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

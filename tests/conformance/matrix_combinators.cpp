@@ -12,7 +12,7 @@
 
 #include "matrix_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 /// What the awaitable inside is: an operation, a task around it, or a read from a socket.
@@ -423,4 +423,4 @@ std::vector<point> combinator_points() {
     return points;
 }
 
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

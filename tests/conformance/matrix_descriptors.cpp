@@ -6,7 +6,7 @@
 
 #include "matrix_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class pipe_driver : public driver {
@@ -76,4 +76,4 @@ std::vector<point> descriptor_points() {
             make_point<writable_driver>("coro::writable", "a full pipe")};
 }
 
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -9,7 +9,7 @@
 #include "runtime/scheduler.hpp"
 #include "sim/sim_poller.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 /// Connects until no more connections find room in the queue of `listener`.
@@ -58,7 +58,7 @@ public:
 
 private:
     task<> accept_all() {
-        while (const auto one = co_await full_.accept_waiting()) accepted_ += one ? 1 : 0;
+        while (const auto one = co_await full_.accept_if_waiting()) accepted_ += one ? 1 : 0;
     }
 
     net::tcp_listener full_;
@@ -93,7 +93,8 @@ public:
             auto one = co_await with_timeout(1min, listener_.accept());
             accepted_.push_back(std::move(one));
         }
-        while (auto one = co_await listener_.accept_waiting()) accepted_.push_back(std::move(*one));
+        while (auto one = co_await listener_.accept_if_waiting())
+            accepted_.push_back(std::move(*one));
         check(accepted_.size() <= clients_.size() + gone_, "more accepted than connected");
         if (gone_ == 0) co_await check_each();
     }
@@ -132,7 +133,7 @@ public:
             ++*static_cast<int*>(user);
         };
         set_report_hook(count, &reports_);
-        poller& world = scheduler_of(*current).world();
+        poller& world = scheduler_of(*current).poller();
         if (world.name() == "simulation") {
             sim_ = static_cast<sim_poller*>(&world);
             sim_->limit_sockets(world.census().sockets);
@@ -185,7 +186,7 @@ class accept_waiting_driver final : public accepting_driver {
 public:
     task<> operate() override {
         while (!told_) {
-            auto one = co_await listener_.accept_waiting();
+            auto one = co_await listener_.accept_if_waiting();
             if (one) accepted_.push_back(std::move(*one));
             if (++rounds_ % 8 == 0) co_await sleep_for(1ms);
         }
@@ -314,16 +315,16 @@ private:
 
 std::vector<point> service_points() {
     constexpr std::string_view accept = "coro::net::tcp_listener::accept";
-    constexpr std::string_view accept_waiting = "coro::net::tcp_listener::accept_waiting";
+    constexpr std::string_view accept_if_waiting = "coro::net::tcp_listener::accept_if_waiting";
     return {
         make_point<connect_driver>("coro::net::tcp_stream::connect", "in the handshake"),
         make_point<accept_driver>(accept, "for a client"),
         make_point<paused_accept_driver>(accept, "no descriptor is left"),
-        make_point<accept_waiting_driver>(accept_waiting, "for a moment"),
+        make_point<accept_waiting_driver>(accept_if_waiting, "for a moment"),
         make_point<serve_driver, serve_stage::accepting>("coro::serve", "for a client"),
         make_point<serve_driver, serve_stage::full>("coro::serve", "for room"),
         make_point<serve_driver, serve_stage::draining>("coro::serve", "draining"),
     };
 }
 
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -6,7 +6,7 @@
 #include "kernel_queues.hpp"
 #include "matrix_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 
 inline bool reset_error(const outcome& ended) {
     return ended.is(outcome_kind::error) && (ended.error == std::errc::connection_reset ||
@@ -93,4 +93,4 @@ protected:
     std::size_t read_ = 0;
 };
 
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

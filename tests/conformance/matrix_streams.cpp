@@ -4,7 +4,7 @@
 
 #include "matrix_stream_driver.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 enum class read_how : std::uint8_t { plain, vectored, leased };
@@ -255,4 +255,4 @@ std::vector<point> stream_points() {
     };
 }
 
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -10,7 +10,7 @@
 #include "poller/inflight_registry.hpp"
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 /// Longer than any deadline of the drivers: under it nothing times out by itself.
@@ -56,7 +56,7 @@ private:
     std::unique_ptr<driver> driver_;
     outcome outcome_;
     way_out left_ = way_out::other;
-    context* strand_ = nullptr;  ///< of the operation, while it runs
+    detail::strand* strand_ = nullptr;  ///< of the operation, while it runs
     bool reached_ = false;
     cancel_scope* scope_ = nullptr;
     time_point deadline_ = never;
@@ -362,4 +362,4 @@ void stream_pair::reset_far() {
     far.close();
 }
 
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -17,7 +17,7 @@
 
 #include "poller_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 
 enum class ending : std::uint8_t {
     cancel,      ///< the scope around the operation is cancelled
@@ -163,4 +163,4 @@ public:
     net::tcp_stream far;
 };
 
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -11,7 +11,7 @@
 
 #include "matrix_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class event_driver final : public driver {
@@ -264,4 +264,4 @@ std::vector<point> synchronisation_points() {
     };
 }
 
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -9,7 +9,7 @@
 #include "matrix_support.hpp"
 #include "support/leftovers.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 struct operation_line {
@@ -300,4 +300,4 @@ TEST(matrix_death_test, a_case_that_hangs_names_itself) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -266,7 +266,7 @@ const misuse of_the_network[] = {
              co_await pair.open();
              coro::net::buffered_stream in(*pair.near);
              coro::net::buffered_writer out(*pair.near);
-             const coro::net::frames messages(in, out, {.limit = std::size_t{1} << 32});
+             const coro::net::framed_stream messages(in, out, {.limit = std::size_t{1} << 32});
          });
      }},
     {"text_without_room", "endpoint::to_text() needs text_capacity bytes", says::no_task,
@@ -274,7 +274,7 @@ const misuse of_the_network[] = {
          std::array<char, 4> small{};
          static_cast<void>(endpoint().to_text(small));
      }},
-    {"server_for_nobody", "serve_limits.connections must be at least 1", says::the_await,
+    {"server_for_nobody", "serve_options.connections must be at least 1", says::the_await,
      [] {
          in_task([]() -> task<> {
              auto listener = tcp_listener::bind(endpoint::loopback(0));

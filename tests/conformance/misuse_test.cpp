@@ -3,7 +3,7 @@
 // which it means something.
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/buffered_writer.hpp>
-#include <coro/net/frames.hpp>
+#include <coro/net/framed_stream.hpp>
 
 #include <cstdint>
 #include <limits>
@@ -12,12 +12,12 @@
 #include <optional>
 #include <thread>
 
-#include <coro/base/intrusive_list.hpp>
-#include <coro/core/loop.hpp>
+#include <coro/base/detail/intrusive_list.hpp>
+#include <coro/core/detail/loop.hpp>
 
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 // --- what is pending stays where it is
@@ -161,7 +161,7 @@ void serve_nobody(poller_choice world) {
 }
 
 TEST_P(misuse_death_test, a_server_of_no_connections) {
-    EXPECT_DEATH(serve_nobody(GetParam()), "serve_limits.connections must be at least 1");
+    EXPECT_DEATH(serve_nobody(GetParam()), "serve_options.connections must be at least 1");
 }
 
 void read_until_nothing(poller_choice world) {
@@ -183,7 +183,7 @@ void limit_frames_to(poller_choice world, std::size_t limit) {
         co_await pair.open();
         net::buffered_stream in(pair.near);
         net::buffered_writer out(pair.near);
-        const net::frames messages(in, out, {.limit = limit});
+        const net::framed_stream messages(in, out, {.limit = limit});
     });
 }
 
@@ -231,4 +231,4 @@ TEST(list_death_test, an_object_in_two_lists_and_a_list_that_ends_with_objects_a
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -14,7 +14,7 @@
 
 #include "matrix_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool sanitized = true;
@@ -143,4 +143,4 @@ inline task<> hear(net::tcp_stream& from, std::string_view text) {
     EXPECT_EQ(heard, text);
 }
 
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

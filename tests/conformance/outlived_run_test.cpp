@@ -15,7 +15,7 @@
 
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 /// Enough runs for loops to come back at an address.
@@ -194,4 +194,4 @@ TEST_P(outlived_run_death_test, a_lease_does_not_end_in_the_next_run) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

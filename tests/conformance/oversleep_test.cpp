@@ -15,7 +15,7 @@
 #include "runtime/make_poller.hpp"
 #include "support/forwarding_poller.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 /// A world whose clock can jump, so that no test has to wait for a deadline. Sleeps too long once,
@@ -217,4 +217,4 @@ TEST_P(oversleep_test, without_data_the_deadline_passes) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

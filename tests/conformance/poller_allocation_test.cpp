@@ -47,7 +47,7 @@ void operator delete[](void* memory, std::size_t) noexcept { ::operator delete(m
 void operator delete(void* memory, const std::nothrow_t&) noexcept { ::operator delete(memory); }
 void operator delete[](void* memory, const std::nothrow_t&) noexcept { ::operator delete(memory); }
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class poller_allocation_test : public poller_fixture {
@@ -108,6 +108,6 @@ TEST_P(poller_allocation_test, the_counter_counts) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance
 
 #endif  // CORO_TEST_SANITIZED

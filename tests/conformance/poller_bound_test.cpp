@@ -6,7 +6,7 @@
 
 #include "poller_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 constexpr std::size_t most = 256 * 1024;
@@ -17,7 +17,7 @@ class poller_bound_test : public poller_fixture {
 protected:
     /// The byte at a place of the stream is that of `bytes_` at the same place modulo its size.
     struct flow {
-        flow(opcode what, socket_handle on, std::vector<std::byte>& memory)
+        flow(opcode what, detail::handle on, std::vector<std::byte>& memory)
             : op(what, on), bytes(memory) {}
 
         /// Asks for all up to the end of the block; vectored in three unlike parts.
@@ -127,4 +127,4 @@ TEST_P(poller_bound_test, a_vectored_one_moves_no_more_and_gives_its_slices_back
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -8,7 +8,7 @@
 
 #include "poller_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class poller_cancel_test : public poller_fixture {
@@ -261,7 +261,7 @@ TEST_P(poller_cancel_test, cancelled_accept_loses_no_connection) {
     ASSERT_FALSE(submit(accepting));
     settle(1ms);
     EXPECT_EQ(cancelled(accepting), -ECANCELED);
-    const socket_handle client = open();
+    const detail::handle client = open();
     ASSERT_EQ(connect(client, listener.address), 0);
     const connected_pair pair{client, accept(listener)};
     EXPECT_EQ(receive_after(pair, "served"), "served");
@@ -304,7 +304,7 @@ TEST_P(poller_cancel_test, accept_race_conserves_connections) {
 
 TEST_P(poller_cancel_test, pending_connect) {
     const listener_socket listener = listen(0);
-    const socket_handle first = open();
+    const detail::handle first = open();
     ASSERT_EQ(connect(first, listener.address), 0);
     await_queue(listener, 1);
     socket_address where = listener.address;
@@ -336,7 +336,7 @@ INSTANTIATE_TEST_SUITE_P(real_worlds, poller_cancel_thread_test, ::testing::Valu
 TEST_P(poller_cancel_thread_test, receive_race_with_a_sender_on_another_thread) {
     std::array<int, 2> ends{};
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-    socket_handle server;
+    detail::handle server;
     ASSERT_EQ(world().adopt(ends[1], server), 0);
     keep(server);
     constexpr std::size_t rounds = 2000;
@@ -375,4 +375,4 @@ TEST_P(poller_cancel_thread_test, receive_race_with_a_sender_on_another_thread) 
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -1,7 +1,7 @@
 // Rule 5 of the waist, and how connections end: close, stale handles, half-close, reset.
 #include "poller_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class poller_close_test : public poller_fixture {
@@ -371,7 +371,7 @@ TEST_P(poller_close_test, reset_ends_both_directions) {
 
 TEST_P(poller_close_test, connection_reset_in_the_backlog_is_still_accepted) {
     const listener_socket listener = listen();
-    const socket_handle client = open();
+    const detail::handle client = open();
     ASSERT_EQ(connect(client, listener.address), 0);
     EXPECT_EQ(world().set_option(client, socket_option::linger, 0), 0);
     world().close(client);
@@ -384,4 +384,4 @@ TEST_P(poller_close_test, connection_reset_in_the_backlog_is_still_accepted) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

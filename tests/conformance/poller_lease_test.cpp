@@ -3,7 +3,7 @@
 
 #include "poller_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class poller_lease_test : public poller_fixture {
@@ -42,7 +42,7 @@ protected:
     }
 
     /// Receives one lease, checks it and returns it.
-    void expect_leased(socket_handle from, std::string_view expected) {
+    void expect_leased(detail::handle from, std::string_view expected) {
         operation op(opcode::receive_leased, from);
         op.size = 4096;
         ASSERT_EQ(run(op), static_cast<std::int32_t>(expected.size()));
@@ -279,4 +279,4 @@ TEST_P(poller_lease_test, long_stream_arrives_through_leases) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

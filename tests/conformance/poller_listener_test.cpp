@@ -8,7 +8,7 @@
 #include "poller_test_support.hpp"
 #include "sim/sim_poller.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 /// Lowers the limit on descriptors while it lives; a simulated world has one of its own. Made
@@ -52,7 +52,7 @@ private:
 class poller_listener_test : public poller_fixture {
 protected:
     /// What a client sees whose connection was given up: an end or a reset.
-    void expect_given_up(socket_handle client) {
+    void expect_given_up(detail::handle client) {
         const std::string seen = receive(client);
         EXPECT_TRUE(seen == "<0>" || seen == answer(-ECONNRESET)) << seen;
     }
@@ -66,7 +66,7 @@ TEST_P(poller_listener_test, accept_waits_for_a_connection) {
     ASSERT_FALSE(submit(accepting));
     settle();
     EXPECT_EQ(accepting.phase, operation_phase::submitted);
-    const socket_handle client = open();
+    const detail::handle client = open();
     ASSERT_EQ(connect(client, listener.address), 0);
     finish(accepting);
     ASSERT_EQ(accepting.result, 0);
@@ -76,7 +76,7 @@ TEST_P(poller_listener_test, accept_waits_for_a_connection) {
 
 TEST_P(poller_listener_test, connection_succeeds_before_it_is_accepted) {
     const listener_socket listener = listen();
-    const socket_handle client = open();
+    const detail::handle client = open();
     ASSERT_EQ(connect(client, listener.address), 0);
     send_all(client, "early");
     EXPECT_EQ(receive_exactly(accept(listener), 5), "early");
@@ -84,7 +84,7 @@ TEST_P(poller_listener_test, connection_succeeds_before_it_is_accepted) {
 
 TEST_P(poller_listener_test, each_connection_is_accepted_once) {
     const listener_socket listener = listen();
-    std::vector<socket_handle> servers;
+    std::vector<detail::handle> servers;
     for (int i = 0; i < 30; ++i) {
         ASSERT_EQ(connect(open(), listener.address), 0);
         if (i % 2 == 0) settle(1ms);
@@ -92,7 +92,7 @@ TEST_P(poller_listener_test, each_connection_is_accepted_once) {
     }
     while (servers.size() < 30) servers.push_back(accept(listener));
     std::vector<std::uint16_t> ports;
-    for (const socket_handle server : servers) {
+    for (const detail::handle server : servers) {
         socket_address peer;
         ASSERT_EQ(world().remote_address(server, peer), 0);
         ports.push_back(port_of(peer));
@@ -119,8 +119,8 @@ TEST_P(poller_listener_test, full_backlog_keeps_the_next_connect_pending_until_t
 
 TEST_P(poller_listener_test, closing_the_listener_gives_up_who_waits) {
     const listener_socket listener = listen();
-    const socket_handle first = open();
-    const socket_handle second = open();
+    const detail::handle first = open();
+    const detail::handle second = open();
     ASSERT_EQ(connect(first, listener.address), 0);
     ASSERT_EQ(connect(second, listener.address), 0);
     await_queue(listener, 2);
@@ -150,7 +150,7 @@ TEST_P(poller_listener_test, what_nobody_asks_for_stays_in_the_queue) {
 TEST_P(poller_listener_test, accept_without_descriptors_says_so_and_loses_nobody) {
     descriptor_limit limit(world());
     const listener_socket listener = listen();
-    const socket_handle client = open();
+    const detail::handle client = open();
     ASSERT_EQ(connect(client, listener.address), 0);
     await_queue(listener, 1);
     limit.use_up();
@@ -158,10 +158,10 @@ TEST_P(poller_listener_test, accept_without_descriptors_says_so_and_loses_nobody
         operation accepting(opcode::accept, listener.handle);
         EXPECT_EQ(run(accepting), -EMFILE);
     }
-    socket_handle none;
+    detail::handle none;
     EXPECT_EQ(world().open_stream(address_family::ipv4, none), -EMFILE);
     limit.free_all();
-    const socket_handle server = accept(listener);
+    const detail::handle server = accept(listener);
     EXPECT_EQ(receive_after({client, server}, "served"), "served");
 }
 
@@ -169,7 +169,7 @@ TEST_P(poller_listener_test, pending_accept_meets_the_lack_of_descriptors) {
     descriptor_limit limit(world());
     const listener_socket listener = listen();
     operation accepting(opcode::accept, listener.handle);
-    const socket_handle client = open();
+    const detail::handle client = open();
     ASSERT_FALSE(submit(accepting));
     settle(1ms);
     limit.use_up();
@@ -177,15 +177,15 @@ TEST_P(poller_listener_test, pending_accept_meets_the_lack_of_descriptors) {
     finish(accepting);
     EXPECT_EQ(accepting.result, -EMFILE);
     limit.free_all();
-    const socket_handle server = accept(listener);
+    const detail::handle server = accept(listener);
     EXPECT_EQ(receive_after({client, server}, "served"), "served");
 }
 
 TEST_P(poller_listener_test, shedding_gives_up_exactly_one) {
     descriptor_limit limit(world());
     const listener_socket listener = listen();
-    const socket_handle first = open();
-    const socket_handle second = open();
+    const detail::handle first = open();
+    const detail::handle second = open();
     ASSERT_EQ(connect(first, listener.address), 0);
     ASSERT_EQ(connect(second, listener.address), 0);
     await_queue(listener, 2);
@@ -194,7 +194,7 @@ TEST_P(poller_listener_test, shedding_gives_up_exactly_one) {
     limit.free_all();
     // The oldest goes, in every world.
     expect_given_up(first);
-    const socket_handle server = accept(listener);
+    const detail::handle server = accept(listener);
     EXPECT_EQ(receive_after({second, server}, "kept"), "kept");
 }
 
@@ -206,7 +206,7 @@ TEST_P(poller_listener_test, shedding_without_anybody_answers_at_once) {
 TEST_P(poller_listener_test, shedding_works_time_and_again) {
     descriptor_limit limit(world());
     const listener_socket listener = listen();
-    std::vector<socket_handle> clients;
+    std::vector<detail::handle> clients;
     for (int i = 0; i < 10; ++i) {
         clients.push_back(open());
         ASSERT_EQ(connect(clients.back(), listener.address), 0);
@@ -223,9 +223,9 @@ TEST_P(poller_listener_test, shedding_works_time_and_again) {
 
 TEST_P(poller_listener_test, address_in_use) {
     const listener_socket listener = listen();
-    const socket_handle second = open();
+    const detail::handle second = open();
     EXPECT_EQ(world().bind(second, listener.address), -EADDRINUSE);
-    const socket_handle reusing = open();
+    const detail::handle reusing = open();
     EXPECT_EQ(world().set_option(reusing, socket_option::reuse_address, 1), 0);
     EXPECT_EQ(world().set_option(listener.handle, socket_option::reuse_address, 1), 0);
     EXPECT_EQ(world().bind(reusing, listener.address), -EADDRINUSE)
@@ -233,13 +233,13 @@ TEST_P(poller_listener_test, address_in_use) {
 }
 
 TEST_P(poller_listener_test, reuse_address_binds_beside_connections_that_are_left) {
-    const socket_handle socket = open();
+    const detail::handle socket = open();
     EXPECT_EQ(world().set_option(socket, socket_option::reuse_address, 1), 0);
     const listener_socket listener = listen_on(socket, loopback(address_family::ipv4), 16);
     const connected_pair pair = connect_pair(listener);
     world().close(listener.handle);
     settle();
-    const socket_handle again = open();
+    const detail::handle again = open();
     EXPECT_EQ(world().set_option(again, socket_option::reuse_address, 1), 0);
     const listener_socket restarted = listen_on(again, listener.address, 16);
     EXPECT_EQ(receive_after(pair, "old"), "old");
@@ -247,8 +247,8 @@ TEST_P(poller_listener_test, reuse_address_binds_beside_connections_that_are_lef
 }
 
 TEST_P(poller_listener_test, reuse_port_shares_one_place) {
-    const socket_handle first = open();
-    const socket_handle second = open();
+    const detail::handle first = open();
+    const detail::handle second = open();
     EXPECT_EQ(world().set_option(first, socket_option::reuse_port, 1), 0);
     EXPECT_EQ(world().set_option(second, socket_option::reuse_port, 1), 0);
     const listener_socket left = listen_on(first, loopback(address_family::ipv4), 64);
@@ -269,7 +269,7 @@ TEST_P(poller_listener_test, reuse_port_shares_one_place) {
 }
 
 TEST_P(poller_listener_test, bind_twice_is_refused) {
-    const socket_handle socket = open();
+    const detail::handle socket = open();
     EXPECT_EQ(world().bind(socket, loopback(address_family::ipv4)), 0);
     EXPECT_EQ(world().bind(socket, loopback(address_family::ipv4)), -EINVAL);
 }
@@ -282,9 +282,9 @@ TEST_P(poller_listener_test, short_address_is_refused) {
 
 TEST_P(poller_listener_test, wildcard_listener_is_reached_by_loopback) {
     const listener_socket listener = listen_on(open(), ipv4_address(0, INADDR_ANY), 16);
-    const socket_handle client = open();
+    const detail::handle client = open();
     ASSERT_EQ(connect(client, ipv4_address(port_of(listener.address))), 0);
-    const socket_handle server = accept(listener);
+    const detail::handle server = accept(listener);
     EXPECT_EQ(receive_after({client, server}, "any"), "any");
     socket_address own;
     ASSERT_EQ(world().local_address(server, own), 0);
@@ -293,14 +293,14 @@ TEST_P(poller_listener_test, wildcard_listener_is_reached_by_loopback) {
 
 TEST_P(poller_listener_test, dual_stack_listener_takes_ipv4_unless_v6_only) {
     for (const int v6_only : {0, 1}) {
-        const socket_handle socket = open(address_family::ipv6);
+        const detail::handle socket = open(address_family::ipv6);
         EXPECT_EQ(world().set_option(socket, socket_option::v6_only, v6_only), 0);
         const listener_socket listener = listen_on(socket, ipv6_address(0, in6addr_any), 16);
         const socket_address where = ipv4_address(port_of(listener.address));
-        const socket_handle client = open();
+        const detail::handle client = open();
         ASSERT_EQ(connect(client, where), v6_only != 0 ? -ECONNREFUSED : 0);
         if (v6_only != 0) continue;
-        const socket_handle server = accept(listener);
+        const detail::handle server = accept(listener);
         EXPECT_EQ(receive_after({client, server}, "mapped"), "mapped");
         socket_address peer;
         ASSERT_EQ(world().remote_address(server, peer), 0);
@@ -309,4 +309,4 @@ TEST_P(poller_listener_test, dual_stack_listener_takes_ipv4_unless_v6_only) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

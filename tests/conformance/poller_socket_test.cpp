@@ -7,36 +7,36 @@
 
 #include "poller_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class poller_socket_test : public poller_fixture {
 protected:
-    int option(socket_handle socket, socket_option which) {
+    int option(detail::handle socket, socket_option which) {
         int value = -12345;
         EXPECT_EQ(world().get_option(socket, which, value), 0) << static_cast<int>(which);
         return value;
     }
 
-    std::uint64_t moved_bytes(socket_handle socket) {
+    std::uint64_t moved_bytes(detail::handle socket) {
         std::uint64_t seen = 0;
         EXPECT_EQ(world().moved_bytes(socket, seen), 0);
         return seen;
     }
     /// The kernel counts an acknowledgement when it has come, and tells nobody.
-    void wait_until_moved(socket_handle socket, std::uint64_t bytes) {
+    void wait_until_moved(detail::handle socket, std::uint64_t bytes) {
         for (int looks = 0; looks < 60'000 && moved_bytes(socket) != bytes; ++looks)
             collect(world().now() + 1ms);
         EXPECT_EQ(moved_bytes(socket), bytes);
     }
 
-    std::string local(socket_handle socket) {
+    std::string local(detail::handle socket) {
         socket_address seen;
         EXPECT_EQ(world().local_address(socket, seen), 0);
         return text_of(seen);
     }
 
-    std::string remote(socket_handle socket) {
+    std::string remote(detail::handle socket) {
         socket_address seen;
         EXPECT_EQ(world().remote_address(socket, seen), 0);
         return text_of(seen);
@@ -48,7 +48,7 @@ INSTANTIATE_TEST_SUITE_P(all_worlds, poller_socket_test, ::testing::ValuesIn(all
 // --- options
 
 TEST_P(poller_socket_test, options_answer_what_was_set) {
-    const socket_handle socket = open();
+    const detail::handle socket = open();
     const std::pair<socket_option, int> cases[] = {
         {socket_option::reuse_address, 1},      {socket_option::reuse_port, 1},
         {socket_option::no_delay, 1},           {socket_option::linger, 7},
@@ -65,7 +65,7 @@ TEST_P(poller_socket_test, options_answer_what_was_set) {
 }
 
 TEST_P(poller_socket_test, defaults_are_the_kernels) {
-    const socket_handle socket = open();
+    const detail::handle socket = open();
     EXPECT_EQ(option(socket, socket_option::reuse_address), 0);
     EXPECT_EQ(option(socket, socket_option::no_delay), 0);
     EXPECT_EQ(option(socket, socket_option::linger), -1);
@@ -77,7 +77,7 @@ TEST_P(poller_socket_test, defaults_are_the_kernels) {
 }
 
 TEST_P(poller_socket_test, buffer_sizes_are_answered_doubled) {
-    const socket_handle socket = open();
+    const detail::handle socket = open();
     for (const socket_option which : {socket_option::receive_buffer, socket_option::send_buffer}) {
         EXPECT_EQ(world().set_option(socket, which, 32768), 0);
         EXPECT_EQ(option(socket, which), 65536);
@@ -85,7 +85,7 @@ TEST_P(poller_socket_test, buffer_sizes_are_answered_doubled) {
 }
 
 TEST_P(poller_socket_test, wrong_option_values_are_refused) {
-    const socket_handle socket = open();
+    const detail::handle socket = open();
     EXPECT_EQ(world().set_option(socket, socket_option::keepalive_idle, 0), -EINVAL);
     EXPECT_EQ(world().set_option(socket, socket_option::keepalive_idle, 40000), -EINVAL);
     EXPECT_EQ(world().set_option(socket, socket_option::keepalive_count, 200), -EINVAL);
@@ -95,13 +95,13 @@ TEST_P(poller_socket_test, wrong_option_values_are_refused) {
 }
 
 TEST_P(poller_socket_test, v6_only_on_ipv6) {
-    const socket_handle socket = open(address_family::ipv6);
+    const detail::handle socket = open(address_family::ipv6);
     EXPECT_EQ(world().set_option(socket, socket_option::v6_only, 1), 0);
     EXPECT_EQ(option(socket, socket_option::v6_only), 1);
 }
 
 TEST_P(poller_socket_test, accepted_sockets_inherit_the_listeners_options) {
-    const socket_handle socket = open();
+    const detail::handle socket = open();
     EXPECT_EQ(world().set_option(socket, socket_option::no_delay, 1), 0);
     EXPECT_EQ(world().set_option(socket, socket_option::keepalive, 1), 0);
     const connected_pair pair =
@@ -149,7 +149,7 @@ TEST_P(poller_socket_test, remote_address_outlives_the_peer) {
 
 TEST_P(poller_socket_test, client_keeps_the_address_it_was_bound_to) {
     const listener_socket listener = listen();
-    const socket_handle client = open();
+    const detail::handle client = open();
     EXPECT_EQ(world().bind(client, loopback(address_family::ipv4)), 0);
     const std::string bound = local(client);
     ASSERT_EQ(connect(client, listener.address), 0);
@@ -237,7 +237,7 @@ TEST_P(poller_socket_test, notes_belong_to_the_slot) {
     world().close(pair.server);
     EXPECT_EQ(world().notes(pair.server), nullptr) << "stale";
     const connected_pair fresh = connect_pair();  // may live in the slot that was left
-    for (const socket_handle each : {fresh.client, fresh.server}) {
+    for (const detail::handle each : {fresh.client, fresh.server}) {
         EXPECT_EQ(world().notes(each)->broken, 0u);
         EXPECT_EQ(world().notes(each)->idle, duration::max());
     }
@@ -296,7 +296,7 @@ TEST_P(poller_descriptor_test, adopted_descriptor_works_and_is_owned) {
 }
 
 TEST_P(poller_descriptor_test, adopt_refuses_what_is_no_socket) {
-    socket_handle none;
+    detail::handle none;
     EXPECT_EQ(world().adopt(-1, none), -EBADF);
     const int file = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     EXPECT_EQ(world().adopt(file, none), -ENOTSOCK);
@@ -378,4 +378,4 @@ TEST_P(poller_descriptor_test, release_of_a_socket_in_use_is_refused) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -3,14 +3,14 @@
 
 #include "poller_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 constexpr std::size_t megabyte = 1 << 20;
 
 /// One direction of a transfer that goes on by short sends and short receives.
 struct transfer {
-    transfer(socket_handle from, socket_handle to, bool in_slices, std::size_t chunk_bytes)
+    transfer(detail::handle from, detail::handle to, bool in_slices, std::size_t chunk_bytes)
         : vectored(in_slices),
           chunk(chunk_bytes),
           source(pattern_bytes(0, megabyte)),
@@ -166,7 +166,7 @@ TEST_P(poller_stream_test, two_hundred_connections_at_once) {
     constexpr std::size_t many = 200;
     const listener_socket listener = listen();
     std::deque<operation> connecting;
-    std::vector<socket_handle> servers;
+    std::vector<detail::handle> servers;
     socket_address where = listener.address;
     for (std::size_t i = 0; i < many; ++i) {
         operation& op = connecting.emplace_back(opcode::connect, open());
@@ -215,4 +215,4 @@ TEST_P(poller_stream_test, one_firehose_does_not_stop_the_others) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -7,7 +7,7 @@
 
 #include "poller_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class poller_test : public poller_fixture {};
@@ -337,7 +337,7 @@ INSTANTIATE_TEST_SUITE_P(all_worlds, poller_death_test, ::testing::ValuesIn(all_
 /// that made it.
 void destroy_while_pending(poller_choice choice) {
     made_poller made = make_poller(choice, insists(choice), {});
-    socket_handle listener;
+    detail::handle listener;
     made.instance->open_stream(address_family::ipv4, listener);
     made.instance->bind(listener, loopback(address_family::ipv4));
     made.instance->listen(listener, 1);
@@ -352,4 +352,4 @@ TEST_P(poller_death_test, destroying_a_poller_with_a_pending_operation_aborts) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

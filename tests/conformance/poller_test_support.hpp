@@ -28,7 +28,7 @@
 #include "runtime/make_poller.hpp"
 #include "runtime/poller.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 
 using namespace std::chrono_literals;
 
@@ -172,13 +172,13 @@ inline bool broken_pipe_or_reset(std::int32_t result) {
 // --- the fixture
 
 struct listener_socket {
-    socket_handle handle;
+    detail::handle handle;
     socket_address address;
 };
 
 struct connected_pair {
-    socket_handle client;
-    socket_handle server;
+    detail::handle client;
+    detail::handle server;
 };
 
 class poller_fixture : public ::testing::TestWithParam<poller_choice> {
@@ -260,14 +260,14 @@ protected:
         return op.result;
     }
 
-    std::int32_t send(socket_handle to, std::string_view text) {
+    std::int32_t send(detail::handle to, std::string_view text) {
         operation op(opcode::send, to);
         op.data = const_cast<char*>(text.data());
         op.size = text.size();
         return run(op);
     }
 
-    void send_all(socket_handle to, std::string_view text) {
+    void send_all(detail::handle to, std::string_view text) {
         while (!text.empty()) {
             const std::int32_t sent = send(to, text);
             ASSERT_GT(sent, 0) << "sending failed";
@@ -276,7 +276,7 @@ protected:
     }
 
     /// One receive; the bytes, or "<result>" when it is no positive one: "<0>" is the end.
-    std::string receive(socket_handle from, std::size_t most = 4096) {
+    std::string receive(detail::handle from, std::size_t most = 4096) {
         std::string into(most, '\0');
         operation op(opcode::receive, from);
         op.data = into.data();
@@ -290,7 +290,7 @@ protected:
     static std::string answer(std::int32_t result) { return "<" + std::to_string(result) + ">"; }
 
     /// Receives until `size` bytes or something else than bytes came.
-    std::string receive_exactly(socket_handle from, std::size_t size) {
+    std::string receive_exactly(detail::handle from, std::size_t size) {
         std::string all;
         while (all.size() < size) {
             const std::string part = receive(from, size - all.size());
@@ -302,8 +302,8 @@ protected:
 
     // --- sockets
 
-    socket_handle open(address_family family = address_family::ipv4) {
-        socket_handle made;
+    detail::handle open(address_family family = address_family::ipv4) {
+        detail::handle made;
         EXPECT_EQ(world().open_stream(family, made), 0);
         opened_.push_back(made);
         return made;
@@ -313,7 +313,7 @@ protected:
         return listen_on(open(family), loopback(family), backlog);
     }
 
-    listener_socket listen_on(socket_handle socket, const socket_address& where, int backlog) {
+    listener_socket listen_on(detail::handle socket, const socket_address& where, int backlog) {
         listener_socket made{socket, {}};
         EXPECT_EQ(world().bind(socket, where), 0);
         EXPECT_EQ(world().listen(socket, backlog), 0);
@@ -321,13 +321,13 @@ protected:
         return made;
     }
 
-    std::int32_t connect(socket_handle client, socket_address where) {
+    std::int32_t connect(detail::handle client, socket_address where) {
         operation op(opcode::connect, client);
         op.data = &where;
         return run(op);
     }
 
-    socket_handle accept(const listener_socket& listener) {
+    detail::handle accept(const listener_socket& listener) {
         operation op(opcode::accept, listener.handle);
         EXPECT_EQ(run(op), 0);
         keep(op.accepted);
@@ -352,7 +352,7 @@ protected:
 
     /// A pair through which only some kilobytes fit: a send soon finds it full.
     connected_pair narrow_pair() {
-        const socket_handle socket = open();
+        const detail::handle socket = open();
         EXPECT_EQ(world().set_option(socket, socket_option::receive_buffer, 4096), 0);
         EXPECT_EQ(world().set_option(socket, socket_option::send_buffer, 4096), 0);
         const listener_socket listener = listen_on(socket, loopback(address_family::ipv4), 16);
@@ -382,7 +382,7 @@ protected:
 
     /// Receives until something else than bytes comes (its result is left in `end`) or `size` bytes
     /// came; all must be the pattern. Answers how many bytes came.
-    std::size_t drain_pattern(socket_handle from, std::size_t size, std::int32_t& end) {
+    std::size_t drain_pattern(detail::handle from, std::size_t size, std::int32_t& end) {
         std::vector<std::byte> into(1 << 16);
         std::size_t got = 0;
         while (got < size) {
@@ -399,7 +399,7 @@ protected:
     }
 
     /// One receive more of a pattern of which `got` bytes came before; answers the new count.
-    std::size_t drain_more(socket_handle from, std::size_t got) {
+    std::size_t drain_more(detail::handle from, std::size_t got) {
         std::vector<std::byte> into(1 << 16);
         operation op(opcode::receive, from);
         op.data = into.data();
@@ -419,13 +419,13 @@ protected:
     }
 
     /// TearDown closes it.
-    void keep(socket_handle socket) {
+    void keep(detail::handle socket) {
         if (socket) opened_.push_back(socket);
     }
 
     /// Closes and waits until everything that belonged to the sockets is gone.
     void close_all() {
-        for (const socket_handle socket : std::exchange(opened_, {})) world().close(socket);
+        for (const detail::handle socket : std::exchange(opened_, {})) world().close(socket);
         for (int turn = 0; turn < 2000 && world().census().sockets > 0; ++turn) {
             collect(world().now() + 1ms);
         }
@@ -456,8 +456,8 @@ private:
 
     std::unique_ptr<poller> world_;
     std::unordered_set<operation*> pending_;
-    std::vector<socket_handle> opened_;
+    std::vector<detail::handle> opened_;
     std::size_t descriptors_before_ = 0;
 };
 
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

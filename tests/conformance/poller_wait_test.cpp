@@ -9,7 +9,7 @@
 
 #include "poller_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class poller_wait_test : public poller_fixture {
@@ -241,4 +241,4 @@ TEST_P(poller_wake_test, a_look_that_meets_a_wake_counts_it) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -19,7 +19,7 @@
 
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class readiness_test : public world_test {};
@@ -372,4 +372,4 @@ TEST(simulated_readiness_test, is_refused_by_name) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

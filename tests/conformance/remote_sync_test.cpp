@@ -6,13 +6,13 @@
 
 #include <coro/runtime/channel.hpp>
 #include <coro/runtime/event.hpp>
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 #include <coro/runtime/mutex.hpp>
 #include <coro/runtime/semaphore.hpp>
 
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class remote_sync : public world_test {};
@@ -242,4 +242,4 @@ TEST_P(remote_sync_death, what_does_not_wait_is_refused_elsewhere) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

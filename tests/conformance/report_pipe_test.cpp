@@ -13,7 +13,7 @@
 #include "child_process.hpp"
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class report_pipe_test : public world_test {
@@ -188,4 +188,4 @@ TEST(report_fork_test, a_child_that_is_forked_while_another_thread_reports_repor
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -7,7 +7,7 @@
 
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class serve_caps_test : public world_test {};
@@ -122,7 +122,7 @@ struct refusing_server {
 
     /// Runs `body()` beside a server that has as many clients as it serves.
     template <typename Body>
-    task<> run(serve_limits limits, Body& body) {
+    task<> run(serve_options limits, Body& body) {
         const auto serving = [&](task_group& group) -> task<> {
             const auto handler = [&](net::tcp_stream peer) -> task<> {
                 return server.hold(std::move(peer));
@@ -254,4 +254,4 @@ TEST_P(refusal_test, refusals_count_among_the_descriptors_that_are_warned_of) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -12,13 +12,13 @@
 
 #include <coro/net/buffered_writer.hpp>
 #include <coro/net/transport.hpp>
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 #include <coro/runtime/until_stop.hpp>
 
 #include "net_test_support.hpp"
 #include "support/leftovers.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class serve_ends_test : public world_test {};
@@ -32,7 +32,7 @@ using handler_function = std::function<task<>(net::tcp_stream)>;
 
 /// Starts a server with `handler`; its client has said one byte, which the handler is to read: a
 /// close before that is a reset of the kernel's own. Returns what the client met after "part".
-task<std::string> end_with(handler_function handler, serve_limits limits = {},
+task<std::string> end_with(handler_function handler, serve_options limits = {},
                            std::function<task<>(task_group&)> meanwhile = {}) {
     auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
     std::string ended;
@@ -363,7 +363,7 @@ task<> says_goodbye(net::tcp_stream peer) {
 }
 
 /// Runs the handler until the drain is over, and then looks at what the client meets.
-task<std::string> end_after_drain(handler_function handler, serve_limits limits = {}) {
+task<std::string> end_after_drain(handler_function handler, serve_options limits = {}) {
     limits.drain = 20ms;
     auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
     net::tcp_stream client;
@@ -590,4 +590,4 @@ TEST_P(serve_ends_on_loops, a_stream_that_was_rebound_is_reset_when_its_handler_
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

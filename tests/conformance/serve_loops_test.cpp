@@ -8,12 +8,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 #include <coro/runtime/stats.hpp>
 
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class serve_loops : public world_test {};
@@ -521,7 +521,7 @@ TEST_P(serve_loops, a_connection_that_was_rebound_is_still_ended_when_it_is_idle
 /// On loop 1. The slot of the stream that was closed is taken by the next one, which has no limit.
 task<> close_and_take_its_place(net::tcp_stream peer, duration limit) {
     co_await peer.rebind();
-    const socket_handle watched = peer.ref().handle;
+    const detail::handle watched = peer.ref().handle;
     auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
     peer.close();
     net::tcp_stream client = co_await net::tcp_stream::connect(listener.local_endpoint());
@@ -581,4 +581,4 @@ TEST_P(serve_loops, connections_that_were_rebound_may_close_before_they_are_idle
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

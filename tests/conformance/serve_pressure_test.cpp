@@ -11,7 +11,7 @@
 
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class serve_pressure_test : public world_test {};
@@ -305,4 +305,4 @@ TEST_P(serve_pressure_test, one_firehose_does_not_starve_those_who_ping) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

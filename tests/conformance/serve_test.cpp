@@ -9,7 +9,7 @@
 #include "kernel_queues.hpp"
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class serve_test : public world_test {};
@@ -18,7 +18,7 @@ INSTANTIATE_TEST_SUITE_P(all_worlds, serve_test, ::testing::ValuesIn(all_worlds(
 /// A server in a scope of its own, and what the test knows of it.
 class test_server {
 public:
-    explicit test_server(serve_limits of) : limits(of) {
+    explicit test_server(serve_options of) : limits(of) {
         listener = net::tcp_listener::bind(net::endpoint::loopback(0));
         where = listener.local_endpoint();
     }
@@ -41,7 +41,7 @@ public:
         scope = nullptr;
     }
 
-    serve_limits limits;
+    serve_options limits;
     net::tcp_listener listener;
     net::endpoint where;
     cancel_scope* scope = nullptr;
@@ -406,7 +406,7 @@ TEST_P(serve_test, a_handler_that_throws_before_it_is_a_task_ends_nobody_else) {
         std::vector<std::string> peers;
         const auto serving = [&](task_group& group) -> task<> {
             // A reset might be faster than the end of connecting.
-            const serve_limits limits{.connections = 1, .reset_failed = false};
+            const serve_options limits{.connections = 1, .reset_failed = false};
             group.spawn(serve(listener, late_task(), limits));
             for (int i = 0; i < 3; ++i) {
                 net::tcp_stream client = co_await net::tcp_stream::connect(where);
@@ -530,4 +530,4 @@ TEST_P(serve_test, shutdowns_of_a_busy_server_leave_nothing) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -11,12 +11,12 @@
 #include <utility>
 #include <vector>
 
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 #include <coro/runtime/stats.hpp>
 
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class shared_mutex_test : public world_test {};
@@ -253,4 +253,4 @@ TEST_P(shared_mutex_death, destruction_while_another_loop_holds_it_aborts) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

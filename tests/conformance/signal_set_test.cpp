@@ -17,13 +17,13 @@
 #include <vector>
 
 #include <coro/runtime/blocking.hpp>
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 #include <coro/runtime/signal_set.hpp>
 
 #include "child_process.hpp"
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class signal_set_test : public world_test {};
@@ -401,4 +401,4 @@ TEST_P(signal_set_death_test, destroying_one_on_another_loop_aborts) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

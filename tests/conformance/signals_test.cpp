@@ -6,13 +6,13 @@
 #include <optional>
 #include <thread>
 
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 
 #include "child_process.hpp"
 #include "net_test_support.hpp"
 #include "support/extreme_spans.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class signals_test : public world_test {
@@ -446,4 +446,4 @@ TEST_P(signals_test, dispositions_are_restored) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

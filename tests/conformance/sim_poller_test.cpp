@@ -3,7 +3,7 @@
 #include "poller_test_support.hpp"
 #include "sim/sim_poller.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 std::vector<poller_choice> simulation_alone() {
@@ -57,12 +57,12 @@ TEST_P(sim_poller_test, connect_to_a_full_backlog_expires) {
 }
 
 TEST_P(sim_poller_test, lowest_free_slot_is_reused_at_once) {
-    const socket_handle first = open();
-    const socket_handle second = open();
-    const socket_handle third = open();
+    const detail::handle first = open();
+    const detail::handle second = open();
+    const detail::handle third = open();
     world().close(second);
     world().close(first);
-    const socket_handle reused = open();
+    const detail::handle reused = open();
     EXPECT_EQ(reused.index, first.index);
     EXPECT_NE(reused.generation, first.generation);
     EXPECT_EQ(open().index, second.index);
@@ -122,7 +122,7 @@ TEST_P(sim_poller_test, local_names_work_like_addresses) {
 }
 
 TEST_P(sim_poller_test, descriptors_are_not_of_this_world) {
-    socket_handle adopted;
+    detail::handle adopted;
     int released = -1;
     EXPECT_EQ(world().adopt(0, adopted), -EOPNOTSUPP);
     EXPECT_EQ(world().release(open(), released), -EOPNOTSUPP);
@@ -156,7 +156,7 @@ TEST_P(sim_poller_death_test, stuck_program_aborts_with_a_sentence) {
 std::string script(poller& world) {
     std::string log;
     operation_list completed;
-    socket_handle listener;
+    detail::handle listener;
     socket_address where = loopback(address_family::ipv4, 700);
     world.open_stream(address_family::ipv4, listener);
     world.bind(listener, where);
@@ -187,4 +187,4 @@ TEST_P(sim_poller_test, same_program_same_run) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

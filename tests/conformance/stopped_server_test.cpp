@@ -9,7 +9,7 @@
 #include "child_process.hpp"
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class stopped_server : public ::testing::TestWithParam<poller_choice> {};
@@ -102,4 +102,4 @@ TEST_P(stopped_server, who_was_active_before_survives_a_stop_longer_than_the_lim
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -15,7 +15,7 @@
 #include <coro/net/tcp.hpp>
 #include <coro/net/transport.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace {
 
 using net::stream;
@@ -301,4 +301,4 @@ INSTANTIATE_TEST_SUITE_P(worlds, stream_conformance,
                          });
 
 }  // namespace
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

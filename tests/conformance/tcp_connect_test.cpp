@@ -4,7 +4,7 @@
 #include "kernel_queues.hpp"
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class tcp_connect_test : public world_test {};
@@ -103,15 +103,15 @@ TEST_P(tcp_connect_test, a_second_accept_is_busy_and_closing_ends_the_first) {
 TEST_P(tcp_connect_test, accept_waiting_does_not_wait_for_clients) {
     const auto body = [&]() -> task<> {
         auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
-        auto none = co_await listener.accept_waiting();
+        auto none = co_await listener.accept_if_waiting();
         EXPECT_FALSE(none.has_value());
         auto client = co_await net::tcp_stream::connect(listener.local_endpoint());
         co_await say(client, "x");  // once that is acknowledged, it waits for whoever accepts
         do co_await sleep_for(1ms);
         while (!is_acknowledged(client));
-        auto one = co_await listener.accept_waiting();
+        auto one = co_await listener.accept_if_waiting();
         EXPECT_TRUE(one.has_value());
-        none = co_await listener.accept_waiting();
+        none = co_await listener.accept_if_waiting();
         EXPECT_FALSE(none.has_value());
     };
     in_world(body);
@@ -206,7 +206,7 @@ TEST_P(tcp_connect_test, accept_waiting_finds_everybody_who_waits) {
             }
             std::size_t taken = 0;
             for (;;) {
-                const auto waiting = co_await listener.accept_waiting();
+                const auto waiting = co_await listener.accept_if_waiting();
                 if (!waiting.has_value()) break;
                 ++taken;
             }
@@ -234,4 +234,4 @@ TEST_P(tcp_connect_test, a_listener_is_not_closed_while_somebody_waits) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -5,7 +5,7 @@
 #include "kernel_queues.hpp"
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class tcp_test : public world_test {};
@@ -492,4 +492,4 @@ TEST_P(tcp_test, a_stream_without_a_connection_is_closed) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -9,12 +9,12 @@
 #include <thread>
 #include <vector>
 
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 #include <coro/runtime/signal_set.hpp>
 
 #include "net_test_support.hpp"
 
-namespace coro::inline v0::detail::conformance {
+namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class turns_test : public world_test {};
@@ -270,4 +270,4 @@ TEST_P(turns_test, a_write_that_is_larger_than_its_writer_leaves_turns_to_everyb
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::conformance
+}}}  // namespace coro::v0::detail::conformance

@@ -16,7 +16,7 @@
 #include "conformance/child_process.hpp"
 #include "conformance/net_test_support.hpp"
 
-namespace coro::inline v0::detail::regression {
+namespace coro { inline namespace v0 { namespace detail::regression {
 namespace {
 
 using namespace conformance;
@@ -139,4 +139,4 @@ TEST_P(clocks_test, the_monotonic_clock_may_start_anywhere) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::regression
+}}}  // namespace coro::v0::detail::regression

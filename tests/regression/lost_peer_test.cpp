@@ -10,7 +10,7 @@
 #include "conformance/net_test_support.hpp"
 #include "support/own_network.hpp"
 
-namespace coro::inline v0::detail::regression {
+namespace coro { inline namespace v0 { namespace detail::regression {
 namespace {
 
 using namespace conformance;
@@ -268,4 +268,4 @@ TEST_P(lost_peer_test, a_vanished_client_gives_its_place_to_the_next) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::regression
+}}}  // namespace coro::v0::detail::regression

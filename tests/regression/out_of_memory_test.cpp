@@ -54,7 +54,7 @@ void* realloc(void* memory, std::size_t size) noexcept {
 }
 }
 
-namespace coro::inline v0::detail::regression {
+namespace coro { inline namespace v0 { namespace detail::regression {
 namespace {
 
 using namespace conformance;
@@ -275,6 +275,6 @@ TEST_P(out_of_memory_test, a_run_goes_on_or_ends_with_an_exception) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::regression
+}}}  // namespace coro::v0::detail::regression
 
 #endif

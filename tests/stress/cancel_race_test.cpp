@@ -10,7 +10,7 @@
 #include "conformance/poller_test_support.hpp"
 #include "stress/race_support.hpp"
 
-namespace coro::inline v0::detail::stress {
+namespace coro { inline namespace v0 { namespace detail::stress {
 namespace {
 
 using namespace conformance;
@@ -36,7 +36,7 @@ TEST_P(cancel_race_test, receive_against_a_sender) {
     for (const opcode code : {opcode::receive, opcode::receive_leased, opcode::receive_vectored}) {
         std::array<int, 2> ends{};
         ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-        socket_handle ours;
+        detail::handle ours;
         ASSERT_EQ(world().adopt(ends[1], ours), 0);
         keep(ours);
         std::size_t sent = 0;
@@ -85,7 +85,7 @@ TEST_P(cancel_race_test, send_against_a_reader) {
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()), 0);
     const int small = 4096;
     ::setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
-    socket_handle ours;
+    detail::handle ours;
     ASSERT_EQ(world().adopt(ends[1], ours), 0);
     keep(ours);
     std::size_t sent = 0;
@@ -179,7 +179,7 @@ TEST_P(cancel_race_test, accept_against_a_client) {
             race(accepting, when.next());
             when.note(accepting.result != -ECANCELED);
             connecting.await_act();
-            socket_handle server = accepting.result == 0 ? accepting.accepted : socket_handle{};
+            detail::handle server = accepting.result == 0 ? accepting.accepted : detail::handle{};
             if (accepting.result == -ECANCELED) {
                 // Not taken, so it is the next one.
                 operation again(opcode::accept, listener.handle);
@@ -292,4 +292,4 @@ TEST_P(cancel_race_test, connect_against_the_handshake) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::stress
+}}}  // namespace coro::v0::detail::stress

@@ -9,7 +9,7 @@
 
 #include "conformance/net_test_support.hpp"
 
-namespace coro::inline v0::detail::stress {
+namespace coro { inline namespace v0 { namespace detail::stress {
 namespace {
 
 using namespace conformance;
@@ -117,4 +117,4 @@ TEST_P(depth_test, an_exception_passes_up_through_a_million_frames) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::stress
+}}}  // namespace coro::v0::detail::stress

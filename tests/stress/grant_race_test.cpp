@@ -15,7 +15,7 @@
 #include "conformance/poller_test_support.hpp"
 #include "stress/race_support.hpp"
 
-namespace coro::inline v0::detail::stress {
+namespace coro { inline namespace v0 { namespace detail::stress {
 namespace {
 
 using namespace conformance;
@@ -231,4 +231,4 @@ TEST_P(grant_race_test, a_deadline_against_bytes) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::stress
+}}}  // namespace coro::v0::detail::stress

@@ -17,7 +17,7 @@
 #include <coro/runtime/blocking.hpp>
 #include <coro/runtime/channel.hpp>
 #include <coro/runtime/event.hpp>
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 #include <coro/runtime/mutex.hpp>
 #include <coro/runtime/semaphore.hpp>
 #include <coro/runtime/stop_token.hpp>
@@ -26,7 +26,7 @@
 #include "stress/race_support.hpp"
 #include "stress/storm_support.hpp"
 
-namespace coro::inline v0::detail::stress {
+namespace coro { inline namespace v0 { namespace detail::stress {
 namespace {
 
 class loops_storm : public storm_test {};
@@ -455,4 +455,4 @@ TEST_P(loops_storm, signals_come_at_every_moment_of_a_run) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::stress
+}}}  // namespace coro::v0::detail::stress

@@ -13,7 +13,7 @@
 
 #include <coro/base/time.hpp>
 
-namespace coro::inline v0::detail::stress {
+namespace coro { inline namespace v0 { namespace detail::stress {
 
 using namespace std::chrono_literals;
 
@@ -108,4 +108,4 @@ private:
     std::thread thread_;
 };
 
-}  // namespace coro::inline v0::detail::stress
+}}}  // namespace coro::v0::detail::stress

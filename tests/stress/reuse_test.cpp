@@ -11,7 +11,7 @@
 
 #include "conformance/poller_test_support.hpp"
 
-namespace coro::inline v0::detail::stress {
+namespace coro { inline namespace v0 { namespace detail::stress {
 namespace {
 
 using namespace conformance;
@@ -46,7 +46,7 @@ void be_the_clients(socket_address where) {
 
 /// The server's end of a connection.
 struct served {
-    explicit served(socket_handle of) : receiving(opcode::receive, of) {
+    explicit served(detail::handle of) : receiving(opcode::receive, of) {
         receiving.data = into.data();
         receiving.size = into.size();
     }
@@ -126,4 +126,4 @@ TEST_P(reuse_test, nothing_of_a_predecessor_reaches_who_has_its_place) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::stress
+}}}  // namespace coro::v0::detail::stress

@@ -9,14 +9,14 @@
 #include <vector>
 
 #include <coro/coro.hpp>
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 
 #include "conformance/net_test_support.hpp"
 #include "conformance/poller_test_support.hpp"
 #include "stress/race_support.hpp"
 #include "stress/storm_support.hpp"
 
-namespace coro::inline v0::detail::stress {
+namespace coro { inline namespace v0 { namespace detail::stress {
 namespace {
 
 class sockets_storm : public storm_test {};
@@ -133,4 +133,4 @@ TEST_P(sockets_storm, servers_end_while_they_hand_connections_over) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail::stress
+}}}  // namespace coro::v0::detail::stress

@@ -9,11 +9,11 @@
 #include <gtest/gtest.h>
 
 #include <coro/coro.hpp>
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 
 #include "conformance/poller_test_support.hpp"
 
-namespace coro::inline v0::detail::stress {
+namespace coro { inline namespace v0 { namespace detail::stress {
 
 inline constexpr unsigned storm_loops = 3;
 
@@ -65,4 +65,4 @@ protected:
     }
 };
 
-}  // namespace coro::inline v0::detail::stress
+}}}  // namespace coro::v0::detail::stress

@@ -9,7 +9,7 @@
 
 #include "runtime/poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// `turn_time` and `counters` are handed over at each wait(), so both see the same ones.
 class forwarding_poller : public poller {
@@ -38,48 +38,48 @@ public:
     }
     std::size_t lend(operation& op) noexcept override { return world_->lend(op); }
 
-    int open_stream(address_family family, socket_handle& out) noexcept override {
+    int open_stream(address_family family, detail::handle& out) noexcept override {
         return world_->open_stream(family, out);
     }
-    int bind(socket_handle socket, const socket_address& where) noexcept override {
+    int bind(detail::handle socket, const socket_address& where) noexcept override {
         return world_->bind(socket, where);
     }
-    int listen(socket_handle socket, int backlog) noexcept override {
+    int listen(detail::handle socket, int backlog) noexcept override {
         return world_->listen(socket, backlog);
     }
-    int set_option(socket_handle socket, socket_option which, int value) noexcept override {
+    int set_option(detail::handle socket, socket_option which, int value) noexcept override {
         return world_->set_option(socket, which, value);
     }
-    int get_option(socket_handle socket, socket_option which, int& value) noexcept override {
+    int get_option(detail::handle socket, socket_option which, int& value) noexcept override {
         return world_->get_option(socket, which, value);
     }
-    int local_address(socket_handle socket, socket_address& out) noexcept override {
+    int local_address(detail::handle socket, socket_address& out) noexcept override {
         return world_->local_address(socket, out);
     }
-    int remote_address(socket_handle socket, socket_address& out) noexcept override {
+    int remote_address(detail::handle socket, socket_address& out) noexcept override {
         return world_->remote_address(socket, out);
     }
-    int shutdown(socket_handle socket, shutdown_how how) noexcept override {
+    int shutdown(detail::handle socket, shutdown_how how) noexcept override {
         return world_->shutdown(socket, how);
     }
-    void close(socket_handle socket) noexcept override { world_->close(socket); }
-    int close_if_idle(socket_handle listener) noexcept override {
+    void close(detail::handle socket) noexcept override { world_->close(socket); }
+    int close_if_idle(detail::handle listener) noexcept override {
         return world_->close_if_idle(listener);
     }
-    int moved_bytes(socket_handle socket, std::uint64_t& out) noexcept override {
+    int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept override {
         return world_->moved_bytes(socket, out);
     }
-    socket_notes* notes(socket_handle socket) noexcept override { return world_->notes(socket); }
-    int shed_connection(socket_handle listener) noexcept override {
+    socket_notes* notes(detail::handle socket) noexcept override { return world_->notes(socket); }
+    int shed_connection(detail::handle listener) noexcept override {
         return world_->shed_connection(listener);
     }
-    int adopt(int descriptor, socket_handle& out) noexcept override {
+    int adopt(int descriptor, detail::handle& out) noexcept override {
         return world_->adopt(descriptor, out);
     }
-    int release(socket_handle socket, int& descriptor) noexcept override {
+    int release(detail::handle socket, int& descriptor) noexcept override {
         return world_->release(socket, descriptor);
     }
-    int watch(int descriptor, socket_handle& out) noexcept override {
+    int watch(int descriptor, detail::handle& out) noexcept override {
         return world_->watch(descriptor, out);
     }
     void discard(int descriptor) noexcept override { world_->discard(descriptor); }
@@ -90,4 +90,4 @@ private:
     std::unique_ptr<poller> world_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -9,7 +9,7 @@
 #include "runtime/make_poller.hpp"
 #include "support/forwarding_poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// What is injected, and what the library did about it. One at a time, set while no loop runs.
 struct injection_plan {
@@ -59,7 +59,7 @@ public:
         }
     }
 
-    int shed_connection(socket_handle listener) noexcept override {
+    int shed_connection(detail::handle listener) noexcept override {
         ++plan_.sheds;
         return plan_.shed_error != 0 ? -plan_.shed_error
                                      : forwarding_poller::shed_connection(listener);
@@ -102,4 +102,4 @@ private:
     }
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -3,8 +3,8 @@
 
 #include <filesystem>
 
-#include <coro/core/destruction.hpp>
-#include <coro/core/loop.hpp>
+#include <coro/core/detail/destruction.hpp>
+#include <coro/core/detail/loop.hpp>
 #include <coro/runtime/run.hpp>
 
 #include "core/frame_census.hpp"

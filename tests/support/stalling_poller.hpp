@@ -8,7 +8,7 @@
 #include "runtime/make_poller.hpp"
 #include "support/forwarding_poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 class stalling_poller final : public forwarding_poller {
 public:
@@ -30,7 +30,7 @@ public:
         const bool has_end = deadline != never && deadline != time_point::min();
         forwarding_poller::wait(has_end ? deadline - record_.stalled : deadline, completed);
     }
-    int moved_bytes(socket_handle socket, std::uint64_t& out) noexcept override {
+    int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept override {
         ++record_.all_looks;
         record_.most_looks = std::max(record_.most_looks, ++record_.looks);
         return forwarding_poller::moved_bytes(socket, out);
@@ -65,4 +65,4 @@ private:
     }
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

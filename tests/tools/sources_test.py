@@ -128,7 +128,7 @@ class threads(unittest.TestCase):
             place = pathlib.Path(folder).resolve()
             (place / "helper.hpp").write_text("#include <thread>\n", encoding="utf-8")
             texts = {"direct": "#include <thread>\n", "helped": '#include "helper.hpp"\n',
-                     "loops": "#include <coro/runtime/loops.hpp>\n",
+                     "loops": "#include <coro/runtime/loop_handle.hpp>\n",
                      "support": '#include "support/supervised_thread.hpp"\n',
                      "none": "#include <string>\n"}
             for name, text in texts.items():

@@ -45,20 +45,20 @@ inline constexpr int version_patch = 0;
 // The task. No clock::now() here, nor socket(), in this comment.
 #pragma once
 #include <coro/base/time.hpp>
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 template <typename T = void>
 class [[nodiscard("co_await it or spawn it")]] task {};
 const char* text = "std::steady_clock::now() rand() { // [[nodiscard(\"co_await";
 }
-=== include/coro/runtime/operation.hpp
+=== include/coro/runtime/detail/operation.hpp
 // Operations.
 #pragma once
 #include <coro/core/task.hpp>
 === include/coro/net/tcp.hpp
 // TCP.
 #pragma once
-#include <coro/runtime/operation.hpp>
-namespace coro::inline v0 {
+#include <coro/runtime/detail/operation.hpp>
+namespace coro { inline namespace v0 {
 /// Returns nothing, after `ms`.
 [[nodiscard("co_await it or spawn it")]] task<> sleep_for(int ms);
 namespace net {
@@ -84,7 +84,7 @@ namespace detail {
 === src/runtime/poller.hpp
 // The waist.
 #pragma once
-#include <coro/runtime/operation.hpp>
+#include <coro/runtime/detail/operation.hpp>
 === src/poller/epoll_poller.cpp
 // epoll.
 #include "runtime/poller.hpp"
@@ -326,6 +326,9 @@ class rules(unittest.TestCase):
         self.refuses("examples/a.cpp", "// A program.\nint a;\n", "how to run it")
         self.refuses("src/net/udp.cpp", code("int a; "), "blanks at the end")
         self.refuses("src/net/udp.cpp", code("\tint a;"), "a tab")
+        self.refuses(
+            "src/net/udp.cpp", code("namespace coro::inline v0 {", "}"), "ctags reads it"
+        )
 
     def test_macros(self):
         self.refuses("include/coro/net/udp.hpp", header("#define PORT 1"), "CORO_ and capitals")

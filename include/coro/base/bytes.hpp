@@ -5,7 +5,7 @@
 #include <span>
 #include <string_view>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 using const_bytes = std::span<const std::byte>;
 using mutable_bytes = std::span<std::byte>;
@@ -20,4 +20,4 @@ using mutable_bytes = std::span<std::byte>;
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -9,9 +9,9 @@
 #include <string_view>
 #include <system_error>
 
-#include <coro/base/export.hpp>
+#include <coro/base/detail/export.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// Errors that the kernel has no number for. Everything else is an errno in
 /// std::generic_category(), comparable with std::errc.
@@ -125,7 +125,7 @@ public:
     ~simulation_stuck() override;
 };
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0
 
 template <>
 struct std::is_error_code_enum<coro::errc> : std::true_type {};

@@ -5,9 +5,9 @@
 #include <string_view>
 #include <system_error>
 
-#include <coro/base/export.hpp>
+#include <coro/base/detail/export.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 enum class severity : std::uint8_t {
     info,
@@ -38,4 +38,4 @@ CORO_EXPORT void set_report_hook(report_hook hook, void* user) noexcept;
 /// Hands `event` to the hook.
 CORO_EXPORT void report(const report_event& event) noexcept;
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -5,10 +5,10 @@
 #include <utility>
 #include <variant>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/error.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// Holds either a `T` (T may be void or a reference) or the io_error that prevented it.
 template <typename T>
@@ -77,4 +77,4 @@ private:
     std::variant<stored, io_error> state_;
 };
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

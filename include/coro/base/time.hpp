@@ -13,7 +13,7 @@
 #include <ratio>
 #include <type_traits>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// The library's clock. It has no now(): the time belongs to the loop (`coro::now()`), so that a
 /// simulation can own it. In the real worlds it is CLOCK_MONOTONIC (clock_gettime(2)).
@@ -113,4 +113,4 @@ template <typename Rep, typename Period>
     return span <= duration::zero() ? from : from + span;
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -6,9 +6,9 @@
 #include <utility>
 
 #include <coro/base/result.hpp>
-#include <coro/core/hold.hpp>
+#include <coro/core/detail/hold.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace detail {
 
 template <typename Inner>
@@ -19,7 +19,7 @@ class [[nodiscard("co_await it")]] result_awaiter : public awaiter_face<result_a
 public:
     explicit result_awaiter(Inner&& inner) noexcept : inner_(std::move(inner)) {}
 
-    void bind(context& strand) noexcept { inner_.bind(strand); }
+    void bind(detail::strand& strand) noexcept { inner_.bind(strand); }
     bool await_ready() { return inner_.await_ready(); }
     bool suspend(frame_link* parent, std::coroutine_handle<> resume) noexcept {
         return inner_.suspend(parent, resume);
@@ -68,4 +68,4 @@ template <detail::owned_operand Awaitable>
         detail::hold(std::forward<Awaitable>(awaitable)));
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -7,7 +7,7 @@
 #include <coro/core/lifetime_checks.hpp>
 #include <coro/core/task.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// The task that a body returns (std::ref stands for what it refers to), and that task's value.
 template <typename Callable, typename... Args>
@@ -64,9 +64,9 @@ private:
     Callable callable_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// Moves a named callable into an object that may be handed over inside of an awaited expression,
 /// on g++ 12 too: `co_await coro::blocking(coro::moved(work))`. For lambdas that own what cannot be
@@ -77,4 +77,4 @@ template <typename Callable>
     return detail::moved_callable<Callable>(callable);
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -1,12 +1,12 @@
 // cancel_scope: the tree along which cancellation, deadlines and stop requests are inherited.
 #pragma once
 
-#include <coro/base/assert.hpp>
-#include <coro/base/intrusive_list.hpp>
+#include <coro/base/detail/assert.hpp>
+#include <coro/base/detail/intrusive_list.hpp>
 #include <coro/base/time.hpp>
-#include <coro/core/context.hpp>
+#include <coro/core/detail/strand.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 namespace detail {
 
@@ -56,12 +56,12 @@ public:
     [[nodiscard]] CORO_EXPORT time_point deadline() const noexcept;
 
 private:
-    friend class detail::context;
+    friend class detail::strand;
     friend class detail::intrusive_list<cancel_scope>;
     friend struct detail::scope_access;
 
     explicit cancel_scope(bool shielded) noexcept : shielded_(shielded) {}
-    CORO_EXPORT void open(cancel_scope* parent, detail::context* owner) noexcept;
+    CORO_EXPORT void open(cancel_scope* parent, detail::strand* owner) noexcept;
     ~cancel_scope() = default;  ///< its lists assert that nothing is inside any more
     cancel_scope(const cancel_scope&) = delete;
     cancel_scope& operator=(const cancel_scope&) = delete;
@@ -77,10 +77,10 @@ private:
     cancel_scope* next_after_subtree(const cancel_scope& top) noexcept;
 
     cancel_scope* parent_ = nullptr;
-    detail::context* owner_ = nullptr;  ///< the strand that opened it; nullptr for the root
+    detail::strand* owner_ = nullptr;  ///< the strand that opened it; nullptr for the root
     detail::frame_link* opener_ = nullptr;  ///< the frame of that strand that did, if any
     detail::intrusive_list<cancel_scope> children_;
-    detail::intrusive_list<detail::context> strands_;  ///< those whose innermost scope this is
+    detail::intrusive_list<detail::strand> strands_;  ///< those whose innermost scope this is
     detail::intrusive_list<detail::stop_listener> stop_listeners_;
     time_point own_deadline_ = never;
     bool shielded_;
@@ -102,7 +102,7 @@ struct scope_access {
     };
 
     /// Opens `scope` below the one that `strand` is in; does not move the strand into it.
-    static void open(cancel_scope& scope, context& strand) noexcept {
+    static void open(cancel_scope& scope, detail::strand& strand) noexcept {
         scope.open(strand.scope, &strand);
     }
     /// Opens `scope` below one that is not the strand's own: the root of another loop.
@@ -113,13 +113,13 @@ struct scope_access {
     static void open_root(cancel_scope& scope) noexcept { scope.open(nullptr, nullptr); }
     static void close(cancel_scope& scope) noexcept { scope.unlink(); }
 
-    static void enter(context& strand, cancel_scope& scope) noexcept {
+    static void enter(detail::strand& strand, cancel_scope& scope) noexcept {
         strand.unlink();
         strand.scope = &scope;
         scope.strands_.push_back(strand);
     }
     /// Where nothing is cancelled any more, the count of ignored cancellations begins anew.
-    static void leave(context& strand, cancel_scope& scope) noexcept {
+    static void leave(detail::strand& strand, cancel_scope& scope) noexcept {
         enter(strand, *scope.parent_);
         if (!scope.parent_->cancelled_) strand.cancellations = 0;
     }
@@ -162,30 +162,30 @@ struct scope_access {
         return scope.parent_ != nullptr && scope.parent_->cancelled_;
     }
     static cancel_scope* parent(const cancel_scope& scope) noexcept { return scope.parent_; }
-    static context* owner(const cancel_scope& scope) noexcept { return scope.owner_; }
+    static detail::strand* owner(const cancel_scope& scope) noexcept { return scope.owner_; }
     static const frame_link* opener(const cancel_scope& scope) noexcept { return scope.opener_; }
     static bool shielded(const cancel_scope& scope) noexcept { return scope.shielded_; }
     static cancel_scope* next_in_tree(cancel_scope& at, const cancel_scope& top) noexcept {
         return at.next_in_tree(top);
     }
-    static context* first_strand(const cancel_scope& scope) noexcept {
+    static detail::strand* first_strand(const cancel_scope& scope) noexcept {
         return scope.strands_.front();
     }
-    static context* next_strand(const cancel_scope& scope, context& after) noexcept {
+    static detail::strand* next_strand(const cancel_scope& scope, detail::strand& after) noexcept {
         return scope.strands_.next(after);
     }
 };
 
-inline context::context(loop_core& on, cancel_scope& in) noexcept
+inline strand::strand(detail::loop& on, cancel_scope& in) noexcept
     : loop(&on), scope(&in), number(on.next_task_number++) {
     in.strands_.push_back(*this);
 }
 
 /// Counts a delivery of `cancelled`; false when the strand has had so many that it must go through
 /// the run queue first, so that a loop which swallows them cannot hang the program.
-inline bool may_throw_cancelled_now(context& strand) noexcept {
+inline bool may_throw_cancelled_now(detail::strand& strand) noexcept {
     return ++strand.cancellations < stubborn_after;
 }
 
 }  // namespace detail
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

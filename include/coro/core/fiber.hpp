@@ -10,13 +10,13 @@
 #include <type_traits>
 #include <utility>
 
-#include <coro/core/awaitable.hpp>
+#include <coro/core/detail/awaitable.hpp>
 #include <coro/core/callable.hpp>
-#include <coro/core/hold.hpp>
+#include <coro/core/detail/hold.hpp>
 #include <coro/core/lifetime_checks.hpp>
 #include <coro/core/task.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// What a fiber gets unless more is asked for. Only pages that it touches cost memory.
 inline constexpr std::size_t default_stack_bytes = 64 * 1024;
@@ -46,11 +46,11 @@ public:
     fiber_core& operator=(const fiber_core&) = delete;
 
     // What the host does.
-    void bind(context& strand) noexcept { strand_ = &strand; }
+    void bind(detail::strand& strand) noexcept { strand_ = &strand; }
     bool await_ready() const noexcept { return false; }
     /// Runs the fiber until it waits (true) or has ended (false).
     bool suspend(frame_link* frame, std::coroutine_handle<> host) noexcept {
-        loop_core& loop = *strand_->loop;
+        detail::loop& loop = *strand_->loop;
         CORO_ASSERT(&loop == current, "a fiber was resumed on another loop than it began on");
         frame_ = frame;
         host_ = host;
@@ -114,7 +114,7 @@ public:
     [[nodiscard]] bool unwinding() const noexcept {
         return strand_->loop->stacks.exceptions->uncaught != 0;
     }
-    [[nodiscard]] context& strand() const noexcept { return *strand_; }
+    [[nodiscard]] detail::strand& strand() const noexcept { return *strand_; }
     /// Whether it is this fiber's own code that runs, and not a task that it has started.
     [[nodiscard]] bool is_innermost() const noexcept { return strand_->leaf == frame_; }
     [[nodiscard]] bool is_hosted_by(const frame_link& host) const noexcept {
@@ -174,7 +174,7 @@ private:
     }
     void give_stack_back() noexcept;
 
-    context* strand_ = nullptr;
+    detail::strand* strand_ = nullptr;
     frame_link* frame_ = nullptr;
     std::coroutine_handle<> host_{};
     void* context_ = nullptr;  ///< where the fiber goes on, while it does not run
@@ -310,4 +310,4 @@ template <typename Function, typename... Args>
     return fiber(fiber_options{}, std::forward<Function>(function), std::forward<Args>(args)...);
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <type_traits>
 
-#include <coro/base/export.hpp>
+#include <coro/base/detail/export.hpp>
 
 /// 1 on compilers that destroy some temporaries of an awaited expression twice: aggregates and
 /// closures with a non-trivial destructor (g++ 12.2: found by tests/compile, which probes the real
@@ -16,7 +16,7 @@
 #define CORO_DOUBLE_DESTROY 0
 #endif
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// Specialise as true for an aggregate with a non-trivial destructor that you pass by value to
 /// coroutines only as a named object or by std::move, never as a braced temporary.
@@ -94,4 +94,4 @@ inline constexpr bool unsafe_closure_temporary =
     is_closure<Callable>() && !std::is_trivially_destructible_v<std::remove_cvref_t<Callable>>;
 
 }  // namespace detail
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

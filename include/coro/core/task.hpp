@@ -11,16 +11,16 @@
 #include <type_traits>
 #include <utility>
 
-#include <coro/base/assert.hpp>
-#include <coro/core/awaitable.hpp>
-#include <coro/core/context.hpp>
-#include <coro/core/destruction.hpp>
-#include <coro/core/foreign.hpp>
+#include <coro/base/detail/assert.hpp>
+#include <coro/core/detail/awaitable.hpp>
+#include <coro/core/detail/strand.hpp>
+#include <coro/core/detail/destruction.hpp>
+#include <coro/core/detail/foreign.hpp>
 #include <coro/core/lifetime_checks.hpp>
-#include <coro/core/loan.hpp>
-#include <coro/core/wait.hpp>
+#include <coro/core/detail/loan.hpp>
+#include <coro/core/detail/wait.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 template <typename T = void>
 class task;
@@ -68,7 +68,7 @@ public:
                 return;
             }
             self.state = frame_state::ended;
-            context& strand = *self.strand;
+            detail::strand& strand = *self.strand;
             if (self.continuation) {
                 strand.leaf = self.parent;
                 strand.loop->next = self.continuation;
@@ -310,8 +310,8 @@ void check_awaitable(task<T>& child, misuse_moment at = misuse_moment::await_or_
 /// Requires: child.strand is set.
 inline bool start_child(frame_link* parent, std::coroutine_handle<> continuation,
                         task_promise_base& child, std::coroutine_handle<> frame) noexcept {
-    context& strand = *child.strand;
-    loop_core& loop = *strand.loop;
+    detail::strand& strand = *child.strand;
+    detail::loop& loop = *strand.loop;
     child.parent = parent;
     child.continuation = continuation;
     strand.leaf = &child;
@@ -339,7 +339,7 @@ public:
     explicit task_awaiter(task<T>& child) noexcept : child_(&child) {
         check_awaitable(child, misuse_moment::in_await);
     }
-    void bind(context& strand) noexcept { task_access::promise(*child_).strand = &strand; }
+    void bind(detail::strand& strand) noexcept { task_access::promise(*child_).strand = &strand; }
     bool await_ready() const noexcept { return false; }
     bool suspend(frame_link* parent, std::coroutine_handle<> continuation) noexcept {
         task_promise_base& child = task_access::promise(*child_);
@@ -351,7 +351,7 @@ private:
 };
 
 /// Resumes a strand that is made of coroutine frames.
-inline void resume_coroutine(context& self) noexcept { self.resume_point.resume(); }
+inline void resume_coroutine(detail::strand& self) noexcept { self.resume_point.resume(); }
 
 template <typename T>
 struct task_value;
@@ -374,7 +374,7 @@ struct checked_parameters {
 };
 
 }  // namespace detail
-}  // namespace coro::inline v0
+}}  // namespace coro::v0
 
 template <typename T, typename... Parameters>
 struct std::coroutine_traits<coro::task<T>, Parameters...> {

@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include <coro/core/branch.hpp>
+#include <coro/core/detail/branch.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace detail {
 
 template <typename... Inner>
@@ -137,4 +137,4 @@ template <typename T>
     return detail::when_all_list_awaiter<T>(std::move(tasks));
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

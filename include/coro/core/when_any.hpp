@@ -8,10 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include <coro/base/assert.hpp>
-#include <coro/core/branch.hpp>
+#include <coro/base/detail/assert.hpp>
+#include <coro/core/detail/branch.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// What a when_any of fixed branches obtained: who was first, and every value there is. A branch
 /// that was not first has a value if it succeeded before it could be withdrawn: nothing is lost.
@@ -200,4 +200,4 @@ template <typename T>
     return detail::when_any_list_awaiter<T>(std::move(tasks));
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

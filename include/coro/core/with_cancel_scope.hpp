@@ -9,10 +9,10 @@
 #include <coro/base/error.hpp>
 #include <coro/core/callable.hpp>
 #include <coro/core/cancel_scope.hpp>
-#include <coro/core/hold.hpp>
+#include <coro/core/detail/hold.hpp>
 #include <coro/core/task.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace detail {
 
 /// The running strand inside a scope of its own, from construction to destruction.
@@ -32,7 +32,7 @@ public:
     scope_access::owned scope;
 
 private:
-    context& strand_;
+    detail::strand& strand_;
 };
 
 template <typename T>
@@ -76,4 +76,4 @@ template <typename Body>
         return detail::cancel_scope_coroutine<std::decay_t<Body>>(std::forward<Body>(body));
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -9,11 +9,11 @@
 #include <string>
 #include <string_view>
 
-#include <coro/base/export.hpp>
+#include <coro/base/detail/export.hpp>
 #include <coro/base/result.hpp>
-#include <coro/runtime/operation.hpp>
+#include <coro/runtime/detail/operation.hpp>
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 enum class ip_family : std::uint8_t { ipv4, ipv6 };
 
@@ -78,9 +78,9 @@ private:
     std::uint32_t scope_ = 0;                 ///< IPv6: index of the interface, 0 is none
 };
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// The kernel's form of `from`: what connect(2) and bind(2) take.
 [[nodiscard]] CORO_EXPORT socket_address to_socket_address(const net::endpoint& from) noexcept;
@@ -88,7 +88,7 @@ namespace coro::inline v0::detail {
 [[nodiscard]] CORO_EXPORT bool from_socket_address(const socket_address& from,
                                                    net::endpoint& into) noexcept;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
 
 template <>
 struct std::hash<coro::net::endpoint> {

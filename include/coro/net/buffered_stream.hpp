@@ -8,11 +8,11 @@
 #include <utility>
 
 #include <coro/core/task.hpp>
-#include <coro/net/io.hpp>
-#include <coro/net/read_buffer.hpp>
-#include <coro/net/ready_or_task.hpp>
+#include <coro/net/exact.hpp>
+#include <coro/net/detail/read_buffer.hpp>
+#include <coro/net/detail/ready_or_task.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Takes from the buffer if it can, else reads from the buffer's source until it can.
 template <typename Request>
@@ -54,9 +54,9 @@ private:
 
 struct buffered_stream_access;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 struct buffered_options {
     /// The most unread bytes that are held, and so the longest line or record.
@@ -161,9 +161,9 @@ private:
     detail::read_buffer buffer_;
 };
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// For what reads by requests of its own.
 struct buffered_stream_access {
@@ -174,4 +174,4 @@ struct buffered_stream_access {
     }
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -10,10 +10,10 @@
 
 #include <coro/core/task.hpp>
 #include <coro/net/buffered_stream.hpp>
-#include <coro/net/ready_or_task.hpp>
+#include <coro/net/detail/ready_or_task.hpp>
 #include <coro/net/stream.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// The buffer and its send operation. Made for a writer, and outlives it until the operation has
 /// completed.
@@ -51,10 +51,11 @@ private:
     write_request request_;
 };
 
-class [[nodiscard("co_await it")]] CORO_EXPORT flush_wait final : public library_wait<flush_wait>,
-                                                                  public list_node<flush_wait> {
+class [[nodiscard("co_await it")]] CORO_EXPORT flush_awaiter final
+    : public library_awaiter<flush_awaiter>,
+                                                                  public list_node<flush_awaiter> {
 public:
-    explicit flush_wait(writer_state& state) noexcept : state_(state) {}
+    explicit flush_awaiter(writer_state& state) noexcept : state_(state) {}
 
     bool try_now() noexcept;
     bool start() noexcept;
@@ -73,9 +74,9 @@ private:
 
 struct buffered_writer_access;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 /// Writes to the connection of `stream` through a buffer. What is written leaves at the end of the
 /// loop's turn, in one send, without a flush: sixteen small replies cost one system call. At most
@@ -117,8 +118,8 @@ public:
     /// Suspends while the kernel's send buffer is full; resumes on the stream's loop.
     /// Throws: io_error, as write(); cancelled.
     /// Cancel safety: on `cancelled` nothing is lost: the bytes stay queued and are sent.
-    [[nodiscard("co_await it")]] detail::flush_wait flush() noexcept {
-        return detail::flush_wait(*state_);
+    [[nodiscard("co_await it")]] detail::flush_awaiter flush() noexcept {
+        return detail::flush_awaiter(*state_);
     }
 
     /// Bytes that were written and that the kernel has not taken.
@@ -130,9 +131,9 @@ private:
     detail::writer_handle state_;
 };
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// For what writes by requests of its own.
 struct buffered_writer_access {
@@ -141,4 +142,4 @@ struct buffered_writer_access {
     }
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

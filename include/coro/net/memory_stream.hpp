@@ -6,10 +6,10 @@
 #include <memory>
 #include <utility>
 
-#include <coro/base/export.hpp>
+#include <coro/base/detail/export.hpp>
 #include <coro/net/stream.hpp>
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 struct memory_options {
     /// Bytes that one direction holds while nobody reads; then writers wait. At least 1.
@@ -37,4 +37,4 @@ private:
     explicit memory_stream(std::unique_ptr<transport> of);
 };
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net

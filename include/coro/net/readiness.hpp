@@ -1,15 +1,15 @@
 // readable and writable: waiting for a descriptor that the program or a foreign library owns.
 #pragma once
 
-#include <coro/net/socket.hpp>
+#include <coro/net/detail/socket.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 class [[nodiscard("co_await it")]] CORO_EXPORT readiness_awaiter final
-    : public io_wait<readiness_awaiter> {
+    : public io_awaiter<readiness_awaiter> {
 public:
     readiness_awaiter(opcode what, int descriptor) noexcept
-        : io_wait(what, {}), descriptor_(descriptor) {}
+        : io_awaiter(what, {}), descriptor_(descriptor) {}
 
     bool start() noexcept;
     void finish() const;
@@ -19,9 +19,9 @@ private:
     int descriptor_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// Returns nothing. A read(2) of `descriptor` would not wait: there are bytes, or an end, or an
 /// error.
@@ -49,4 +49,4 @@ namespace coro::inline v0 {
     return {detail::opcode::poll_send, descriptor};
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

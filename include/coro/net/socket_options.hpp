@@ -9,7 +9,7 @@
 #include <coro/base/time.hpp>
 #include <coro/net/address.hpp>
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 // Spans go to the kernel rounded up to its unit, and as the nearest that it can hold.
 
@@ -70,4 +70,4 @@ static_assert(std::is_trivially_destructible_v<stream_options>);
 static_assert(std::is_trivially_destructible_v<listen_options>);
 static_assert(std::is_trivially_destructible_v<connect_options>);
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net

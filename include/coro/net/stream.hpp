@@ -12,17 +12,17 @@
 
 #include <coro/base/time.hpp>
 #include <coro/core/task.hpp>
-#include <coro/net/socket.hpp>
+#include <coro/net/detail/socket.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 class lease_awaiter;
-}
+}}}
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 class transport;
-}
+}}}
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 /// The most buffers that one vectored read or write takes.
 inline constexpr std::size_t most_slices = 16;
@@ -49,7 +49,7 @@ public:
 
 private:
     friend class detail::lease_awaiter;
-    read_lease(detail::loop_core& loop, const detail::operation& from) noexcept
+    read_lease(detail::loop& loop, const detail::operation& from) noexcept
         : loop_(loop.id),
           data_(static_cast<std::byte*>(from.lease_data)),
           size_(static_cast<std::size_t>(from.result)),
@@ -71,14 +71,14 @@ private:
     bool from_heap_ = false;
 };
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
-class [[nodiscard("co_await it")]] read_awaiter final : public io_wait<read_awaiter> {
+class [[nodiscard("co_await it")]] read_awaiter final : public io_awaiter<read_awaiter> {
 public:
     read_awaiter(socket_ref on, mutable_bytes into) noexcept
-        : io_wait(opcode::receive, on) {
+        : io_awaiter(opcode::receive, on) {
         data = into.data();
         size = into.size();
     }
@@ -86,9 +86,9 @@ public:
     [[nodiscard]] std::size_t finish() const { return count(); }
 };
 
-class [[nodiscard("co_await it")]] write_awaiter final : public io_wait<write_awaiter> {
+class [[nodiscard("co_await it")]] write_awaiter final : public io_awaiter<write_awaiter> {
 public:
-    write_awaiter(socket_ref on, const_bytes from) noexcept : io_wait(opcode::send, on) {
+    write_awaiter(socket_ref on, const_bytes from) noexcept : io_awaiter(opcode::send, on) {
         data = const_cast<std::byte*>(from.data());  // only read from: it is a send
         size = from.size();
     }
@@ -97,11 +97,11 @@ public:
 };
 
 /// A vectored read or write of at most most_slices buffers; the rest is for the next call.
-class [[nodiscard("co_await it")]] vectored_awaiter final : public io_wait<vectored_awaiter> {
+class [[nodiscard("co_await it")]] vectored_awaiter final : public io_awaiter<vectored_awaiter> {
 public:
     template <typename Span>
     vectored_awaiter(opcode what, socket_ref on, std::span<const Span> buffers) noexcept
-        : io_wait(what, on) {
+        : io_awaiter(what, on) {
         size = buffers.size() < slices_.size() ? buffers.size() : slices_.size();
         std::size_t bytes = 0;
         for (std::size_t i = 0; i < size; ++i) {
@@ -119,10 +119,10 @@ private:
     bool empty_;
 };
 
-class [[nodiscard("co_await it")]] lease_awaiter final : public io_wait<lease_awaiter> {
+class [[nodiscard("co_await it")]] lease_awaiter final : public io_awaiter<lease_awaiter> {
 public:
     lease_awaiter(socket_ref on, std::size_t at_most) noexcept
-        : io_wait(opcode::receive_leased, on) {
+        : io_awaiter(opcode::receive_leased, on) {
         size = at_most;
     }
 
@@ -135,10 +135,10 @@ public:
 
 /// Repeats a transfer until all has moved, without waking the task in between.
 template <bool Sending>
-class [[nodiscard("co_await it")]] exact_awaiter final : public io_wait<exact_awaiter<Sending>> {
+class [[nodiscard("co_await it")]] exact_awaiter final : public io_awaiter<exact_awaiter<Sending>> {
 public:
     exact_awaiter(socket_ref on, void* where, std::size_t bytes) noexcept
-        : io_wait<exact_awaiter<Sending>>(Sending ? opcode::send : opcode::receive, on) {
+        : io_awaiter<exact_awaiter<Sending>>(Sending ? opcode::send : opcode::receive, on) {
         this->data = where;
         this->size = bytes;
         this->advance = [](operation& op) noexcept {
@@ -157,7 +157,7 @@ public:
             this->set_outcome(wait_outcome::done);
             return false;
         }
-        if (io_wait<exact_awaiter>::start()) return true;
+        if (io_awaiter<exact_awaiter>::start()) return true;
         return !go_on();
     }
     void finish() const {
@@ -197,9 +197,9 @@ private:
     std::size_t moved_ = 0;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 /// A connection that carries bytes: TCP, or what a transport makes of another one. What is derived
 /// from it adds ways to make one, and nothing to read or write; it may be moved into a stream.
@@ -307,4 +307,4 @@ protected:
     detail::owned_socket socket_;
 };
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net

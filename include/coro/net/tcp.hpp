@@ -8,18 +8,18 @@
 
 #include <coro/core/task.hpp>
 #include <coro/net/address.hpp>
-#include <coro/net/rebind.hpp>
+#include <coro/net/detail/rebind.hpp>
 #include <coro/net/socket_options.hpp>
 #include <coro/net/stream.hpp>
-#include <coro/runtime/timer.hpp>
+#include <coro/runtime/detail/timer.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 class connect_awaiter;
 class accept_awaiter;
 struct stream_access;
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 /// A TCP connection: a stream, and what only TCP has. Belongs to the loop on which it was made,
 /// until rebind(). Bytes that the kernel still has to send are sent when it is destroyed, unless an
@@ -89,7 +89,7 @@ public:
     /// none. Does not wait for clients.
     /// Throws and cancel safety: as accept().
     [[nodiscard("co_await it or spawn it")]] CORO_EXPORT task<std::optional<tcp_stream>>
-    accept_waiting();
+    accept_if_waiting();
 
     void close() noexcept { socket_.close(); }
     /// Closes it unless a connection waits (the kernel resets those that wait when a listener is
@@ -107,15 +107,15 @@ private:
     detail::owned_socket socket_;
 };
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 class [[nodiscard("co_await it")]] CORO_EXPORT connect_awaiter final
-    : public io_wait<connect_awaiter> {
+    : public io_awaiter<connect_awaiter> {
 public:
     connect_awaiter(net::endpoint to, const net::connect_options& options) noexcept
-        : io_wait(opcode::connect, {}), to_(to), options_(options) {
+        : io_awaiter(opcode::connect, {}), to_(to), options_(options) {
         advance = [](operation& op) noexcept { return static_cast<connect_awaiter&>(op).go_on(); };
     }
 
@@ -137,11 +137,11 @@ private:
 };
 
 class [[nodiscard("co_await it")]] CORO_EXPORT accept_awaiter final
-    : public io_wait<accept_awaiter> {
+    : public io_awaiter<accept_awaiter> {
 public:
     /// `only_now`: do not wait for a client; finish() then returns a stream without a connection.
     accept_awaiter(socket_ref on, bool only_now) noexcept
-        : io_wait(opcode::accept, on), pause_(*this), only_now_(only_now) {
+        : io_awaiter(opcode::accept, on), pause_(*this), only_now_(only_now) {
         size = only_now ? 1 : 0;
         advance = [](operation& op) noexcept { return static_cast<accept_awaiter&>(op).go_on(); };
     }
@@ -169,4 +169,4 @@ private:
     bool only_now_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

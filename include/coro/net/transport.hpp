@@ -11,13 +11,13 @@
 #include <system_error>
 
 #include <coro/base/bytes.hpp>
-#include <coro/runtime/operation.hpp>
+#include <coro/runtime/detail/operation.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 class transport_table;
-}
+}}}
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 class stream;
 class transport;
@@ -162,7 +162,7 @@ private:
     friend class detail::transport_table;
 
     std::uint32_t relays_pending_ = 0;
-    detail::socket_handle below_;  ///< of the stream that a relay has asked last
+    detail::handle below_;  ///< of the stream that a relay has asked last
 };
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net

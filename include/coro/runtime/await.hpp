@@ -4,12 +4,12 @@
 #include <source_location>
 #include <utility>
 
-#include <coro/core/branch.hpp>
+#include <coro/core/detail/branch.hpp>
 #include <coro/core/fiber.hpp>
-#include <coro/core/hold.hpp>
+#include <coro/core/detail/hold.hpp>
 #include <coro/runtime/timeout.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// co_await for fibers: returns what a task, an operation or a foreign awaitable returns.
 /// It may be called in any function that runs on the fiber's stack. In a destructor that runs
@@ -39,4 +39,4 @@ template <typename Awaitable>
     return fiber.await_here(op);
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -13,10 +13,10 @@
 
 #include <coro/core/callable.hpp>
 #include <coro/core/lifetime_checks.hpp>
-#include <coro/core/shared_words.hpp>
-#include <coro/core/wait.hpp>
+#include <coro/core/detail/shared_words.hpp>
+#include <coro/core/detail/wait.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace detail {
 
 class blocking_pool;
@@ -32,7 +32,7 @@ public:
     virtual void execute() noexcept = 0;
 
     /// Begins it. False: it has been executed at once (a simulation), or refused (then `refused`).
-    bool begin(wait_point& waiter, context& strand, void (*on_end)(wait_point& waiter) noexcept);
+    bool begin(wait_point& waiter, strand& strand, void (*on_end)(wait_point& waiter) noexcept);
     /// True: nobody will hear of it any more, and it frees itself if it runs. False: it has ended,
     /// and on_end is about to be called.
     bool abandon() noexcept;
@@ -52,7 +52,7 @@ private:
     arrival arrival_;
     wait_point* waiter_ = nullptr;
     void (*on_end_)(wait_point& waiter) noexcept = nullptr;
-    loop_core* home_ = nullptr;
+    detail::loop* home_ = nullptr;
     blocking_pool* pool_ = nullptr;
     std::array<char, 32> task_name_{};
     std::source_location site_;
@@ -96,7 +96,7 @@ private:
 
 template <typename T>
 class [[nodiscard("co_await it")]] blocking_awaiter final
-    : public library_wait<blocking_awaiter<T>> {
+    : public library_awaiter<blocking_awaiter<T>> {
 public:
     explicit blocking_awaiter(std::unique_ptr<blocking_value<T>> job) noexcept
         : job_(std::move(job)) {}
@@ -158,4 +158,4 @@ template <typename Function, typename... Args>
         std::make_unique<call>(std::forward<Function>(f), std::forward<Args>(args)...));
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -8,13 +8,13 @@
 #include <type_traits>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/error.hpp>
-#include <coro/base/intrusive_list.hpp>
+#include <coro/base/detail/intrusive_list.hpp>
 #include <coro/core/lifetime_checks.hpp>
-#include <coro/core/wait.hpp>
+#include <coro/core/detail/wait.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace detail {
 
 /// A queue of at most `capacity` items in memory that is allocated once.
@@ -227,7 +227,7 @@ private:
 template <typename T>
     requires std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>>
 class [[nodiscard("co_await it")]] channel<T>::send_awaiter
-    : public detail::library_wait<send_awaiter>, public detail::list_node<send_awaiter> {
+    : public detail::library_awaiter<send_awaiter>, public detail::list_node<send_awaiter> {
 public:
     send_awaiter(channel& to, T& item) noexcept : channel_(to), item_(item) {}
     virtual ~send_awaiter() = default;
@@ -298,7 +298,7 @@ public:
 template <typename T>
     requires std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>>
 class [[nodiscard("co_await it")]] channel<T>::receive_awaiter final
-    : public detail::library_wait<receive_awaiter>, public detail::list_node<receive_awaiter> {
+    : public detail::library_awaiter<receive_awaiter>, public detail::list_node<receive_awaiter> {
 public:
     explicit receive_awaiter(channel& from) noexcept : channel_(from) {}
 
@@ -334,4 +334,4 @@ private:
     std::optional<T> item_;
 };
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

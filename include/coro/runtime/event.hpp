@@ -1,11 +1,11 @@
 // event: a flag that tasks wait for; it stays set until it is reset.
 #pragma once
 
-#include <coro/base/assert.hpp>
-#include <coro/base/intrusive_list.hpp>
-#include <coro/core/wait.hpp>
+#include <coro/base/detail/assert.hpp>
+#include <coro/base/detail/intrusive_list.hpp>
+#include <coro/core/detail/wait.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// A flag with waiters. set() lets everybody pass, now and later, until reset().
 ///
@@ -57,7 +57,7 @@ private:
 };
 
 class [[nodiscard("co_await it")]] event::awaiter final
-    : public detail::library_wait<event::awaiter>, public detail::list_node<event::awaiter> {
+    : public detail::library_awaiter<event::awaiter>, public detail::list_node<event::awaiter> {
 public:
     explicit awaiter(event& of) noexcept : event_(of) {}
 
@@ -90,4 +90,4 @@ inline void event::set() noexcept {
 
 inline event::awaiter event::wait() noexcept { return awaiter(*this); }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

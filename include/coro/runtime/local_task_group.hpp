@@ -5,7 +5,7 @@
 
 #include <coro/runtime/task_group.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// A task group that needs no body, because a fiber can wait in a destructor: a local variable of
 /// a function that runs in a fiber. Its children are tasks and fibers, and end before it does.
@@ -32,8 +32,8 @@ public:
 private:
     void wait_for_children(std::source_location where);
 
-    detail::context& strand_;
+    detail::strand& strand_;
     std::source_location made_at_;
 };
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

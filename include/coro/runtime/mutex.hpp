@@ -4,13 +4,13 @@
 #include <cstdint>
 #include <utility>
 
-#include <coro/base/assert.hpp>
-#include <coro/base/export.hpp>
-#include <coro/base/intrusive_list.hpp>
-#include <coro/core/shared_words.hpp>
-#include <coro/core/wait.hpp>
+#include <coro/base/detail/assert.hpp>
+#include <coro/base/detail/export.hpp>
+#include <coro/base/detail/intrusive_list.hpp>
+#include <coro/core/detail/shared_words.hpp>
+#include <coro/core/detail/wait.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// Mutual exclusion of tasks. Tasks of one loop never run at the same time: a mutex is for what
 /// must stay whole over a co_await. (What several loops share for a few lines without one is best
@@ -119,7 +119,7 @@ private:
 };
 
 class [[nodiscard("co_await it")]] mutex::awaiter final
-    : public detail::library_wait<mutex::awaiter>, public detail::list_node<mutex::awaiter> {
+    : public detail::library_awaiter<mutex::awaiter>, public detail::list_node<mutex::awaiter> {
 public:
     explicit awaiter(mutex& of) noexcept : mutex_(of) {}
 
@@ -180,4 +180,4 @@ inline void mutex::unlock() noexcept {
     }
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

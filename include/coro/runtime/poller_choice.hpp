@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 enum class poller_choice : std::uint8_t {
     automatic,  ///< io_uring, or epoll (with a report) where it cannot be set up
@@ -12,4 +12,4 @@ enum class poller_choice : std::uint8_t {
     simulation,  ///< virtual time and a network in memory; everything else unchanged
 };
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

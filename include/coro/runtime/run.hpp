@@ -10,11 +10,11 @@
 #include <utility>
 
 #include <coro/base/error.hpp>
-#include <coro/core/hold.hpp>
+#include <coro/core/detail/hold.hpp>
 #include <coro/core/task.hpp>
 #include <coro/runtime/poller_choice.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 enum class signal_policy : std::uint8_t {
     handle,  ///< SIGINT and SIGTERM end run() in an orderly way; dispositions are restored after it
@@ -73,7 +73,7 @@ public:
     ~loop_of_parent();
 
 private:
-    loop_core* kept_;
+    detail::loop* kept_;
 };
 
 /// The life of a loop around a root task: made, driven, unmade.
@@ -191,4 +191,4 @@ struct string_sink final : text_sink {
     return std::move(text.content);
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

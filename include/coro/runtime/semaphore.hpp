@@ -6,11 +6,11 @@
 #include <string>
 #include <utility>
 
-#include <coro/base/assert.hpp>
-#include <coro/base/intrusive_list.hpp>
-#include <coro/core/wait.hpp>
+#include <coro/base/detail/assert.hpp>
+#include <coro/base/detail/intrusive_list.hpp>
+#include <coro/core/detail/wait.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// Limits how much happens at once: `count` permits, of which a task acquires one or several and
 /// gives them back by destroying its permit. Their number never changes.
@@ -127,7 +127,7 @@ private:
 };
 
 class [[nodiscard("co_await it")]] semaphore::awaiter final
-    : public detail::library_wait<semaphore::awaiter>,
+    : public detail::library_awaiter<semaphore::awaiter>,
       public detail::list_node<semaphore::awaiter> {
 public:
     awaiter(semaphore& of, std::size_t amount) noexcept : semaphore_(of), amount_(amount) {}
@@ -195,4 +195,4 @@ inline void semaphore::serve() noexcept {
     }
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

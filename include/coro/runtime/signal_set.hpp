@@ -4,12 +4,12 @@
 #include <cstddef>
 #include <initializer_list>
 
-#include <coro/base/assert.hpp>
-#include <coro/base/export.hpp>
-#include <coro/base/intrusive_list.hpp>
-#include <coro/core/wait.hpp>
+#include <coro/base/detail/assert.hpp>
+#include <coro/base/detail/export.hpp>
+#include <coro/base/detail/intrusive_list.hpp>
+#include <coro/core/detail/wait.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 namespace detail {
 class signal_watch;
@@ -64,7 +64,7 @@ private:
 };
 
 class [[nodiscard("co_await it")]] signal_set::awaiter final
-    : public detail::library_wait<signal_set::awaiter>,
+    : public detail::library_awaiter<signal_set::awaiter>,
       public detail::list_node<signal_set::awaiter> {
 public:
     explicit awaiter(signal_set& of) noexcept : set_(of) {}
@@ -97,4 +97,4 @@ private:
 
 inline signal_set::awaiter signal_set::next() noexcept { return awaiter(*this); }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -1,25 +1,25 @@
 // Time as a task sees it: now, sleep_for, sleep_until, yield, what remains.
 #pragma once
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/time.hpp>
-#include <coro/core/wait.hpp>
-#include <coro/runtime/timer.hpp>
+#include <coro/core/detail/wait.hpp>
+#include <coro/runtime/detail/timer.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace detail {
 
-inline loop_core& this_loop() noexcept {
+inline detail::loop& this_loop() noexcept {
     CORO_ASSERT(current != nullptr, "this needs a running loop: call it inside of coro::run");
     return *current;
 }
-inline context& this_strand() noexcept {
+inline detail::strand& this_strand() noexcept {
     CORO_ASSERT(current != nullptr && current->running != nullptr,
                 "this belongs into a task: call it inside of coro::run");
     return *current->running;
 }
 
-class [[nodiscard("co_await it")]] sleep_awaiter final : public library_wait<sleep_awaiter> {
+class [[nodiscard("co_await it")]] sleep_awaiter final : public library_awaiter<sleep_awaiter> {
 public:
     explicit sleep_awaiter(time_point until) noexcept : until_(until) {}
     explicit sleep_awaiter(time_span span) noexcept : span_(span) {}
@@ -54,7 +54,7 @@ private:
     node timer_;
 };
 
-class [[nodiscard("co_await it")]] yield_awaiter final : public library_wait<yield_awaiter> {
+class [[nodiscard("co_await it")]] yield_awaiter final : public library_awaiter<yield_awaiter> {
 public:
     bool try_now() const noexcept { return false; }
     bool start() noexcept {
@@ -121,4 +121,4 @@ public:
     return detail::scope_access::cancelled(*detail::this_strand().scope);
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <string_view>
 
-#include <coro/base/export.hpp>
+#include <coro/base/detail/export.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// A snapshot of one loop's counters since it began. Deterministic for a deterministic program.
 struct loop_stats {
@@ -39,4 +39,4 @@ struct loop_stats {
 /// The counters of the running loop. Requires: called inside of run().
 [[nodiscard]] CORO_EXPORT loop_stats current_loop_stats() noexcept;
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -7,9 +7,9 @@
 #include <utility>
 
 #include <coro/base/error.hpp>
-#include <coro/core/scoped.hpp>
+#include <coro/core/detail/scoped.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace detail {
 
 /// Carries "stop" between a std::stop_token, which knows threads, and a scope, which knows its
@@ -24,7 +24,7 @@ public:
     stop_post& operator=(const stop_post&) = delete;
 
     /// Any thread, once.
-    void send(loop_core& to) noexcept {
+    void send(detail::loop& to) noexcept {
         sent_ = true;
         to.post(*this);
     }
@@ -90,7 +90,7 @@ private:
     struct sender {
         void operator()() const noexcept { post->send(*home); }
         token_post* post;
-        loop_core* home;
+        detail::loop* home;
     };
 
     void opened() noexcept {
@@ -126,7 +126,7 @@ public:
     }
 
     std::stop_source source;
-    loop_core* home = nullptr;
+    detail::loop* home = nullptr;
 };
 
 template <typename Inner>
@@ -211,4 +211,4 @@ template <detail::owned_operand Awaitable>
         std::move(source), detail::hold(std::forward<Awaitable>(awaitable)));
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

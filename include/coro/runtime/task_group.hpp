@@ -14,13 +14,13 @@
 #include <coro/core/callable.hpp>
 #include <coro/core/cancel_scope.hpp>
 #include <coro/core/fiber.hpp>
-#include <coro/core/hold.hpp>
+#include <coro/core/detail/hold.hpp>
 #include <coro/core/task.hpp>
-#include <coro/core/wait.hpp>
+#include <coro/core/detail/wait.hpp>
 #include <coro/runtime/sleep.hpp>
-#include <coro/runtime/spawn_call.hpp>
+#include <coro/runtime/detail/spawn_call.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 namespace detail {
 
@@ -242,7 +242,7 @@ public:
     explicit group_join(task_group& group, bool withdrawable = false) noexcept
         : group_(group), withdrawable_(withdrawable) {}
 
-    void bind(context& strand) noexcept { strand_ = &strand; }
+    void bind(detail::strand& strand) noexcept { strand_ = &strand; }
     bool await_ready() const noexcept { return group_.alive_ == 0; }
     bool suspend(frame_link*, std::coroutine_handle<> resume) noexcept {
         strand_->resume_point = resume;
@@ -263,7 +263,7 @@ private:
     task_group& group_;
     bool withdrawable_;
     bool withdrawn_ = false;
-    context* strand_ = nullptr;
+    detail::strand* strand_ = nullptr;
 };
 
 /// The life of a group inside the coroutine of with_task_group: open, body, join, verdict.
@@ -287,7 +287,7 @@ public:
     task_group group;
 
 private:
-    context& strand_;
+    detail::strand& strand_;
 };
 
 CORO_EXPORT bool is_cancelled_exception(const std::exception_ptr& error) noexcept;
@@ -347,4 +347,4 @@ template <typename Body>
         return detail::group_coroutine<std::decay_t<Body>>(std::forward<Body>(body), options);
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

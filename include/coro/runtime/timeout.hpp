@@ -8,11 +8,11 @@
 #include <utility>
 
 #include <coro/base/error.hpp>
-#include <coro/core/scoped.hpp>
+#include <coro/core/detail/scoped.hpp>
 #include <coro/runtime/sleep.hpp>
-#include <coro/runtime/timer.hpp>
+#include <coro/runtime/detail/timer.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// How long work that runs shielded from cancellation may take, unless said otherwise.
 inline constexpr duration default_shield_limit = std::chrono::seconds(5);
@@ -24,13 +24,13 @@ class scope_timer : public timer_node {
 public:
     explicit scope_timer(cancel_scope& scope) noexcept : timer_node(&fire), scope_(scope) {}
 
-    void arm(loop_core& loop, time_point deadline) noexcept {
+    void arm(detail::loop& loop, time_point deadline) noexcept {
         scope_access::set_deadline(scope_, deadline);
         if (deadline == never) return;
         if (deadline <= loop.read_clock()) scope_access::expire(scope_);
         else loop.arm_timer(*this, deadline);
     }
-    void disarm(loop_core& loop) noexcept {
+    void disarm(detail::loop& loop) noexcept {
         if (armed()) loop.disarm_timer(*this);
     }
 
@@ -46,7 +46,7 @@ struct time_limit {
     duration span = duration::max();
     time_point point = never;
 
-    [[nodiscard]] time_point from_now(loop_core& loop) const noexcept {
+    [[nodiscard]] time_point from_now(detail::loop& loop) const noexcept {
         return point != never || span == duration::max() ? point
                                                          : saturating_add(loop.read_clock(), span);
     }
@@ -77,7 +77,7 @@ protected:
 
 private:
     void opened() noexcept {
-        loop_core& loop = *this->strand().loop;
+        detail::loop& loop = *this->strand().loop;
         timer_.arm(loop, limit_.from_now(loop));
     }
     void closing() noexcept { timer_.disarm(*this->strand().loop); }
@@ -238,4 +238,4 @@ template <detail::owned_operand Awaitable>
                            true);
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

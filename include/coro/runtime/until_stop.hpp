@@ -4,9 +4,9 @@
 #include <type_traits>
 #include <utility>
 
-#include <coro/core/scoped.hpp>
+#include <coro/core/detail/scoped.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace detail {
 
 /// A stop that was requested before counts from the end of this turn: what is there already, the
@@ -77,4 +77,4 @@ template <detail::owned_operand Awaitable>
         detail::hold(std::forward<Awaitable>(awaitable)));
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

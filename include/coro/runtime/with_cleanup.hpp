@@ -12,7 +12,7 @@
 #include <coro/core/task.hpp>
 #include <coro/runtime/timeout.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace detail {
 
 /// A task, or something to call for one.
@@ -80,4 +80,4 @@ template <typename Body, typename Cleanup>
         std::forward<Body>(body), std::forward<Cleanup>(cleanup), limit, where);
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

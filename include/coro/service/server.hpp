@@ -13,11 +13,11 @@
 #include <coro/net/tcp.hpp>
 #include <coro/runtime/task_group.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// Bounds of a server. All are on by default. A span of zero or less is reached at once,
 /// `duration::max()` or any span as great is no limit (base/time.hpp).
-struct serve_limits {
+struct serve_options {
     /// Connections at once. At the cap serve stops accepting: clients wait in the kernel's queue,
     /// all of them, and cost no descriptor.
     std::size_t connections = 10'000;
@@ -47,14 +47,14 @@ struct serve_limits {
     std::size_t refusals = 100;
 };
 
-static_assert(std::is_trivially_destructible_v<serve_limits>);
+static_assert(std::is_trivially_destructible_v<serve_options>);
 
 namespace detail {
 
 using handler_call = task<> (*)(void* handler, net::tcp_stream&& stream);
 
 [[nodiscard("co_await it")]] CORO_EXPORT task<> serve_connections(net::tcp_listener& listener,
-                                                                  serve_limits limits,
+                                                                  serve_options limits,
                                                                   handler_call call,
                                                                   void* handler);
 
@@ -64,7 +64,7 @@ task<> call_handler(void* handler, net::tcp_stream&& stream) {
 }
 
 template <typename Handler>
-task<> serve_coroutine(net::tcp_listener& listener, Handler handler, serve_limits limits) {
+task<> serve_coroutine(net::tcp_listener& listener, Handler handler, serve_options limits) {
     using plain = std::remove_reference_t<std::unwrap_reference_t<Handler>>;  // may be const
     const void* const called = std::addressof(static_cast<plain&>(handler));
     co_await serve_connections(listener, limits, &call_handler<plain>, const_cast<void*>(called));
@@ -91,7 +91,7 @@ template <typename Handler>
     requires std::invocable<std::unwrap_reference_t<std::decay_t<Handler>>&, net::tcp_stream>
 [[nodiscard("co_await it or spawn it")]] task<> serve(net::tcp_listener& listener,
                                                       Handler&& handler,
-                                                      serve_limits limits = {}) {
+                                                      serve_options limits = {}) {
     detail::check_body_callable<Handler>();
     static_assert(std::is_same_v<std::invoke_result_t<
                                      std::unwrap_reference_t<std::decay_t<Handler>>&,
@@ -103,4 +103,4 @@ template <typename Handler>
                                                           limits);
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

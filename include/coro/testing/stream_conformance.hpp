@@ -7,12 +7,12 @@
 #include <utility>
 #include <vector>
 
-#include <coro/base/export.hpp>
+#include <coro/base/detail/export.hpp>
 #include <coro/core/task.hpp>
 #include <coro/net/stream.hpp>
 #include <coro/runtime/run.hpp>
 
-namespace coro::inline v0::testing {
+namespace coro { inline namespace v0 { namespace testing {
 
 /// Makes two streams that are connected to each other. It is called anew for each case, inside of
 /// run(), and may be called many times.
@@ -34,4 +34,4 @@ using stream_factory = std::function<task<std::pair<net::stream, net::stream>>()
 [[nodiscard]] CORO_EXPORT std::vector<std::string> check_streams(const stream_factory& make,
                                                                  run_options options = {});
 
-}  // namespace coro::inline v0::testing
+}}}  // namespace coro::v0::testing

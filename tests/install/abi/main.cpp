@@ -23,8 +23,8 @@ static void layouts() {
     layout<coro::task<>>("task<void>");
     layout<coro::task<std::string>>("task<string>");
     layout<coro::detail::task_promise_value<int>>("the promise of task<int>");
-    layout<coro::detail::context>("context");
-    layout<coro::detail::loop_core>("loop_core");
+    layout<coro::detail::strand>("context");
+    layout<coro::detail::loop>("loop");
     layout<coro::detail::fiber_core>("fiber_core");
     layout<coro::detail::operation>("operation");
     layout<coro::cancel_scope>("cancel_scope");
@@ -34,7 +34,7 @@ static void layouts() {
     layout<coro::spawn_options>("spawn_options");
     layout<coro::fiber_options>("fiber_options");
     layout<coro::run_options>("run_options");
-    layout<coro::serve_limits>("serve_limits");
+    layout<coro::serve_options>("serve_options");
     layout<coro::loop_handle>("loop_handle");
     layout<coro::loop_stats>("loop_stats");
     layout<coro::report_event>("report_event");

@@ -25,7 +25,7 @@ coro::task<T> refused() {
 }
 
 /// A library wait that fails.
-class [[nodiscard]] failing_wait : public coro::detail::library_wait<failing_wait> {
+class [[nodiscard]] failing_wait : public coro::detail::library_awaiter<failing_wait> {
 public:
     bool try_now() const noexcept { return true; }
     bool start() const noexcept { return false; }

@@ -15,7 +15,7 @@
 
 #include <coro/base/report.hpp>
 #include <coro/core/task.hpp>
-#include <coro/core/wait.hpp>
+#include <coro/core/detail/wait.hpp>
 #include <coro/runtime/run.hpp>
 #include <coro/runtime/sleep.hpp>
 
@@ -119,7 +119,7 @@ private:
 /// A channel in its smallest form, to show what a library wait takes and when.
 class mailbox {
 public:
-    class [[nodiscard]] taker : public coro::detail::library_wait<taker>,
+    class [[nodiscard]] taker : public coro::detail::library_awaiter<taker>,
                                 public coro::detail::list_node<taker> {
     public:
         explicit taker(mailbox& box) noexcept : box_(box) {}

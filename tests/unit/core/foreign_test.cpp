@@ -1,5 +1,5 @@
 // Awaitables of other libraries: resumed on any thread, they come home; uncancellable, and say so.
-#include <coro/core/foreign.hpp>
+#include <coro/core/detail/foreign.hpp>
 
 #include <atomic>
 #include <coroutine>

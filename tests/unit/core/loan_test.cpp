@@ -1,5 +1,5 @@
 // What loans rest on: where a frame begins, and what an argument refers to.
-#include <coro/core/loan.hpp>
+#include <coro/core/detail/loan.hpp>
 
 #include <array>
 #include <cstdint>

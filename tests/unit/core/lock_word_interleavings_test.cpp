@@ -1,7 +1,7 @@
 // The word of a mutex that tasks of several loops use (lock_word of core/shared_words.hpp), in
 // every order in which they may see each other, and weakened once each. What stands around the word
 // goes on as src/runtime/mutex.cpp and remote_agent.cpp do, with a task for a loop.
-#include <coro/core/shared_words.hpp>
+#include <coro/core/detail/shared_words.hpp>
 
 #include <array>
 #include <cstdio>
@@ -11,7 +11,7 @@
 
 #include "support/interleavings.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 namespace model = coro_test::model;
@@ -285,4 +285,4 @@ TEST_F(lock_word_interleavings, without_one_of_its_orders_two_touch_what_it_guar
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

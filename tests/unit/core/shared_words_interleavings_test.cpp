@@ -1,6 +1,6 @@
-// The words of include/coro/core/shared_words.hpp in every order in which threads may see each
-// other, and weakened once each, where the checker has to say so.
-#include <coro/core/shared_words.hpp>
+// The words of include/coro/core/detail/shared_words.hpp in every order in which threads may see
+// each other, and weakened once each, where the checker has to say so.
+#include <coro/core/detail/shared_words.hpp>
 
 #include <array>
 #include <type_traits>
@@ -9,7 +9,7 @@
 
 #include "support/interleavings.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 namespace model = coro_test::model;
@@ -273,4 +273,4 @@ TEST_F(shared_words_interleavings, who_comes_second_must_see_what_the_first_did)
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -25,8 +25,8 @@ public:
     std::vector<call> calls;
     std::optional<socket_option> refused;
 
-    int set_option(socket_handle socket, socket_option which, int value) noexcept override {
-        EXPECT_EQ(socket, (socket_handle{3, 7}));
+    int set_option(detail::handle socket, socket_option which, int value) noexcept override {
+        EXPECT_EQ(socket, (detail::handle{3, 7}));
         if (refused == which) return -EPERM;
         calls.emplace_back(which, value);
         return 0;
@@ -41,21 +41,21 @@ public:
     time_point now() noexcept override { return time_point(duration(unexpected())); }
     void return_lease(std::uint32_t, void*, bool) noexcept override { unexpected(); }
     std::size_t lend(operation&) noexcept override { return unexpected() != 0; }
-    int open_stream(address_family, socket_handle&) noexcept override { return unexpected(); }
-    int bind(socket_handle, const socket_address&) noexcept override { return unexpected(); }
-    int listen(socket_handle, int) noexcept override { return unexpected(); }
-    int get_option(socket_handle, socket_option, int&) noexcept override { return unexpected(); }
-    int local_address(socket_handle, socket_address&) noexcept override { return unexpected(); }
-    int remote_address(socket_handle, socket_address&) noexcept override { return unexpected(); }
-    int shutdown(socket_handle, shutdown_how) noexcept override { return unexpected(); }
-    void close(socket_handle) noexcept override { unexpected(); }
-    int close_if_idle(socket_handle) noexcept override { return unexpected(); }
-    int moved_bytes(socket_handle, std::uint64_t&) noexcept override { return unexpected(); }
-    socket_notes* notes(socket_handle) noexcept override { return nullptr; }
-    int shed_connection(socket_handle) noexcept override { return unexpected(); }
-    int adopt(int, socket_handle&) noexcept override { return unexpected(); }
-    int release(socket_handle, int&) noexcept override { return unexpected(); }
-    int watch(int, socket_handle&) noexcept override { return unexpected(); }
+    int open_stream(address_family, detail::handle&) noexcept override { return unexpected(); }
+    int bind(detail::handle, const socket_address&) noexcept override { return unexpected(); }
+    int listen(detail::handle, int) noexcept override { return unexpected(); }
+    int get_option(detail::handle, socket_option, int&) noexcept override { return unexpected(); }
+    int local_address(detail::handle, socket_address&) noexcept override { return unexpected(); }
+    int remote_address(detail::handle, socket_address&) noexcept override { return unexpected(); }
+    int shutdown(detail::handle, shutdown_how) noexcept override { return unexpected(); }
+    void close(detail::handle) noexcept override { unexpected(); }
+    int close_if_idle(detail::handle) noexcept override { return unexpected(); }
+    int moved_bytes(detail::handle, std::uint64_t&) noexcept override { return unexpected(); }
+    socket_notes* notes(detail::handle) noexcept override { return nullptr; }
+    int shed_connection(detail::handle) noexcept override { return unexpected(); }
+    int adopt(int, detail::handle&) noexcept override { return unexpected(); }
+    int release(detail::handle, int&) noexcept override { return unexpected(); }
+    int watch(int, detail::handle&) noexcept override { return unexpected(); }
     void discard(int) noexcept override { unexpected(); }
     void random(void*, std::size_t) noexcept override { unexpected(); }
     poller_census census() const noexcept override { return {}; }
@@ -67,7 +67,7 @@ private:
     }
 };
 
-constexpr socket_handle socket{3, 7};
+constexpr detail::handle socket{3, 7};
 
 TEST(apply_options, sets_no_delay_and_nothing_else_by_default) {
     option_recorder world;

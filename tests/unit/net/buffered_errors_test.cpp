@@ -1,5 +1,5 @@
 // Errors of buffered and framed reads and writes name verb and peer, as those of bare streams do.
-#include <coro/net/frames.hpp>
+#include <coro/net/framed_stream.hpp>
 
 #include <string>
 #include <string_view>
@@ -24,7 +24,7 @@ task<std::string> said(Stream& from, stream& peer, std::string_view sent, Read r
     peer.shutdown_send();
     buffered_stream in(from, {.limit = 8});
     buffered_writer out(from);
-    frames messages(in, out, {.limit = 100});
+    framed_stream messages(in, out, {.limit = 100});
     const auto wait = [&] { return read(in, messages); };
     const auto error = co_await error_of(wait);
     co_return error.has_value() ? error->what() : "";

@@ -1,12 +1,12 @@
 // What it costs to keep bytes that a long record waits for, counted in copied bytes.
-#include <coro/net/read_buffer.hpp>
+#include <coro/net/detail/read_buffer.hpp>
 
 #include <array>
 #include <cstddef>
 
 #include <gtest/gtest.h>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 constexpr std::size_t limit = std::size_t{64} * 1024;
@@ -60,4 +60,4 @@ TEST(read_buffer_test, what_is_held_follows_what_has_come) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -18,7 +18,7 @@
 #include <coro/core/with_cancel_scope.hpp>
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/buffered_writer.hpp>
-#include <coro/net/frames.hpp>
+#include <coro/net/framed_stream.hpp>
 #include <coro/net/readiness.hpp>
 #include <coro/runtime/await.hpp>
 #include <coro/runtime/blocking.hpp>
@@ -49,7 +49,7 @@ struct place {
     tcp_listener listener = tcp_listener::bind(endpoint::loopback(0));
     buffered_stream<tcp_stream> in;
     buffered_writer out;
-    frames<tcp_stream> messages;
+    framed_stream<tcp_stream> messages;
     event flag;
     mutex lock;
     semaphore places{1};
@@ -192,9 +192,9 @@ void add_streams(table& to) {
     add(to, "net::buffered_stream::read_until", [](place& p) { return p.in.read_until("x"); });
     add(to, "net::buffered_writer::flush", [](place& p) { return p.out.flush(); });
     add(to, "net::buffered_writer::write", [](place& p) { return p.out.write(p.buffer); });
-    add(to, "net::frames::flush", [](place& p) { return p.messages.flush(); });
-    add(to, "net::frames::read", [](place& p) { return p.messages.read(); });
-    add(to, "net::frames::write", [](place& p) { return p.messages.write(p.buffer); });
+    add(to, "net::framed_stream::flush", [](place& p) { return p.messages.flush(); });
+    add(to, "net::framed_stream::read", [](place& p) { return p.messages.read(); });
+    add(to, "net::framed_stream::write", [](place& p) { return p.messages.write(p.buffer); });
     add(to, "net::stream::close_gracefully",
         [](place& p) { return p.pair.server.close_gracefully(); });
     add(to, "net::tcp_stream::connect",
@@ -212,8 +212,8 @@ void add_streams(table& to) {
         return p.pair.server.write_some(std::span<const const_bytes>(p.const_parts));
     });
     add(to, "net::tcp_listener::accept", [](place& p) { return p.listener.accept(); });
-    add(to, "net::tcp_listener::accept_waiting",
-        [](place& p) { return p.listener.accept_waiting(); });
+    add(to, "net::tcp_listener::accept_if_waiting",
+        [](place& p) { return p.listener.accept_if_waiting(); });
     add(to, "task_group::join", [](place& p) { return p.group->join(); });
     add(to, "serve", [](place& p) { return serve(p.listener, nothing_for); });
 }

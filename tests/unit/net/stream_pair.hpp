@@ -13,7 +13,7 @@
 #include <gtest/gtest.h>
 
 #include <coro/core/task.hpp>
-#include <coro/net/io.hpp>
+#include <coro/net/exact.hpp>
 #include <coro/net/tcp.hpp>
 #include <coro/runtime/run.hpp>
 #include <coro/runtime/sleep.hpp>

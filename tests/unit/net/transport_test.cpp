@@ -15,7 +15,7 @@
 #include <coro/core/as_result.hpp>
 #include <coro/core/when_all.hpp>
 #include <coro/net/buffered_writer.hpp>
-#include <coro/net/io.hpp>
+#include <coro/net/exact.hpp>
 #include <coro/net/memory_stream.hpp>
 #include <coro/runtime/run.hpp>
 #include <coro/runtime/sleep.hpp>

@@ -140,7 +140,7 @@ struct hanging_connect {
 TEST_F(epoll_edges, a_receive_during_a_connect_leaves_it_its_error) {
     hanging_connect server;
     for (const bool receive_first : {true, false}) {
-        socket_handle client;
+        detail::handle client;
         ASSERT_EQ(poller_->open_stream(address_family::ipv4, client), 0);
         operation connecting(opcode::connect, client);
         connecting.data = &server.address;

@@ -20,7 +20,7 @@ using std::chrono::milliseconds;
 
 /// A socket that the poller owns, and the other end, which the test holds as a plain descriptor.
 struct pair_of_ends {
-    socket_handle ours;
+    detail::handle ours;
     int our_descriptor = -1;
     int theirs = -1;
 };
@@ -93,14 +93,14 @@ protected:
         return op.result;
     }
 
-    std::int32_t receive(socket_handle from, std::size_t most = 64) {
+    std::int32_t receive(detail::handle from, std::size_t most = 64) {
         operation op(opcode::receive, from);
         op.data = buffer_.data();
         op.size = most;
         return run(op);
     }
 
-    std::int32_t send(socket_handle to, std::size_t size) {
+    std::int32_t send(detail::handle to, std::size_t size) {
         operation op(opcode::send, to);
         op.data = buffer_.data();
         op.size = size;

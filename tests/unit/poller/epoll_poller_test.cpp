@@ -133,7 +133,7 @@ TEST_F(epoll_special, a_released_descriptor_is_forgotten_and_can_be_adopted_agai
     ASSERT_EQ(::send(ends.theirs, "ab", 2, 0), 2);
     EXPECT_EQ(receive(ends.ours), result_closed);
 
-    socket_handle again;
+    detail::handle again;
     ASSERT_EQ(poller_->adopt(descriptor, again), 0);
     EXPECT_EQ(receive(again), 2);
     EXPECT_EQ(poller_->counters.controls, 2u);  // added, deleted
@@ -154,13 +154,13 @@ TEST_F(epoll_special, a_full_backlog_of_a_local_listener_makes_the_connect_wait)
     std::memcpy(name.sun_path + 1, text.data(), text.size());
     where.size = static_cast<std::uint32_t>(offsetof(sockaddr_un, sun_path) + 1 + text.size());
     std::memcpy(where.bytes.data(), &name, where.size);
-    socket_handle listener;
+    detail::handle listener;
     ASSERT_EQ(poller_->open_stream(address_family::local, listener), 0);
     ASSERT_EQ(poller_->bind(listener, where), 0);
     ASSERT_EQ(poller_->listen(listener, 0), 0);
 
-    std::array<socket_handle, 3> clients;
-    for (socket_handle& client : clients) {
+    std::array<detail::handle, 3> clients;
+    for (detail::handle& client : clients) {
         ASSERT_EQ(poller_->open_stream(address_family::local, client), 0);
     }
     operation first(opcode::connect, clients[0]);

@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 constexpr std::size_t kib = 1024;
@@ -71,4 +71,4 @@ TEST(slice_cut, can_be_made_again_for_what_it_was_made_for) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

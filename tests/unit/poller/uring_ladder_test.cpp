@@ -54,7 +54,7 @@ struct made_under {
 std::string echo_through(poller& of) {
     std::array<int, 2> ends{};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return "no pair";
-    socket_handle ours;
+    detail::handle ours;
     if (of.adopt(ends[0], ours) != 0) return "not adopted";
     std::string text = "through";
     std::array<char, 16> into{};
@@ -385,7 +385,7 @@ TEST_F(uring_ladder, a_kernel_that_is_short_of_everything_loses_nothing) {
 /// A receive on one end of a pair of sockets.
 struct pending_receive {
     std::array<int, 2> ends{-1, -1};
-    socket_handle ours;
+    detail::handle ours;
     std::array<char, 4> into{};
     std::optional<operation> op;
 

@@ -28,12 +28,12 @@ constexpr std::uint32_t not_in_6_8 = uring_no_iowait;
 
 /// A socket that the poller owns, and the other end, a plain descriptor that blocks.
 struct pair_of_ends {
-    socket_handle ours;
+    detail::handle ours;
     int theirs = -1;
 };
 
 struct listening_end {
-    socket_handle ours;
+    detail::handle ours;
     sockaddr_in where{};
 };
 
@@ -60,7 +60,7 @@ protected:
     }
 
     void finish() {
-        for (const socket_handle socket : ours_) poller_->close(socket);
+        for (const detail::handle socket : ours_) poller_->close(socket);
         ours_.clear();
         until([&] { return poller_->census().sockets == 0; });
         EXPECT_EQ(poller_->census().operations, 0u);
@@ -109,8 +109,8 @@ protected:
         return {take(ends[0]), ends[1]};
     }
 
-    socket_handle take(int descriptor) {
-        socket_handle made;
+    detail::handle take(int descriptor) {
+        detail::handle made;
         EXPECT_EQ(poller_->adopt(descriptor, made), 0);
         ours_.push_back(made);
         return made;
@@ -162,7 +162,7 @@ protected:
         return got > 0 ? std::string(into.data(), static_cast<std::size_t>(got)) : std::string();
     }
 
-    std::string receive(socket_handle from) {
+    std::string receive(detail::handle from) {
         std::array<char, 256> into{};
         operation op(opcode::receive, from);
         op.data = into.data();
@@ -171,7 +171,7 @@ protected:
         return got > 0 ? std::string(into.data(), static_cast<std::size_t>(got)) : std::string();
     }
 
-    std::int32_t send(socket_handle to, std::string_view text) {
+    std::int32_t send(detail::handle to, std::string_view text) {
         operation op(opcode::send, to);
         op.data = const_cast<char*>(text.data());
         op.size = text.size();
@@ -188,7 +188,7 @@ protected:
     }
 
     std::unique_ptr<poller> poller_;
-    std::vector<socket_handle> ours_;
+    std::vector<detail::handle> ours_;
     std::vector<int> theirs_;
 };
 

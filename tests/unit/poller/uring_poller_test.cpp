@@ -36,7 +36,7 @@ TEST_P(uring_without, bytes_connections_and_leases_go_through) {
     for (int round = 0; round < 3; ++round) {
         const int client = client_of(listener);
         ASSERT_EQ(accept(listener), 0);
-        const socket_handle server = ours_.back();
+        const detail::handle server = ours_.back();
         write(client, "question");
         EXPECT_EQ(receive(server), "question");
         EXPECT_EQ(send(server, "answer"), 6);
@@ -450,7 +450,7 @@ TEST_F(uring_special, signal_that_wakes_ends_the_wait) {
 }
 
 TEST_F(uring_special, full_unix_backlog_refuses) {
-    socket_handle listener;
+    detail::handle listener;
     ASSERT_EQ(poller_->open_stream(address_family::local, listener), 0);
     ours_.push_back(listener);
     socket_address where;
@@ -463,7 +463,7 @@ TEST_F(uring_special, full_unix_backlog_refuses) {
     ASSERT_EQ(poller_->local_address(listener, where), 0);
     std::int32_t result = 0;
     for (int i = 0; i < 4 && result == 0; ++i) {
-        socket_handle client;
+        detail::handle client;
         ASSERT_EQ(poller_->open_stream(address_family::local, client), 0);
         ours_.push_back(client);
         operation connecting(opcode::connect, client);

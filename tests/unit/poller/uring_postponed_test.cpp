@@ -27,7 +27,7 @@ using coro_test::verdict;
 /// An operation on one end of a pair of sockets.
 struct pending {
     std::array<int, 2> ends{-1, -1};
-    socket_handle ours;
+    detail::handle ours;
     std::array<char, 4> into{};
     std::optional<operation> op;
 

@@ -20,7 +20,7 @@ protected:
         return conformance::queue_length(ntohs(listener.where.sin_port), 0);
     }
     /// The handle of a socket that is closed again.
-    socket_handle local_pair_closed() {
+    detail::handle local_pair_closed() {
         const pair_of_ends ends = local_pair();
         poller_->close(ends.ours);
         ours_.pop_back();
@@ -69,8 +69,8 @@ TEST_F(uring_slots, who_waits_is_accepted_at_once_in_order) {
         write(clients.back(), "number " + std::to_string(i));
     }
     const std::uint64_t before = counters().enters;
-    std::array<socket_handle, 3> accepted;
-    for (socket_handle& each : accepted) {
+    std::array<detail::handle, 3> accepted;
+    for (detail::handle& each : accepted) {
         operation accepting(opcode::accept, listener.ours);
         ASSERT_TRUE(poller_->submit(accepting));
         ASSERT_EQ(accepting.result, 0);

@@ -13,7 +13,7 @@
 #include <gtest/gtest.h>
 
 #include <coro/base/report.hpp>
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 #include <coro/runtime/run.hpp>
 #include <coro/runtime/sleep.hpp>
 #include <coro/runtime/stats.hpp>
@@ -215,10 +215,10 @@ TEST_F(hold_watch_test, the_hooks_of_the_program_go_on_seeing_everything) {
     const auto count_of = [](duration held) {
         std::array<int, 4> counts{};
         const task_hooks hooks{
-            .spawned = [](context&, void* to) noexcept { ++static_cast<int*>(to)[0]; },
-            .resumed = [](context&, void* to) noexcept { ++static_cast<int*>(to)[1]; },
-            .suspended = [](context&, void* to) noexcept { ++static_cast<int*>(to)[2]; },
-            .ended = [](context&, void* to) noexcept { ++static_cast<int*>(to)[3]; },
+            .spawned = [](detail::strand&, void* to) noexcept { ++static_cast<int*>(to)[0]; },
+            .resumed = [](detail::strand&, void* to) noexcept { ++static_cast<int*>(to)[1]; },
+            .suspended = [](detail::strand&, void* to) noexcept { ++static_cast<int*>(to)[2]; },
+            .ended = [](detail::strand&, void* to) noexcept { ++static_cast<int*>(to)[3]; },
             .user = counts.data()};
         const auto main = [held](task_group& group) -> task<> {
             group.spawn({.name = "first"}, health, held);

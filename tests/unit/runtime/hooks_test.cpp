@@ -1,5 +1,5 @@
 // The hook table: spawn, resume, suspend, end, in order, for every kind of strand.
-#include <coro/core/loop.hpp>
+#include <coro/core/detail/loop.hpp>
 
 #include <string>
 #include <type_traits>
@@ -17,17 +17,17 @@ class hooks_test : public core_test {};
 static_assert(std::is_trivially_destructible_v<coro::detail::task_hooks>);
 
 std::string& log_of(void* user) { return *static_cast<std::string*>(user); }
-void write(void* user, char what, const coro::detail::context& strand) {
+void write(void* user, char what, const coro::detail::strand& strand) {
     log_of(user) += what + std::to_string(strand.number) + " ";
 }
 
 coro::detail::task_hooks hooks_into(std::string& log) {
-    using coro::detail::context;
+    using coro::detail::strand;
     return {
-        .spawned = [](context& strand, void* user) noexcept { write(user, '+', strand); },
-        .resumed = [](context& strand, void* user) noexcept { write(user, '>', strand); },
-        .suspended = [](context& strand, void* user) noexcept { write(user, '<', strand); },
-        .ended = [](context& strand, void* user) noexcept { write(user, '-', strand); },
+        .spawned = [](detail::strand& strand, void* user) noexcept { write(user, '+', strand); },
+        .resumed = [](detail::strand& strand, void* user) noexcept { write(user, '>', strand); },
+        .suspended = [](detail::strand& strand, void* user) noexcept { write(user, '<', strand); },
+        .ended = [](detail::strand& strand, void* user) noexcept { write(user, '-', strand); },
         .user = &log,
     };
 }

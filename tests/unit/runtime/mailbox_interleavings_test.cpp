@@ -11,7 +11,7 @@
 
 #include "support/interleavings.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 namespace model = coro_test::model;
@@ -368,4 +368,4 @@ TEST_F(mailbox_interleavings, a_lost_wake_up_names_who_slept_over_what) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -8,7 +8,7 @@
 #include "sim/sim_poller.hpp"
 #include "support/forwarding_poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 using namespace std::chrono_literals;
@@ -84,14 +84,14 @@ TEST_F(scheduler_spin, looks_after_a_short_silence_and_sleeps_after_a_long_one) 
 
 /// Its completion sets a timer and makes nobody ready: accept(2) without descriptors does so.
 struct pausing_operation : operation {
-    explicit pausing_operation(loop_core& of) : operation(opcode::accept), loop(of) {
+    explicit pausing_operation(detail::loop& of) : operation(opcode::accept), loop(of) {
         advance = [](operation& self) noexcept {
             auto& mine = static_cast<pausing_operation&>(self);
             mine.loop.arm_timer(mine.timer, mine.loop.read_clock() + 500us);
             return false;
         };
     }
-    loop_core& loop;
+    detail::loop& loop;
     timer_node timer{[](timer_node&) noexcept {}};
 };
 
@@ -118,4 +118,4 @@ TEST_F(scheduler_spin, does_not_sleep_over_a_wake_up_that_a_look_has_met) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

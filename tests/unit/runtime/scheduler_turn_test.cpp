@@ -20,7 +20,7 @@
 #include "sim/sim_poller.hpp"
 #include "support/forwarding_poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 using namespace std::chrono_literals;
@@ -294,8 +294,8 @@ public:
 /// How many sends of `bytes` one resumption has answered at once.
 unsigned answered_at_once(std::size_t bytes) {
     const auto loop = make_virtual_loop(std::make_unique<open_mouthed_world>());
-    struct nobody final : context {
-        explicit nobody(scheduler& on) : context(on, on.root_scope()) {}
+    struct nobody final : strand {
+        explicit nobody(scheduler& on) : strand(on, on.root_scope()) {}
     } strand(*loop);
     loop->inline_budget = inline_completions;
     std::vector<std::unique_ptr<operation>> sends;
@@ -420,4 +420,4 @@ TEST(scheduler_bytes, a_resumption_is_answered_at_once_32_times_or_for_64_kib) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

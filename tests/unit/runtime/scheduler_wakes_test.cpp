@@ -16,7 +16,7 @@
 #include "sim/sim_poller.hpp"
 #include "support/forwarding_poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 using namespace std::chrono_literals;
@@ -148,4 +148,4 @@ TEST(scheduler_wakes, the_end_of_a_run_waits_for_the_handler_that_is_waking_it) 
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

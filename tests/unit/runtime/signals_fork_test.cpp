@@ -13,7 +13,7 @@
 
 #include "sim/sim_poller.hpp"
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 /// What happens when a fork has begun, before the library hears of it: what is told first has
@@ -46,4 +46,4 @@ TEST(signals_fork, a_child_has_its_signals_back_whenever_they_were_taken) {
 }
 
 }  // namespace
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <coro/net/io.hpp>
+#include <coro/net/exact.hpp>
 #include <coro/runtime/timeout.hpp>
 #include <coro/service/server.hpp>
 
@@ -25,7 +25,7 @@ class idle_guard_test : public core_test {};
 
 /// Runs `client(where)` beside a server with that handler.
 template <typename Handler, typename Client>
-task<> beside_server(Handler& handler, coro::serve_limits limits, Client& client,
+task<> beside_server(Handler& handler, coro::serve_options limits, Client& client,
                      net::listen_options options = {}) {
     auto listener = net::tcp_listener::bind(net::endpoint::loopback(0), options);
     const auto body = [&](coro::task_group& group) -> task<> {

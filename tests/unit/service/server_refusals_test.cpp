@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include <coro/net/io.hpp>
+#include <coro/net/exact.hpp>
 
 #include "unit/core/core_fixture.hpp"
 
@@ -45,7 +45,7 @@ struct holding_server {
     }
     /// Runs `body(group)` beside the server, and then stops it. Returns how long that end took.
     template <typename Body>
-    task<coro::duration> run(coro::serve_limits limits, Body& body) {
+    task<coro::duration> run(coro::serve_options limits, Body& body) {
         coro::time_point stopped{};
         const auto serving = [&](coro::task_group& group) -> task<> {
             const auto handler = [this](net::tcp_stream peer) { return hold(std::move(peer)); };
@@ -64,7 +64,7 @@ struct counts {
     std::size_t refused = 0;
 };
 
-task<> visit(coro::serve_limits limits, std::size_t visits, counts& seen) {
+task<> visit(coro::serve_options limits, std::size_t visits, counts& seen) {
     holding_server server;
     const auto body = [&]() -> task<> {
         std::vector<net::tcp_stream> clients;

@@ -4,7 +4,7 @@
 #include <array>
 #include <functional>
 
-#include <coro/net/io.hpp>
+#include <coro/net/exact.hpp>
 #include <coro/runtime/timeout.hpp>
 
 #include "support/extreme_spans.hpp"
@@ -51,7 +51,7 @@ task<> send_a_byte(coro::net::endpoint to, one_visit& visit, coro::duration sile
 }
 
 /// `silence` before the byte of the client, `pause` of the handler after it.
-task<> visit_once(coro::serve_limits limits, one_visit& visit, coro::duration silence,
+task<> visit_once(coro::serve_options limits, one_visit& visit, coro::duration silence,
                   coro::duration pause, coro::duration stop_after) {
     auto listener = coro::net::tcp_listener::bind(coro::net::endpoint::loopback(0));
     const auto where = listener.local_endpoint();

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include <coro/core/loop.hpp>
+#include <coro/core/detail/loop.hpp>
 #include <coro/core/task.hpp>
 
 #include "poller/inflight_registry.hpp"

@@ -3,12 +3,12 @@
 
 #include <cstdint>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/time.hpp>
-#include <coro/core/awaitable.hpp>
-#include <coro/net/socket.hpp>
+#include <coro/core/detail/awaitable.hpp>
+#include <coro/net/detail/socket.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// The old loop lets go of the descriptor, the new one takes it over: a message there and one back.
 /// Cannot be cancelled: that takes two turns, and a connection in between would belong to nobody.
@@ -17,7 +17,7 @@ class [[nodiscard("co_await it")]] rebind_awaiter final : public wait_point,
 public:
     explicit rebind_awaiter(owned_socket& socket) noexcept : socket_(socket) {}
 
-    void bind(context& strand) noexcept {
+    void bind(detail::strand& strand) noexcept {
         CORO_ASSERT(strand_ == nullptr, awaited_twice);
         strand_ = &strand;
     }
@@ -40,7 +40,7 @@ private:
 
     owned_socket& socket_;
     socket_ref from_;
-    context* strand_ = nullptr;
+    detail::strand* strand_ = nullptr;
     message message_;
     std::uint32_t broken_ = 0;  ///< these three follow the connection
     duration idle_ = duration::max();
@@ -49,4 +49,4 @@ private:
     int result_ = 0;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -3,10 +3,10 @@
 
 #include <cstdint>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/time.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// The two links of a timer, and alone the head of a ring of timers. In the heap the same two words
 /// are the children: `next` is the left one, `prev` the right one.
@@ -55,4 +55,4 @@ private:
 
 static_assert(sizeof(void*) != 8 || sizeof(timer_node) == 64);
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -9,10 +9,10 @@
 #include <functional>
 #endif
 
-#include <coro/core/awaitable.hpp>
+#include <coro/core/detail/awaitable.hpp>
 #include <coro/core/task.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Awaits a task and owns it.
 template <typename T>
@@ -21,7 +21,7 @@ public:
     explicit owning_task_awaiter(task<T>&& child) noexcept : owned_(std::move(child)) {
         check_awaitable(owned_);
     }
-    void bind(context& strand) noexcept {
+    void bind(detail::strand& strand) noexcept {
         check_awaitable(owned_);
         task_access::promise(owned_).strand = &strand;
     }
@@ -182,4 +182,4 @@ template <typename T>
 using storable = std::conditional_t<std::is_reference_v<T>,
                                     std::reference_wrapper<std::remove_reference_t<T>>, T>;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

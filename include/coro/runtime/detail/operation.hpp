@@ -5,17 +5,17 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
-class context;
+class strand;
 
 /// Names a socket in its poller's table: never a descriptor number. A generation of 0 is "none";
 /// a handle whose generation is no longer that of its slot is stale: result_closed. A poller's
 /// index is below `first_transport`; what begins there is in the loop's table of transports, and to
 /// a poller such a handle is stale.
-struct socket_handle {
+struct handle {
     static constexpr std::uint32_t first_transport = 1u << 31;
 
     std::uint32_t index = 0;
@@ -23,7 +23,7 @@ struct socket_handle {
 
     [[nodiscard]] explicit operator bool() const noexcept { return generation != 0; }
     [[nodiscard]] bool is_transport() const noexcept { return index >= first_transport; }
-    friend bool operator==(socket_handle, socket_handle) noexcept = default;
+    friend bool operator==(detail::handle, detail::handle) noexcept = default;
 };
 
 /// A socket address in the kernel's own layout (sockaddr_in, sockaddr_in6 or sockaddr_un up to
@@ -66,7 +66,7 @@ enum class operation_phase : std::uint8_t { idle, submitted, completed };
 /// stay where it is from submit() until it is completed; its destructor asserts that.
 class operation {
 public:
-    explicit operation(opcode what, socket_handle on = {}) noexcept : target(on), code(what) {}
+    explicit operation(opcode what, detail::handle on = {}) noexcept : target(on), code(what) {}
     operation(const operation&) = delete;
     operation& operator=(const operation&) = delete;
     ~operation() {
@@ -78,11 +78,11 @@ public:
     // --- the request; set before submit(), unchanged until completion
     union {
         void* data = nullptr;    ///< the buffer, the io_slice array, or the socket_address
-        socket_handle accepted;  ///< accept, which has no buffer: the new socket (an answer)
+        detail::handle accepted;  ///< accept, which has no buffer: the new socket (an answer)
     };
     std::size_t size = 0;  ///< its bytes, or the number of slices; accept: not 0 = who waits is
                            ///< taken, even if cancel() follows at once
-    socket_handle target;
+    detail::handle target;
     opcode code;
 
     // --- the answer; valid once phase == completed
@@ -100,7 +100,7 @@ public:
     // --- links
     operation* next = nullptr;  ///< in the list of completed, or in a list of the backend
     /// Who waits. The scheduler makes it ready when the operation has completed.
-    context* owner = nullptr;
+    detail::strand* owner = nullptr;
     /// If set, is called at completion, before `owner` is made ready; returns false when it has
     /// submitted the operation again (a partial transfer that must go on) or parked it elsewhere.
     bool (*advance)(operation& self) noexcept = nullptr;
@@ -147,4 +147,4 @@ private:
     operation** tail_ = &head_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

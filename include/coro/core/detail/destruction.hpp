@@ -4,9 +4,9 @@
 #include <coroutine>
 #include <utility>
 
-#include <coro/base/export.hpp>
+#include <coro/base/detail/export.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 class task_promise_base;
 
@@ -58,4 +58,4 @@ private:
 /// How often destroy_unfinished has told the hook, for tests.
 [[nodiscard]] CORO_EXPORT unsigned unstarted_tasks_reported() noexcept;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

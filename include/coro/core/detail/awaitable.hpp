@@ -6,9 +6,9 @@
 #include <type_traits>
 #include <utility>
 
-#include <coro/core/context.hpp>
+#include <coro/core/detail/strand.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 class task_promise_base;
 
@@ -57,7 +57,7 @@ inline constexpr const char* awaited_twice =
 template <typename T>
 concept own_awaiter =
     std::derived_from<std::remove_cvref_t<T>, own_awaiter_tag> &&
-    requires(std::remove_cvref_t<T>& op, context& strand, frame_link* parent,
+    requires(std::remove_cvref_t<T>& op, detail::strand& strand, frame_link* parent,
              std::coroutine_handle<> resume) {
         op.bind(strand);
         { op.await_ready() } -> std::same_as<bool>;
@@ -84,7 +84,7 @@ class awaiter_reference : public awaiter_face<awaiter_reference<Op>> {
 public:
     explicit awaiter_reference(Op& op) noexcept : op_(&op) {}
 
-    void bind(context& strand) noexcept { op_->bind(strand); }
+    void bind(detail::strand& strand) noexcept { op_->bind(strand); }
     bool await_ready() { return op_->await_ready(); }
     bool suspend(frame_link* parent, std::coroutine_handle<> resume) noexcept {
         return op_->suspend(parent, resume);
@@ -120,4 +120,4 @@ decltype(auto) obtain_awaiter(Awaitable&& awaitable) {
         return std::forward<Awaitable>(awaitable);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -6,15 +6,15 @@
 #include <source_location>
 #include <string_view>
 
-#include <coro/base/intrusive_list.hpp>
+#include <coro/base/detail/intrusive_list.hpp>
 #include <coro/base/time.hpp>
-#include <coro/core/loop.hpp>
+#include <coro/core/detail/loop.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 class cancel_scope;
-}
+}}
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 class frame_link;
 
@@ -44,33 +44,33 @@ protected:
     ~wait_point() = default;
 };
 
-class context;
+class strand;
 
 /// What a kind of strand does; one constant per kind, so that each strand carries one word of it.
 struct strand_kind {
     /// Runs the strand on; called by the loop only.
-    void (*resume)(context& self) noexcept;
+    void (*resume)(detail::strand& self) noexcept;
     /// The outermost frame has ended; may destroy the context.
-    void (*finished)(context& self) noexcept;
+    void (*finished)(detail::strand& self) noexcept;
     /// nullptr, or told at the moment at which a wait is granted: a branch of when_any whose wait
     /// is a library wait withdraws its siblings before anything else can be granted to them.
-    void (*granted)(context& self) noexcept;
+    void (*granted)(detail::strand& self) noexcept;
 };
 
 /// A strand is a chain of frames that await each other, of which one runs or waits at a time: the
 /// task given to run(), a spawned task, a branch of when_all or when_any, or a fiber. The context
 /// is the one thing that the scheduler queues, a scope cancels and a dump names.
-class context : public list_node<context> {
+class strand : public list_node<detail::strand> {
 public:
-    context(loop_core& on, cancel_scope& in) noexcept;  // in cancel_scope.hpp
-    ~context() {
+    strand(detail::loop& on, cancel_scope& in) noexcept;  // in cancel_scope.hpp
+    ~strand() {
         if (loop->running == this) loop->running = nullptr;
     }
 
     const strand_kind* kind = nullptr;
-    loop_core* loop;
+    detail::loop* loop;
     cancel_scope* scope;  ///< the innermost scope that the strand is in
-    context* next_ready = nullptr;
+    detail::strand* next_ready = nullptr;
     std::coroutine_handle<> resume_point{};
     /// nullptr while it runs or is ready. But one who was invited (remote_agent) is ready, and has
     /// it: cancellation and dumps still find the wait there.
@@ -86,12 +86,12 @@ public:
 class frame_link {
 public:
     frame_link* parent = nullptr;   ///< the frame that awaits this one
-    context* strand = nullptr;      ///< nullptr until started
+    detail::strand* strand = nullptr;      ///< nullptr until started
     std::source_location created;   ///< the coroutine; its function_name() names the frame
     std::source_location awaiting;  ///< the co_await at which it is, or was last
 };
 
-inline void loop_core::make_ready(context& strand) noexcept {
+inline void loop::make_ready(detail::strand& strand) noexcept {
     strand.waiting = nullptr;
     strand.next_ready = nullptr;
     if (ready_head == nullptr) ready_head = &strand;
@@ -99,34 +99,34 @@ inline void loop_core::make_ready(context& strand) noexcept {
     ready_tail = &strand;
 }
 
-inline context* loop_core::pop_ready() noexcept {
-    context* first = ready_head;
+inline detail::strand* loop::pop_ready() noexcept {
+    detail::strand* first = ready_head;
     if (first != nullptr) ready_head = first->next_ready;
     return first;
 }
 
 /// Ends a wait with a grant (not by cancellation): the strand goes to the run queue.
-inline void grant(context& strand) noexcept {
+inline void grant(detail::strand& strand) noexcept {
     strand.loop->make_ready(strand);
     if (strand.kind->granted != nullptr) [[unlikely]] strand.kind->granted(strand);
 }
 
 /// Tells the observers, if there are any, that a strand exists.
-inline void strand_spawned(context& strand) noexcept {
+inline void strand_spawned(detail::strand& strand) noexcept {
     const task_hooks* hooks = strand.loop->hooks;
     if (hooks != nullptr && hooks->spawned != nullptr) [[unlikely]]
         hooks->spawned(strand, hooks->user);
 }
 /// Tells them that `strand` has ended. It is still the one that runs: its task is destroyed in it.
-inline void tell_hooks_of_end(context& strand) noexcept {
+inline void tell_hooks_of_end(detail::strand& strand) noexcept {
     const task_hooks* hooks = strand.loop->hooks;
     if (hooks != nullptr && hooks->ended != nullptr) [[unlikely]]
         hooks->ended(strand, hooks->user);
 }
 /// The same of one that lives on: nothing runs in it any more.
-inline void strand_ended(context& strand) noexcept {
+inline void strand_ended(detail::strand& strand) noexcept {
     tell_hooks_of_end(strand);
     strand.loop->running = nullptr;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

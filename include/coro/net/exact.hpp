@@ -7,7 +7,7 @@
 #include <coro/core/task.hpp>
 #include <coro/net/stream.hpp>
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 /// What can be read and written: stream, and what is derived from it.
 template <typename Stream>
@@ -37,4 +37,4 @@ concept byte_stream = std::derived_from<Stream, stream>;
     return {stream.ref(), into.data(), into.size()};
 }
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net

@@ -6,13 +6,13 @@
 #include <type_traits>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/error.hpp>
 #include <coro/core/cancel_scope.hpp>
-#include <coro/core/hold.hpp>
+#include <coro/core/detail/hold.hpp>
 #include <coro/core/task.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Opens a scope around `Inner` for the length of the await. `Derived` may override opened() (arm a
 /// timer) and closing() (disarm it). It cannot be moved: the scope is linked into the tree.
@@ -23,7 +23,7 @@ public:
     scoped_awaiter(const scoped_awaiter&) = delete;
     scoped_awaiter& operator=(const scoped_awaiter&) = delete;
 
-    void bind(context& strand) noexcept {
+    void bind(detail::strand& strand) noexcept {
         CORO_ASSERT(strand_ == nullptr, awaited_twice);
         strand_ = &strand;
         scope_access::open(scope_, strand);
@@ -74,7 +74,7 @@ protected:
         return std::move(inner_);
     }
 
-    [[nodiscard]] context& strand() const noexcept { return *strand_; }
+    [[nodiscard]] detail::strand& strand() const noexcept { return *strand_; }
     [[nodiscard]] cancel_scope& scope() noexcept { return scope_; }
 
     void opened() noexcept {}
@@ -93,9 +93,9 @@ private:
         scoped_awaiter& self;
     };
 
-    context* strand_ = nullptr;
+    detail::strand* strand_ = nullptr;
     Inner inner_;
     scope_access::owned scope_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

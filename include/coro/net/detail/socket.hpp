@@ -6,20 +6,20 @@
 #include <utility>
 
 #include <coro/base/bytes.hpp>
-#include <coro/core/wait.hpp>
+#include <coro/core/detail/wait.hpp>
 #include <coro/net/address.hpp>
-#include <coro/runtime/operation.hpp>
+#include <coro/runtime/detail/operation.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// What names a stream or listener: a loop, and a handle in its poller's table or in its table of
 /// transports. Copies refer to the same one. The loop may be gone: it is named by its id.
 struct socket_ref {
     socket_ref() = default;
-    socket_ref(const loop_core* on, socket_handle of) noexcept : loop(on->id), handle(of) {}
+    socket_ref(const detail::loop* on, detail::handle of) noexcept : loop(on->id), handle(of) {}
 
     loop_id loop;
-    socket_handle handle;
+    detail::handle handle;
 };
 
 [[noreturn]] CORO_EXPORT void used_elsewhere(socket_ref socket) noexcept;
@@ -49,7 +49,7 @@ public:
     [[nodiscard]] const socket_ref& ref() const noexcept { return ref_; }
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(ref_.handle); }
     /// Gives the socket up without closing it.
-    [[nodiscard]] socket_handle release() noexcept { return std::exchange(ref_, {}).handle; }
+    [[nodiscard]] detail::handle release() noexcept { return std::exchange(ref_, {}).handle; }
     /// It is the same connection, with another loop and handle.
     void moved_to(socket_ref where) noexcept { ref_ = where; }
     void close() noexcept {
@@ -69,8 +69,8 @@ private:
     socket_ref ref_;
 };
 
-CORO_EXPORT bool submit_io(operation& op, context& strand) noexcept;
-CORO_EXPORT void cancel_io(operation& op, loop_core& loop) noexcept;
+CORO_EXPORT bool submit_io(operation& op, detail::strand& strand) noexcept;
+CORO_EXPORT void cancel_io(operation& op, detail::loop& loop) noexcept;
 /// Throws the io_error (or `cancelled`) that a negative result means; `moved` bytes went before it.
 [[noreturn]] CORO_EXPORT void throw_io(std::int32_t result, const char* verb, socket_ref socket,
                                        std::size_t moved = 0);
@@ -100,8 +100,8 @@ CORO_EXPORT void mark_broken(socket_ref socket, direction which) noexcept;
 /// The base of the awaiters that submit one operation on a socket. `Derived` supplies finish(), and
 /// may have a verb() of its own. Idle connections wait in these: no member more than needed.
 template <typename Derived>
-class io_wait : public library_wait<Derived, operation> {
-    using base = library_wait<Derived, operation>;
+class io_awaiter : public library_awaiter<Derived, operation> {
+    using base = library_awaiter<Derived, operation>;
 
 public:
     bool try_now() const noexcept { return false; }
@@ -116,10 +116,10 @@ public:
     [[nodiscard]] const char* verb() const noexcept { return verb_of(this->code); }
 
 protected:
-    io_wait(opcode what, socket_ref on) noexcept : base(what, on.handle) {
+    io_awaiter(opcode what, socket_ref on) noexcept : base(what, on.handle) {
         check_home(on);
     }
-    ~io_wait() = default;
+    ~io_awaiter() = default;
 
     [[nodiscard]] socket_ref own_socket() const noexcept { return {&this->loop(), this->target}; }
     /// For try_now(): asked for no byte, nobody is asked. The kernel would wait for a byte that it
@@ -138,4 +138,4 @@ protected:
     }
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -6,7 +6,7 @@
 #include <atomic>
 #include <cstdint>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 struct std_words {
     template <typename T>
@@ -210,4 +210,4 @@ private:
     typename Words::template atomic<bits> word_{0};
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

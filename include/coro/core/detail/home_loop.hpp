@@ -4,13 +4,13 @@
 #include <concepts>
 #include <cstdint>
 
-#include <coro/base/assert.hpp>
-#include <coro/base/export.hpp>
-#include <coro/core/context.hpp>
-#include <coro/core/loop.hpp>
-#include <coro/core/shared_words.hpp>
+#include <coro/base/detail/assert.hpp>
+#include <coro/base/detail/export.hpp>
+#include <coro/core/detail/strand.hpp>
+#include <coro/core/detail/loop.hpp>
+#include <coro/core/detail/shared_words.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// The loop on which an object was made, or, if it was made outside of run(), or in a run that has
 /// ended, that of the task that first uses it. The object's state is plain and touched on that loop
@@ -33,7 +33,7 @@ public:
     }
     [[nodiscard]] bool is_here() const noexcept { return detail::is_here(home_.get()); }
     /// Requires: is_elsewhere() has returned true on this loop.
-    [[nodiscard]] loop_core& loop() const noexcept { return loop_of_this_run(home_.get()); }
+    [[nodiscard]] detail::loop& loop() const noexcept { return loop_of_this_run(home_.get()); }
 
 private:
     CORO_EXPORT bool lives_elsewhere(loop_id home) noexcept;
@@ -62,7 +62,7 @@ public:
     }
     home_message(const home_message&) = delete;
     home_message& operator=(const home_message&) = delete;
-    void send(loop_core& home) noexcept {
+    void send(detail::loop& home) noexcept {
         if (flag_.sets_out()) home.post(*this);
     }
 
@@ -81,10 +81,10 @@ enum class wait_outcome : std::uint8_t {
 
 /// A wait as its agent sees it. `begin` is called at home and returns false when it has ended at
 /// once; `take_back` is called on the waiter's loop after the end.
-struct remote_wait {
+struct remote_awaiter {
     wait_point* wait;
-    bool (*begin)(wait_point& wait, context& agent) noexcept;
-    wait_outcome (*take_back)(wait_point& wait, context& strand) noexcept;
+    bool (*begin)(wait_point& wait, detail::strand& agent) noexcept;
+    wait_outcome (*take_back)(wait_point& wait, detail::strand& strand) noexcept;
     /// Who is invited tries to take what there is, where he is, when it is his turn to run. It is
     /// done; or cancelled, if somebody else was first and the wait has been `withdrawn`; or none:
     /// the agent begins once more, and this time there is no invitation.
@@ -99,7 +99,7 @@ public:
     /// Suspends `strand` until `what` has ended on `home`. One block of memory a wait; false: there
     /// is none, and nothing has begun. `invited`: it tries by itself first, behind all that is
     /// ready.
-    [[nodiscard]] CORO_EXPORT static bool send(context& strand, loop_core& home, remote_wait what,
+    [[nodiscard]] CORO_EXPORT static bool send(strand& strand, loop& home, remote_awaiter what,
                                                bool invited) noexcept;
 };
 
@@ -117,4 +117,4 @@ concept taken_from_afar = requires(Wait& wait, bool withdrawn) {
     { wait.follow_invitation(withdrawn) } -> std::same_as<void>;  ///< remote_wait has it
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -13,12 +13,12 @@
 #include <functional>
 #endif
 
-#include <coro/base/intrusive_list.hpp>
-#include <coro/core/loop.hpp>
+#include <coro/base/detail/intrusive_list.hpp>
+#include <coro/core/detail/loop.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
-class context;
+class strand;
 class frame_link;
 class task_promise_base;
 
@@ -48,7 +48,7 @@ public:
     std::source_location spawned_after;  ///< its latest await then
     std::source_location made;           ///< the borrower's outermost frame
     const char* name = nullptr;          ///< of the borrower; forgotten when that is destroyed
-    const context* borrower = nullptr;
+    const detail::strand* borrower = nullptr;
     std::unique_ptr<loan> next;  ///< of the same borrower
 };
 
@@ -90,4 +90,4 @@ const void* referent(const Kept& argument) noexcept {
     return at >= own && at < own + sizeof(Kept) ? nullptr : at;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

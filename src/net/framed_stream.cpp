@@ -1,9 +1,9 @@
 // The length in front of a frame, both ways.
-#include <coro/net/frames.hpp>
+#include <coro/net/framed_stream.hpp>
 
 #include <algorithm>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 bool frame_request::look(const read_buffer& buffer) {
     if (buffer.size() >= frame_prefix) {
@@ -33,4 +33,4 @@ write_request frame_to_write(const_bytes payload, std::size_t limit) noexcept {
     return request;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -11,13 +11,13 @@
 #include <utility>
 #include <variant>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/core/cancel_scope.hpp>
-#include <coro/core/context.hpp>
-#include <coro/core/hold.hpp>
+#include <coro/core/detail/strand.hpp>
+#include <coro/core/detail/hold.hpp>
 #include <coro/core/task.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 class branch_base;
 class branch_set;
@@ -25,7 +25,7 @@ class branch_set;
 /// The strand of a branch. Its first resumption begins the awaitable; later ones resume the
 /// innermost frame (resume_point), or, when there is none, say that an operation without a frame
 /// has ended.
-class branch_strand final : public context {
+class branch_strand final : public strand {
 public:
     branch_strand(branch_set& set, branch_base& of) noexcept;
 
@@ -49,7 +49,7 @@ private:
     friend class branch_strand;
 
     /// Starts the awaitable in `strand`; false: it has ended already.
-    virtual bool begin(context& strand) noexcept = 0;
+    virtual bool begin(detail::strand& strand) noexcept = 0;
     /// Fetches the outcome; called once, in the branch's strand. `telling`: an error that nobody
     /// reads is to be told to the report hook.
     virtual branch_end take(bool telling) noexcept = 0;
@@ -76,7 +76,7 @@ public:
     void cancel_wait() noexcept override {}
     void describe(text_sink& out) const noexcept override;
 
-    void bind(context& strand) noexcept {
+    void bind(detail::strand& strand) noexcept {
         CORO_ASSERT(owner_ == nullptr, awaited_twice);
         owner_ = &strand;
     }
@@ -103,16 +103,16 @@ private:
 
     static const strand_kind racing;  ///< tells its set of grants
     static const strand_kind plain;
-    static void resume_branch(context& strand) noexcept;
-    static void finish_branch(context& strand) noexcept;
-    static void granted_branch(context& strand) noexcept;
+    static void resume_branch(detail::strand& strand) noexcept;
+    static void finish_branch(detail::strand& strand) noexcept;
+    static void granted_branch(detail::strand& strand) noexcept;
     void settle(branch_base& branch) noexcept;
     void ended(branch_base& branch, branch_end how) noexcept;
 
     const char* verb_;
     branch_policy policy_;
     bool cancelled_branch_ = false;
-    context* owner_ = nullptr;
+    detail::strand* owner_ = nullptr;
     scope_access::owned scope_;
     std::size_t started_ = 0;
     std::size_t settled_ = 0;
@@ -225,7 +225,7 @@ public:
     [[nodiscard]] const frame_link* capturing() noexcept { return inner_.capturing(); }
 
 private:
-    bool begin(context& strand) noexcept override {
+    bool begin(detail::strand& strand) noexcept override {
         inner_.bind(strand);
         return !inner_.await_ready() && inner_.suspend(nullptr, {});
     }
@@ -246,4 +246,4 @@ template <typename... Branches>
     return found;
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -10,7 +10,7 @@
 #include <coro/base/error.hpp>
 #include <coro/net/stream.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Unread bytes: first those of the spill, then those of the lease. Bytes come in leases; they move
 /// to the spill only when what is asked for does not lie in one lease. Without unread bytes, and
@@ -254,4 +254,4 @@ public:
     [[nodiscard]] std::optional<std::string_view> take(read_buffer& buffer) const;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -1,6 +1,6 @@
 // loop_handle and sync_wait: foreign threads come in through a gate that knows whether the loop
 // lives.
-#include <coro/runtime/loops.hpp>
+#include <coro/runtime/loop_handle.hpp>
 
 #include <condition_variable>
 #include <mutex>
@@ -12,7 +12,7 @@
 #include "runtime/loop_team.hpp"
 #include "runtime/scheduler.hpp"
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 namespace detail {
 
 /// Lives on the waiting thread's side; the loop writes it until `over`.
@@ -20,14 +20,16 @@ struct foreign_run::state {
     struct message : posted {
         state* of = nullptr;
     };
-    class strand final : public context {
+    class foreign_strand final : public strand {
     public:
-        strand(scheduler& on, state& waited_for) noexcept
-            : context(on, on.root_scope()), owner(waited_for) {
+        foreign_strand(scheduler& on, state& waited_for) noexcept
+            : strand(on, on.root_scope()), owner(waited_for) {
             static constexpr strand_kind as_foreign_run{
                 .resume = &resume_coroutine,
                 .finished =
-                    [](context& self) noexcept { static_cast<strand&>(self).owner.ended(); },
+                    [](strand& self) noexcept {
+                        static_cast<foreign_strand&>(self).owner.ended();
+                    },
                 .granted = nullptr};
             kind = &as_foreign_run;
         }
@@ -41,7 +43,7 @@ struct foreign_run::state {
             return tell();
         }
         loop.foreign_task_began();
-        strand& mine = running.emplace(loop, *this);
+        foreign_strand& mine = running.emplace(loop, *this);
         mine.name = "sync_wait";
         mine.resume_point = frame;
         root->strand = &mine;
@@ -67,7 +69,7 @@ struct foreign_run::state {
     task_promise_base* root = nullptr;
     std::coroutine_handle<> frame;
     message start;
-    std::optional<strand> running;
+    std::optional<foreign_strand> running;
     std::mutex guard;
     std::condition_variable changed;
     bool over = false;
@@ -99,7 +101,7 @@ unsigned loop_count() noexcept { return detail::this_loop().team->size(); }
 unsigned loop_index() noexcept { return detail::this_loop().index; }
 
 loop_handle loop_handle::of_this_loop() noexcept {
-    detail::loop_core& loop = detail::this_loop();
+    detail::loop& loop = detail::this_loop();
     return loop_handle(detail::scheduler_of(loop).gate(), loop);
 }
 
@@ -115,4 +117,4 @@ bool loop_handle::hand_over(detail::posted& work) const noexcept {
 
 bool loop_handle::has_ended() const noexcept { return gate_->has_ended(); }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

@@ -6,11 +6,11 @@
 #include <optional>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/core/cancel_scope.hpp>
 #include <coro/core/task.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Costs no frame and no suspension when the result is there; otherwise awaits a child task in
 /// place. `Derived` supplies
@@ -23,7 +23,7 @@ namespace coro::inline v0::detail {
 template <typename Derived>
 class ready_or_task : public awaiter_face<Derived> {
 public:
-    void bind(context& strand) noexcept {
+    void bind(detail::strand& strand) noexcept {
         CORO_ASSERT(strand_ == nullptr, awaited_twice);
         strand_ = &strand;
     }
@@ -81,10 +81,10 @@ protected:
 private:
     Derived& self() noexcept { return static_cast<Derived&>(*this); }
 
-    context* strand_ = nullptr;
+    detail::strand* strand_ = nullptr;
     std::optional<task<>> child_;
     std::exception_ptr error_;
     bool cancelled_ = false;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -7,12 +7,12 @@
 #include <type_traits>
 #include <utility>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/error.hpp>
-#include <coro/core/hold.hpp>
+#include <coro/core/detail/hold.hpp>
 #include <coro/core/task.hpp>
 
-namespace coro::inline v0 {
+namespace coro { inline namespace v0 {
 
 /// How many loops this run has: run_options::loops. Requires: called inside of run().
 [[nodiscard]] CORO_EXPORT unsigned loop_count() noexcept;
@@ -102,13 +102,13 @@ public:
 
 private:
     friend class detail::foreign_run;
-    explicit loop_handle(std::shared_ptr<detail::loop_gate> gate, detail::loop_core& loop) noexcept
+    explicit loop_handle(std::shared_ptr<detail::loop_gate> gate, detail::loop& loop) noexcept
         : gate_(std::move(gate)), loop_(&loop), id_(loop.id) {}
     /// False: the loop has ended.
     CORO_EXPORT bool hand_over(detail::posted& work) const noexcept;
 
     std::shared_ptr<detail::loop_gate> gate_;
-    detail::loop_core* loop_;  ///< not to be touched but by loops of the same run
+    detail::loop* loop_;  ///< not to be touched but by loops of the same run
     detail::loop_id id_;
 };
 
@@ -136,4 +136,4 @@ decltype(auto) sync_wait(const loop_handle& where, Awaitable&& work) {
     else detail::refuse_operation<Awaitable>();
 }
 
-}  // namespace coro::inline v0
+}}  // namespace coro::v0

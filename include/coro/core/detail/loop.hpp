@@ -9,13 +9,13 @@
 #include <new>
 #include <source_location>
 
-#include <coro/base/export.hpp>
-#include <coro/base/intrusive_list.hpp>
+#include <coro/base/detail/export.hpp>
+#include <coro/base/detail/intrusive_list.hpp>
 #include <coro/base/time.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
-class context;
+class strand;
 class fiber_core;
 class loan;
 class loop_team;
@@ -89,10 +89,10 @@ inline constexpr std::uint32_t stubborn_reported = 1u << 31;
 
 /// Observers of tasks, for tracing. Each member may be nullptr; they must not throw.
 struct task_hooks {
-    void (*spawned)(context& child, void* user) noexcept = nullptr;
-    void (*resumed)(context& strand, void* user) noexcept = nullptr;
-    void (*suspended)(context& strand, void* user) noexcept = nullptr;
-    void (*ended)(context& strand, void* user) noexcept = nullptr;
+    void (*spawned)(detail::strand& child, void* user) noexcept = nullptr;
+    void (*resumed)(detail::strand& strand, void* user) noexcept = nullptr;
+    void (*suspended)(detail::strand& strand, void* user) noexcept = nullptr;
+    void (*ended)(detail::strand& strand, void* user) noexcept = nullptr;
     void* user = nullptr;
 };
 
@@ -144,15 +144,15 @@ struct loop_id {
 };
 
 /// The part of a loop that awaiters touch. Belongs to the thread that runs the loop.
-class loop_core {
+class loop {
 public:
-    loop_core(const loop_core&) = delete;
-    loop_core& operator=(const loop_core&) = delete;
+    loop(const detail::loop&) = delete;
+    detail::loop& operator=(const detail::loop&) = delete;
 
     /// Appends `strand` to the run queue. Requires: it is in no queue.
-    inline void make_ready(context& strand) noexcept;
+    inline void make_ready(detail::strand& strand) noexcept;
     [[nodiscard]] bool has_ready() const noexcept { return ready_head != nullptr; }
-    inline context* pop_ready() noexcept;
+    inline detail::strand* pop_ready() noexcept;
 
     /// Hands `work` to this loop, for loops of the same run. Thread-safe; `work` must live until
     /// its `run` was called.
@@ -166,14 +166,14 @@ public:
     /// Has `work` called at the end of this turn; does nothing if it is to be called already.
     virtual void at_turn_end(turn_end& work) noexcept = 0;
     /// Says once per task that it goes on awaiting although it is cancelled.
-    virtual void report_stubborn(context& strand) noexcept = 0;
+    virtual void report_stubborn(detail::strand& strand) noexcept = 0;
 
-    context* ready_head = nullptr;
-    context* ready_tail = nullptr;
+    detail::strand* ready_head = nullptr;
+    detail::strand* ready_tail = nullptr;
     /// The next-slot: resumed as soon as what runs now returns to the loop; keeps the stack
     /// bounded.
     std::coroutine_handle<> next{};
-    context* running = nullptr;
+    detail::strand* running = nullptr;
     unsigned depth = 0;  ///< children started inside their parents' await right now
     int inline_budget = inline_completions;
     time_point turn_time{};
@@ -195,14 +195,14 @@ public:
     }
 
 protected:
-    loop_core() = default;
-    virtual ~loop_core() = default;
+    loop() = default;
+    virtual ~loop() = default;
 };
 
 /// The running loop of this thread; nullptr outside of run(). The only thread-local of the library
 /// but for `destroying`, which is needed outside of run() too.
 /// initial-exec: one load, also from a shared object.
-[[gnu::tls_model("initial-exec")]] CORO_EXPORT extern constinit thread_local loop_core* current;
+[[gnu::tls_model("initial-exec")]] CORO_EXPORT extern constinit thread_local detail::loop* current;
 
 /// Whether this thread runs the loop `id`.
 [[nodiscard]] inline bool is_here(loop_id id) noexcept {
@@ -213,7 +213,7 @@ protected:
     return current != nullptr && current->id.run() == id.run();
 }
 /// Requires: is_of_this_run(id).
-[[nodiscard]] CORO_EXPORT loop_core& loop_of_this_run(loop_id id) noexcept;
+[[nodiscard]] CORO_EXPORT detail::loop& loop_of_this_run(loop_id id) noexcept;
 /// Whether the run of `id` has ended. Then what its loops did has happened before this call.
 [[nodiscard]] CORO_EXPORT bool run_has_ended(loop_id id) noexcept;
 
@@ -259,4 +259,4 @@ inline void frame_destroyed(const void* frame) noexcept {
     if (frame_tracking) [[unlikely]] untrack_frame(frame);
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -7,12 +7,12 @@
 #include <type_traits>
 #include <utility>
 
-#include <coro/core/awaitable.hpp>
-#include <coro/core/context.hpp>
+#include <coro/core/detail/awaitable.hpp>
+#include <coro/core/detail/strand.hpp>
 #include <coro/core/lifetime_checks.hpp>
-#include <coro/core/wait.hpp>
+#include <coro/core/detail/wait.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// A coroutine that does one thing: when somebody resumes it, on whatever thread, it posts the
 /// strand to its home loop. Its handle is what the foreign awaitable gets.
@@ -20,7 +20,7 @@ class proxy {
 public:
     struct promise_type {
         posted* home_work = nullptr;
-        loop_core* home = nullptr;
+        detail::loop* home = nullptr;
 
         proxy get_return_object() noexcept {
             return proxy(std::coroutine_handle<promise_type>::from_promise(*this));
@@ -50,7 +50,7 @@ public:
 
     static proxy make() { co_return; }
 
-    std::coroutine_handle<> arm(loop_core& home, posted& work) noexcept {
+    std::coroutine_handle<> arm(detail::loop& home, posted& work) noexcept {
         frame_.promise().home = &home;
         frame_.promise().home_work = &work;
         return frame_;
@@ -81,7 +81,7 @@ class [[nodiscard]] foreign_awaiter final : public wait_point {
                   "non-trivial destructor: give it a constructor");
 
 public:
-    foreign_awaiter(context& strand, Awaitable&& awaitable)
+    foreign_awaiter(detail::strand& strand, Awaitable&& awaitable)
         : strand_(&strand), awaiter_(obtain_awaiter(std::forward<Awaitable>(awaitable))) {
         home_.run = [](posted& work) noexcept {
             auto& self = static_cast<arrival&>(work);
@@ -147,14 +147,14 @@ private:
     }
 
     struct arrival : posted {
-        context* strand = nullptr;
+        detail::strand* strand = nullptr;
     };
 
-    context* strand_;
+    detail::strand* strand_;
     bool refused_ = false;  ///< `cancelled` comes through the run queue
     arrival home_;
     proxy proxy_ = proxy::make();
     awaiter awaiter_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

@@ -11,12 +11,12 @@
 #include <utility>
 
 #include <coro/core/callable.hpp>
-#include <coro/core/hold.hpp>
-#include <coro/core/loan.hpp>
-#include <coro/core/loop.hpp>
+#include <coro/core/detail/hold.hpp>
+#include <coro/core/detail/loan.hpp>
+#include <coro/core/detail/loop.hpp>
 #include <coro/core/task.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 // --- what is known of the parameters
 
@@ -282,4 +282,4 @@ consteval bool check_spawn() {
     }
 }
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

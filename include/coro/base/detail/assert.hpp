@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-#include <coro/base/export.hpp>
+#include <coro/base/detail/export.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// What is known of where in the program a misuse is: the latest await of the task that runs.
 enum class misuse_moment : std::uint8_t {
@@ -23,7 +23,7 @@ enum class misuse_moment : std::uint8_t {
 [[noreturn]] CORO_EXPORT void assertion_failed(const char* file, int line,
                                                const char* sentence) noexcept;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
 
 /// Aborts with `sentence` unless `condition` holds; evaluated in every build mode.
 #define CORO_ASSERT(condition, sentence)                                    \

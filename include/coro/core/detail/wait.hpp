@@ -6,18 +6,18 @@
 #include <cstdint>
 #include <new>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/base/error.hpp>
-#include <coro/core/awaitable.hpp>
+#include <coro/core/detail/awaitable.hpp>
 #include <coro/core/cancel_scope.hpp>
-#include <coro/core/context.hpp>
-#include <coro/core/home_loop.hpp>
+#include <coro/core/detail/strand.hpp>
+#include <coro/core/detail/home_loop.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Where a wait keeps who waits and what came of it: two words, or fields of the operation.
 struct wait_holder {
-    context* owner = nullptr;
+    detail::strand* owner = nullptr;
     std::uint8_t wait_state = 0;
 };
 
@@ -28,10 +28,10 @@ struct wait_holder {
 ///   R    finish()               the result; called when outcome() != cancelled
 /// and the two members of wait_point. States of the outcome: none -> done | cancelled, once.
 template <typename Derived, typename Holder = wait_holder>
-class library_wait : public wait_point, public awaiter_face<Derived>, public Holder {
+class library_awaiter : public wait_point, public awaiter_face<Derived>, public Holder {
 public:
     /// The strand that is about to wait; called by await_transform and by the fiber's await.
-    void bind(context& strand) noexcept {
+    void bind(detail::strand& strand) noexcept {
         CORO_ASSERT(this->owner == nullptr, awaited_twice);
         this->owner = &strand;
     }
@@ -82,11 +82,11 @@ public:
 
 protected:
     using Holder::Holder;
-    library_wait() = default;
-    ~library_wait() = default;
+    library_awaiter() = default;
+    ~library_awaiter() = default;
 
-    [[nodiscard]] context& strand() const noexcept { return *this->owner; }
-    [[nodiscard]] loop_core& loop() const noexcept { return *this->owner->loop; }
+    [[nodiscard]] detail::strand& strand() const noexcept { return *this->owner; }
+    [[nodiscard]] detail::loop& loop() const noexcept { return *this->owner->loop; }
     [[nodiscard]] wait_outcome outcome() const noexcept {
         return static_cast<wait_outcome>(this->wait_state);
     }
@@ -124,10 +124,10 @@ private:
     }
 
     /// How an agent on the home loop waits in our place.
-    static remote_wait remote_form(library_wait& of) noexcept {
+    static remote_awaiter remote_form(library_awaiter& of) noexcept {
         return {&of,
-                [](wait_point& wait, context& agent) noexcept {
-                    auto& self = static_cast<library_wait&>(wait);
+                [](wait_point& wait, detail::strand& agent) noexcept {
+                    auto& self = static_cast<library_awaiter&>(wait);
                     self.owner = &agent;
                     if (scope_access::cancelled(*agent.scope)) {
                         self.set_outcome(wait_outcome::cancelled);
@@ -135,19 +135,19 @@ private:
                     }
                     return self.begin_by_agent(agent);
                 },
-                [](wait_point& wait, context& strand) noexcept {
-                    auto& self = static_cast<library_wait&>(wait);
+                [](wait_point& wait, detail::strand& strand) noexcept {
+                    auto& self = static_cast<library_awaiter&>(wait);
                     self.owner = &strand;
                     return self.outcome();
                 },
                 [](wait_point& wait, bool withdrawn) noexcept {
-                    auto& self = static_cast<library_wait&>(wait);
+                    auto& self = static_cast<library_awaiter&>(wait);
                     if constexpr (taken_from_afar<Derived>)
                         self.self().follow_invitation(withdrawn);
                     return self.outcome();
                 }};
     }
-    bool begin_by_agent(context& agent) noexcept {
+    bool begin_by_agent(detail::strand& agent) noexcept {
         agent.waiting = this;
         agent.waiting_since = agent.loop->turn_time;
         if constexpr (taken_from_afar<Derived>) {
@@ -170,4 +170,4 @@ private:
 
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail

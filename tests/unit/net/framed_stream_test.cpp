@@ -1,5 +1,5 @@
 // frames in virtual time: the prefix, limits, ends, memory, and both directions under cancellation.
-#include <coro/net/frames.hpp>
+#include <coro/net/framed_stream.hpp>
 
 #include <chrono>
 #include <string>
@@ -28,10 +28,10 @@ public:
 
     buffered_stream<tcp_stream> in;
     buffered_writer out;
-    frames<tcp_stream> messages;
+    framed_stream<tcp_stream> messages;
 };
 
-TEST(frames, a_frame_is_a_big_endian_length_and_the_payload) {
+TEST(framed_stream, a_frame_is_a_big_endian_length_and_the_payload) {
     const auto body = [](stream_pair& pair) -> task<> {
         framed server(pair.server);
         co_await server.messages.write(as_bytes("hello"));
@@ -52,7 +52,7 @@ TEST(frames, a_frame_is_a_big_endian_length_and_the_payload) {
     with_pair(body);
 }
 
-TEST(frames, the_end_inside_of_a_frame_is_an_error) {
+TEST(framed_stream, the_end_inside_of_a_frame_is_an_error) {
     for (const std::string& part : {"\0"s, "\0\0\0"s, "\0\0\0\5"s, "\0\0\0\5hell"s}) {
         const auto body = [&](stream_pair& pair) -> task<> {
             framed server(pair.server);
@@ -68,7 +68,7 @@ TEST(frames, the_end_inside_of_a_frame_is_an_error) {
     }
 }
 
-TEST(frames, a_length_above_the_limit_is_refused_before_anything_is_held_for_it) {
+TEST(framed_stream, a_length_above_the_limit_is_refused_before_anything_is_held_for_it) {
     const auto body = [](stream_pair& pair) -> task<> {
         framed server(pair.server, {.limit = 10});
         co_await send_text(pair.client, "\0\0\0\xa" "0123456789"s "\0\0\0\xb"s "0123456789a"s);
@@ -91,7 +91,7 @@ TEST(frames, a_length_above_the_limit_is_refused_before_anything_is_held_for_it)
     with_pair(body);
 }
 
-TEST(frames, what_is_announced_and_never_sent_holds_little) {
+TEST(framed_stream, what_is_announced_and_never_sent_holds_little) {
     const auto body = [](stream_pair& pair) -> task<> {
         framed server(pair.server, {.limit = 0xffffffff});
         co_await send_text(pair.client, "\xff\xff\xff\xff"s "only this"s);
@@ -102,7 +102,7 @@ TEST(frames, what_is_announced_and_never_sent_holds_little) {
     with_pair(body);
 }
 
-TEST(frames, a_frame_may_be_longer_than_both_buffers) {
+TEST(framed_stream, a_frame_may_be_longer_than_both_buffers) {
     const auto body = [](stream_pair& pair) -> task<> {
         framed client(pair.client, {}, {.limit = 100}), server(pair.server, {}, {.limit = 100});
         std::string large(500'000, ' ');
@@ -122,7 +122,7 @@ TEST(frames, a_frame_may_be_longer_than_both_buffers) {
     with_pair(body);
 }
 
-TEST(frames, lines_and_frames_may_alternate_on_one_stream) {
+TEST(framed_stream, lines_and_frames_may_alternate_on_one_stream) {
     const auto body = [](stream_pair& pair) -> task<> {
         framed server(pair.server);
         co_await send_text(pair.client, "hello\r\n\0\0\0\2hi" "bye\n"s);
@@ -133,7 +133,7 @@ TEST(frames, lines_and_frames_may_alternate_on_one_stream) {
     with_pair(body);
 }
 
-TEST(frames, a_large_frame_that_is_cut_short_breaks_the_writer) {
+TEST(framed_stream, a_large_frame_that_is_cut_short_breaks_the_writer) {
     const auto body = [](stream_pair& pair) -> task<> {
         framed server(pair.server, {}, {.limit = 1000});
         const std::string large(30'000, 'L');
@@ -152,7 +152,7 @@ std::string message_of(std::uint64_t number, random_source& random) {
     return std::to_string(number) + ":" + std::string(size, static_cast<char>('a' + number % 26));
 }
 
-task<> write_messages(frames<tcp_stream>& to, std::vector<std::string>& accepted,
+task<> write_messages(framed_stream<tcp_stream>& to, std::vector<std::string>& accepted,
                       unsigned& interrupted, std::uint64_t seed) {
     random_source random(seed);
     for (std::uint64_t number = 0; number < 60; ++number) {
@@ -166,7 +166,7 @@ task<> write_messages(frames<tcp_stream>& to, std::vector<std::string>& accepted
     co_await to.flush();
 }
 
-task<> read_messages(frames<tcp_stream>& from, std::vector<std::string>& got,
+task<> read_messages(framed_stream<tcp_stream>& from, std::vector<std::string>& got,
                      unsigned& interrupted, std::uint64_t seed) {
     random_source random(seed);
     for (;;) {
@@ -180,7 +180,7 @@ task<> read_messages(frames<tcp_stream>& from, std::vector<std::string>& got,
     }
 }
 
-TEST(frames, cancelling_at_any_await_loses_and_repeats_no_frame) {
+TEST(framed_stream, cancelling_at_any_await_loses_and_repeats_no_frame) {
     unsigned reads = 0;
     unsigned writes = 0;
     for (std::uint64_t seed = 1; seed <= 300 && !HasFailure(); ++seed) {

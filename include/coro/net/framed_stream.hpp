@@ -6,11 +6,11 @@
 #include <limits>
 #include <optional>
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/buffered_writer.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// Bytes in front of each frame: the payload's length, the most significant byte first.
 inline constexpr std::size_t frame_prefix = 4;
@@ -38,9 +38,9 @@ private:
 [[nodiscard]] CORO_EXPORT write_request frame_to_write(const_bytes payload,
                                                        std::size_t limit) noexcept;
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
 
-namespace coro::inline v0::net {
+namespace coro { inline namespace v0 { namespace net {
 
 struct frame_options {
     /// The longest payload, in either direction. At most 2^32 - 1.
@@ -54,9 +54,9 @@ struct frame_options {
 /// A frame may be longer than the limit of `in`, up to options.limit: then `in` holds it all the
 /// same, in memory that grows with what has come, not with what was announced.
 template <byte_stream Stream>
-class frames {
+class framed_stream {
 public:
-    explicit frames(buffered_stream<Stream>& in, buffered_writer& out,
+    explicit framed_stream(buffered_stream<Stream>& in, buffered_writer& out,
                     frame_options options = {}) noexcept
         : in_(in), out_(out), limit_(options.limit) {
         CORO_ASSERT(limit_ <= std::numeric_limits<std::uint32_t>::max(),
@@ -90,7 +90,7 @@ public:
     }
 
     /// Returns nothing, once everything written was handed to the kernel: buffered_writer::flush.
-    [[nodiscard("co_await it")]] detail::flush_wait flush() noexcept {
+    [[nodiscard("co_await it")]] detail::flush_awaiter flush() noexcept {
         return out_.flush();
     }
 
@@ -100,4 +100,4 @@ private:
     std::size_t limit_;
 };
 
-}  // namespace coro::inline v0::net
+}}}  // namespace coro::v0::net

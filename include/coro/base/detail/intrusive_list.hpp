@@ -1,9 +1,9 @@
 // A doubly linked list of nodes that live in the objects they link: no allocation, O(1) unlink.
 #pragma once
 
-#include <coro/base/assert.hpp>
+#include <coro/base/detail/assert.hpp>
 
-namespace coro::inline v0::detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// One link. `Tag` lets an object stand in several lists at once. Unlinked nodes point to
 /// themselves, so that unlink() needs no test and may be repeated.
@@ -83,4 +83,4 @@ private:
     node head_;
 };
 
-}  // namespace coro::inline v0::detail
+}}}  // namespace coro::v0::detail
