@@ -1,5 +1,5 @@
-"""Draws what against_threads.py has measured: the tables for the terminal, and one HTML page that
-needs no other file: its styles and charts stand in it, and it runs no script.
+"""Draws the results of against_threads.py: the tables for the terminal, one HTML page that needs no
+other file (its styles and charts stand in it, and it runs no script), and the chart of the README.
 
 Nothing is computed here but positions: medians, intervals and sentences come with the results.
 
@@ -8,8 +8,8 @@ Nothing is computed here but positions: medians, intervals and sentences come wi
                                     case; exits with 1 when a server failed, unless all that failed
                                     are on io_uring
     perf/report.py --chart REPORT.json CHART.svg
-                                    draws the chart of the README (chart.py), and leaves its figures
-                                    beside it in CHART.json, from which it can be drawn again
+                                    draws the chart of the README, and leaves its figures beside it
+                                    in CHART.json, from which it can be drawn again
 """
 
 import html as markup
@@ -21,7 +21,6 @@ import sys
 import textwrap
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import chart as chart_of_readme  # noqa: E402
 from compare import table_lines  # noqa: E402
 from harness import Misuse, run_main  # noqa: E402
 
@@ -146,7 +145,36 @@ def only_io_uring(names):
     return all("io_uring" in name for name in names)
 
 
-# ---- charts --------------------------------------------------------------------------------------
+# ---- what both kinds of charts share -------------------------------------------------------------
+LIGHT = ("--paper: #fff; --ink: #1c1f24; --soft: #5c636e; --rule: #dfe2e7;\n"
+         "  --threads: #c4622d; --raw: #858b95; --coroutine: #2f6fb5; --fiber: #2d8a6e; "
+         "--bad: #b3261e;")
+DARK = ("--paper: #15171b; --ink: #e6e8ec; --soft: #a0a7b3; --rule: #343941;\n"
+        "  --threads: #e08a55; --raw: #8d95a1; --coroutine: #5f9fe6; --fiber: #4bb596; "
+        "--bad: #ff8a80;")
+
+
+def escaped(words):
+    return markup.escape(str(words))
+
+
+def words(kind, x, y, said):
+    return f'<text class="{kind}" x="{x:g}" y="{y:g}">{escaped(said)}</text>'
+
+
+def bar(family, left, middle, height, ends):
+    """The bar of one contender and its whisker; `ends` are where its median, its lowest and its
+    highest value lie."""
+    x, low, high = ends
+    tick = height // 4
+    return (
+        f'<rect class="{family}" x="{left}" y="{middle - height / 2:g}" '
+        f'width="{max(x - left, 1):.1f}" height="{height}" rx="2"/>'
+        f'<path class="whisker" d="M{low:.1f} {middle - tick:g}v{2 * tick}'
+        f'M{high:.1f} {middle - tick:g}v{2 * tick}M{low:.1f} {middle:g}H{high:.1f}"/>')
+
+
+# ---- the charts of the page ----------------------------------------------------------------------
 CHART_WIDTH = 480
 LABELS = 138  # where they end
 PLOT = (148, 392)  # from zero to the largest tick
@@ -162,31 +190,21 @@ def nice_step(largest):
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
 
 
-def escaped(words):
-    return markup.escape(str(words))
-
-
 def label_of_tick(value):
     if value >= 1000:
         return f"{value / 1000:g} k"
     return f"{value:g}"
 
 
-def bar(row, index, place):
-    """The bar of one contender: its name, its median, its whisker, its figure in words."""
-    y = TOP + index * ROW
-    middle = y + ROW / 2
-    name = f'<text class="label" x="{LABELS}" y="{middle + 4:g}">{escaped(row["name"])}</text>'
+def row_of_chart(row, index, place):
+    """One contender: its name, its bar, its figure in words."""
+    middle = TOP + index * ROW + ROW / 2
+    name = words("label", LABELS, middle + 4, row["name"])
     if row.get("failed"):
-        return name + f'<text class="failed" x="{PLOT[0]}" y="{middle + 4:g}">failed</text>'
-    x = place(row["value"])
-    low, high = place(row["low"]), place(row["high"])
-    return (
-        f'{name}<rect class="{row["family"]}" x="{PLOT[0]}" y="{middle - BAR / 2:g}" '
-        f'width="{max(x - PLOT[0], 1):.1f}" height="{BAR}" rx="2"/>'
-        f'<path class="whisker" d="M{low:.1f} {middle - 4:g}v8M{high:.1f} {middle - 4:g}v8'
-        f'M{low:.1f} {middle:g}H{high:.1f}"/>'
-        f'<text class="figure" x="{CHART_WIDTH}" y="{middle + 4:g}">{escaped(row["words"])}</text>')
+        return name + words("failed", PLOT[0], middle + 4, "failed")
+    ends = [place(row[each]) for each in ("value", "low", "high")]
+    return (name + bar(row["family"], PLOT[0], middle, BAR, ends)
+            + words("figure", CHART_WIDTH, middle + 4, row["words"]))
 
 
 def chart(title, note, rows, line_at=None):
@@ -204,9 +222,8 @@ def chart(title, note, rows, line_at=None):
     bottom = TOP + ROW * len(rows)
     grid = "".join(
         f'<path class="grid" d="M{place(tick):.1f} {TOP}V{bottom}"/>'
-        f'<text class="tick" x="{place(tick):.1f}" y="{bottom + 15}">'
-        f'{label_of_tick(round(tick, 9))}</text>' for tick in ticks)
-    bars = "".join(bar(row, index, place) for index, row in enumerate(rows))
+        + words("tick", place(tick), bottom + 15, label_of_tick(round(tick, 9))) for tick in ticks)
+    bars = "".join(row_of_chart(row, index, place) for index, row in enumerate(rows))
     line = f'<path class="line" d="M{place(line_at):.1f} {TOP}V{bottom}"/>' if line_at else ""
     return (f'<figure><figcaption><b>{escaped(title)}</b> {escaped(note)}</figcaption>'
             f'<svg viewBox="0 0 {CHART_WIDTH} {bottom + 20}" role="img" '
@@ -268,14 +285,134 @@ def charts_of_case(results, found):
     return f'<div class="charts">{cpu}{rate}</div>'
 
 
+# ---- the chart of the README ---------------------------------------------------------------------
+# CPU time per message of every server at 1, 64 and 1000 connections, as an SVG that needs no other
+# file and brings its own paper, light or dark.
+CASES = ["1 connection", "64 connections", "1000 connections"]
+MARKS = {"more": " ▲", "less": " ▼"}
+FROM_MACHINE = ["processor", "processors", "kernel", "compiler", "flags", "commit", "date",
+                "load_average_before"]
+
+
+def figures_of(results):
+    """The part of a report that is drawn; what has been cut out already stays as it is."""
+    if "figures" in results:
+        return results
+    return {
+        "machine": {key: results["machine"][key] for key in FROM_MACHINE},
+        "rounds": results["plan"]["rounds"],
+        "seconds": results["plan"]["seconds"],
+        "figures": [{"title": found["title"],
+                     "rows": [row_of(found, name, family)
+                              for name, family, *_ in results["contenders"]]}
+                    for found in results["results"] if found["title"] in CASES],
+    }
+
+
+def row_of(found, name, family):
+    row = found["rows"].get(name)
+    if row is None or name in found["failures"]:
+        return {"name": name, "family": family, "verdict": "failed"}
+    cpu = row["cpu_us_per_message"]
+    return {"name": name, "family": family, "verdict": row["verdict"],
+            "median": round(cpu["median"], 2), "lowest": round(cpu["min"], 2),
+            "highest": round(cpu["max"], 2),
+            "ratio": row["ratio"] and round(row["ratio"], 3)}
+
+
+WIDTH = 860
+README_LABELS = 132  # where the names end
+FIRST = 142  # where the first panel begins
+PANEL = 240
+SCALE = 128  # pixels from 0 to the longest line
+HEAD = 74
+README_ROW = 22
+README_BAR = 12
+README_STYLE = """
+svg { """ + LIGHT + """ }
+@media (prefers-color-scheme: dark) { svg { """ + DARK + """ } }
+text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: var(--ink); }
+.title { font-size: 15px; font-weight: 600; } .panel { font-weight: 600; }
+.soft, .tick { fill: var(--soft); font-size: 11px; } .tick { text-anchor: middle; }
+.label, .figure { text-anchor: end; } .bad { fill: var(--bad); }
+.paper { fill: var(--paper); } .grid { stroke: var(--rule); }
+.whisker { stroke: var(--ink); fill: none; }
+.threads { fill: var(--threads); } .raw { fill: var(--raw); }
+.coroutine { fill: var(--coroutine); } .fiber { fill: var(--fiber); }
+"""
+
+
+def figure_of(row):
+    if row["verdict"] == "base" or row["ratio"] is None:  # the latter where raw epoll failed
+        return f"{row['median']:.2f}"
+    return f"{row['median']:.2f} ({row['ratio']:.2f}{MARKS.get(row['verdict'], '')})"
+
+
+def row_of_panel(row, left, y, place):
+    middle = y + README_ROW / 2
+    if row["verdict"] == "failed":
+        return words("bad", left, middle + 4, "failed")
+    ends = [place(row[each]) for each in ("median", "lowest", "highest")]
+    return (bar(row["family"], left, middle, README_BAR, ends)
+            + words("figure", left + PANEL - 8, middle + 4, figure_of(row)))
+
+
+def panel(found, left, largest):
+    def place(value):
+        return left + SCALE * value / largest
+
+    step = 10.0 ** math.floor(math.log10(largest))
+    step = next(step * factor for factor in (0.2, 0.5, 1, 2) if largest / (step * factor) < 6)
+    ticks = [step * i for i in range(int(largest / step) + 1)]
+
+    rows = found["rows"]
+    bottom = HEAD + README_ROW * len(rows)
+    grid = "".join(f'<path class="grid" d="M{place(tick):.1f} {HEAD}V{bottom}"/>'
+                   + words("tick", place(tick), bottom + 14, f"{tick:g}") for tick in ticks)
+    bars = "".join(row_of_panel(row, left, HEAD + README_ROW * i, place)
+                   for i, row in enumerate(rows))
+    return words("panel", left, HEAD - 8, found["title"]) + grid + bars
+
+
+def caption(drawn):
+    """When, where and how, in one sentence on two lines."""
+    machine = drawn["machine"]
+    return [f"Measured {machine['date']} on {machine['processor']}, {machine['processors']} "
+            f"processors, Linux {machine['kernel']}, commit {machine['commit']}, load average "
+            f"{machine['load_average_before']:.1f} before:",
+            f"{drawn['rounds']} interleaved rounds of {drawn['seconds']:g} s, echo of 64 bytes, "
+            f"each server on one processor, {machine['compiler']} {machine['flags']}."]
+
+
+def svg(drawn):
+    largest = max((row["highest"] for found in drawn["figures"] for row in found["rows"]
+                   if row["verdict"] != "failed"), default=1)
+    names = [row["name"] for row in drawn["figures"][0]["rows"]]
+    bottom = HEAD + README_ROW * len(names) + 20
+    how_to_read = ("In brackets the ratio to raw epoll, median over the rounds; ▲ costs more, "
+                   "▼ costs less (95 % interval). Thin lines: lowest to highest round.")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 48}" '
+        f'width="{WIDTH}" height="{bottom + 48}" role="img" '
+        'aria-label="CPU time of an echo server per message">'
+        f"<style>{README_STYLE}</style>"
+        f'<rect class="paper" width="{WIDTH}" height="{bottom + 48}" rx="6"/>'
+        + words("title", 12, 24, "CPU time of an echo server per message, µs; shorter is better")
+        + words("soft", 12, 42, how_to_read)
+        + "".join(words("label", README_LABELS, HEAD + README_ROW * i + README_ROW / 2 + 4, name)
+                  for i, name in enumerate(names))
+        + "".join(panel(found, FIRST + PANEL * i, largest)
+                  for i, found in enumerate(drawn["figures"]))
+        + "".join(words("soft", 12, bottom + 16 + 15 * i, line)
+                  for i, line in enumerate(caption(drawn)))
+        + "</svg>\n")
+
+
 # ---- the page ------------------------------------------------------------------------------------
 STYLE = """
-:root { --paper: #fff; --ink: #1c1f24; --soft: #5c636e; --rule: #dfe2e7; --wash: #f4f5f7;
-  --threads: #c4622d; --raw: #858b95; --coroutine: #2f6fb5; --fiber: #2d8a6e; --bad: #b3261e;
-  --good: #1f7a3d; }
-@media (prefers-color-scheme: dark) { :root { --paper: #15171b; --ink: #e6e8ec; --soft: #a0a7b3;
-  --rule: #343941; --wash: #1e2127; --threads: #e08a55; --raw: #8d95a1; --coroutine: #5f9fe6;
-  --fiber: #4bb596; --bad: #ff8a80; --good: #7bd495; } }
+:root { """ + LIGHT + """ --wash: #f4f5f7; --good: #1f7a3d; }
+@media (prefers-color-scheme: dark) { :root { """ + DARK + """ --wash: #1e2127;
+  --good: #7bd495; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 62rem; background: var(--paper);
   color: var(--ink); font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; }
@@ -476,10 +613,10 @@ def read(name):
 
 def draw_chart(name, to):
     """`to` as SVG, and beside it the figures."""
-    figures = chart_of_readme.figures_of(read(name))
+    figures = figures_of(read(name))
     to = pathlib.Path(to)
     try:
-        to.write_text(chart_of_readme.svg(figures), encoding="utf-8")
+        to.write_text(svg(figures), encoding="utf-8")
         to.with_suffix(".json").write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n",
                                            encoding="utf-8")
     except OSError as error:
