@@ -425,6 +425,23 @@ class rules(unittest.TestCase):
             "docs/more.md", '`[x](nowhere.md)` and [y](/README.md) and [z](guide.md "title")\n'
         )
 
+    def test_records(self):
+        name = "docs/design/decisions/0001-choice.md"
+        record = "# 0001 Choice\n\nStatus: accepted\nDate: 2026-11-20\n\nWhy.\n"
+        self.accepts(name, record)
+        self.refuses(name, record.replace("Status: accepted\n", ""), "a line `Status: …`")
+        self.refuses(name, record.replace("Date: 2026-11-20\n", ""), "a line `Date: …`")
+        self.refuses(name, record.replace("2026-11-20", "today"), "a line `Date: …`")
+        self.refuses(name, record.replace("accepted", "maybe"), "a line `Status: …`")
+
+    def test_rows_of_the_tables_that_match_no_file(self):
+        found = "\n".join(self.look({"tools/tidy.py": "# Its tables.\n"}))
+        self.assertIn("src/core/fiber.cpp in a table matches no file", found)
+        self.assertNotIn("src/poller/*", found)
+        self.assertNotIn("src/tls/*", found)
+        found = self.look({"tools/tidy.py": "# Its tables.\n", "src/tls/x.cpp": code()})
+        self.assertIn("src/tls/* is there and no longer planned", "\n".join(found))
+
     def test_version(self):
         self.refuses(
             "include/coro/version.hpp",
@@ -448,6 +465,8 @@ class rules(unittest.TestCase):
             "rule_operations",
             "rule_returns",
             "rule_links",
+            "rule_records",
+            "rule_tables",
             "rule_version",
         }
         self.assertEqual(
