@@ -1,4 +1,4 @@
-// What can go wrong: the library's own error codes, io_error, cancelled and interrupted.
+// Errors: the library's own error codes, io_error, cancelled and interrupted.
 #pragma once
 
 #include <array>
@@ -30,7 +30,7 @@ enum class errc {
 [[nodiscard]] CORO_EXPORT std::error_code make_error_code(errc code) noexcept;
 
 namespace detail {
-/// What only the text of an io_error says, where others have the endpoint.
+/// Words that only the text of an io_error has, where others have the endpoint.
 struct error_text {
     /// Not an aggregate: as an argument, {} is an endpoint.
     explicit error_text(std::string_view shown) noexcept : text(shown) {}
@@ -38,9 +38,10 @@ struct error_text {
 };
 }  // namespace detail
 
-/// What an awaited operation throws: an error code with the verb, the endpoint and how much had
-/// moved. what() reads `connect tcp 127.0.0.1:8080: Connection refused`. It is compared with the
-/// error that it may be: `error == coro::errc::closed`, `error == std::errc::connection_refused`.
+/// The exception of an awaited operation: an error code with the verb, the endpoint and the bytes
+/// that had moved. what() reads `connect tcp 127.0.0.1:8080: Connection refused`. It is compared
+/// with the error that it may be: `error == coro::errc::closed`,
+/// `error == std::errc::connection_refused`.
 class CORO_EXPORT io_error : public std::system_error {
 public:
     /// `operation` must be a string literal (it is not copied); `endpoint` is copied, cut at 95
@@ -60,7 +61,7 @@ public:
     }
     [[nodiscard]] std::size_t bytes_transferred() const noexcept { return bytes_transferred_; }
 
-    // What a code is, as for std::error_code; each for its own type, so that none is ambiguous.
+    // The comparisons of std::error_code; each for its own type, so that none is ambiguous.
     [[nodiscard]] friend bool operator==(const io_error& error, errc code) noexcept {
         return error.code() == make_error_code(code);
     }
@@ -113,10 +114,10 @@ private:
     int signal_;
 };
 
-/// Thrown by run() of a simulation in which nothing can ever happen again: every task waits, and no
+/// run() of a simulation throws it when nothing can ever happen again: every task waits, and no
 /// timer is set. what() is that sentence and the task dump of that moment, one task a line. If the
-/// main task threw something else than `cancelled` when it was cancelled, what() says so, and that
-/// exception is nested in this one (std::rethrow_if_nested).
+/// cancelled main task threw something else than `cancelled`, what() says so, and that exception is
+/// nested in this one (std::rethrow_if_nested).
 class CORO_EXPORT simulation_stuck : public std::runtime_error {
 public:
     explicit simulation_stuck(const std::string& task_dump);

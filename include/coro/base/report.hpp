@@ -29,10 +29,10 @@ struct report_event {
 /// Receives reports. May be called from any loop's thread; must not throw and must not block.
 using report_hook = void (*)(const report_event& event, void* user) noexcept;
 
-/// Replaces the hook; nullptr restores the default: one line on stderr, at most 20 a second;
-/// of notices one in 10 seconds, with the number of the others. It
-/// does not wait for room there; the next line that it writes says how many were not written.
-/// Set it before run(): the exchange is atomic, a report under way ends with the old one.
+/// Replaces the hook; nullptr restores the default. That writes one line on stderr, at most 20 a
+/// second; of notices one in 10 seconds, with the number of the others. It does not wait for room
+/// there; the next line that it writes says how many were not written. Set it before run(): the
+/// exchange is atomic, a report under way ends with the old one.
 CORO_EXPORT void set_report_hook(report_hook hook, void* user) noexcept;
 
 /// Hands `event` to the hook.

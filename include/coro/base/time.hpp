@@ -1,11 +1,11 @@
 // Time as the library counts it: monotonic nanoseconds that only a loop can read; spans, deadlines.
 //
-// What a span of time means, in every function and every option that takes one:
+// A span of time means the same in every function and every option that takes one:
 //   zero or less   the time is up at once: a sleep lets the others run first, work under a deadline
 //                  is cancelled at its first wait, a limit is reached as soon as it is looked at
 //   not a number   as zero
 //   the greatest   there is no limit: `duration::max()`, and every span of 292 years or more
-// "Leave it as it is" is said with an empty optional, where there is such a choice.
+// Where an option can be left as it is, an empty optional says so.
 #pragma once
 
 #include <chrono>

@@ -30,8 +30,8 @@ public:
 /// cancelled, every await in it throws `cancelled`, until the work has left the scope.
 ///
 /// You meet scopes through with_cancel_scope, task groups, timeouts and shield; none can be made by
-/// hand. A scope belongs to its loop: all members must be called there, and abort elsewhere. What
-/// runs on another loop or thread posts to it (loop_handle::post).
+/// hand. A scope belongs to its loop: all members must be called there, and abort elsewhere. Code
+/// on another loop or thread posts to it (loop_handle::post).
 class cancel_scope : private detail::list_node<cancel_scope> {
 public:
     /// Cancels everything inside: waits that are pending end with `cancelled`, unless they had
@@ -93,7 +93,7 @@ private:
 
 namespace detail {
 
-/// What the library's own combinators may do with a scope and users may not.
+/// The members of a scope for the library's own combinators.
 struct scope_access {
     /// A scope as a combinator holds it: closed until open().
     class owned : public cancel_scope {
@@ -144,7 +144,7 @@ struct scope_access {
     static bool swallows(const cancel_scope& scope) noexcept {
         return scope.cancel_called_ && !outer_cancelled(scope);
     }
-    /// Says of `scope` that after a request for a stop it is cancelled because that is over: nobody
+    /// Says that `scope` is cancelled because the stop is over, after a request for it. No task
     /// inside has failed or is out of time.
     static void ends_with_stops(cancel_scope& scope) noexcept { scope.ends_with_stops_ = true; }
     /// Whether `scope` is cancelled because a stop is over: that of a scope around it of which that
@@ -181,8 +181,8 @@ inline strand::strand(detail::loop& on, cancel_scope& in) noexcept
     in.strands_.push_back(*this);
 }
 
-/// Counts a delivery of `cancelled`; false when the strand has had so many that it must go through
-/// the run queue first, so that a loop which swallows them cannot hang the program.
+/// Counts a delivery of `cancelled`. False: the strand has had so many that it must go through the
+/// run queue first. So a loop that swallows them cannot hang the program.
 inline bool may_throw_cancelled_now(detail::strand& strand) noexcept {
     return ++strand.cancellations < stubborn_after;
 }

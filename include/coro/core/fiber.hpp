@@ -18,7 +18,7 @@
 
 namespace coro { inline namespace v0 {
 
-/// What a fiber gets unless more is asked for. Only pages that it touches cost memory.
+/// The stack of a fiber that asks for no more. Only pages that it touches cost memory.
 inline constexpr std::size_t default_stack_bytes = 64 * 1024;
 
 struct fiber_options {
@@ -29,7 +29,7 @@ namespace detail {
 
 struct fiber_stack;
 
-/// What the C++ runtime keeps of a thread's exceptions: those being handled, and how many are on
+/// The state of a thread's exceptions in the C++ runtime: those being handled, and how many are on
 /// their way. The layout is that of the Itanium C++ ABI, which g++ and clang share.
 struct exception_state {
     void* caught = nullptr;
@@ -37,15 +37,15 @@ struct exception_state {
 };
 
 /// The running half of a fiber: the switch to its stack and back. It lives in the frame of its
-/// host, a coroutine that awaits it again and again until it has ended. So a fiber is a task to
-/// everybody else: its frame in the chain is the host's, its handle is the host's, and whoever
-/// resumes that resumes the fiber.
+/// host, a coroutine that awaits it again and again until it has ended. So a fiber is a task to all
+/// other code. Its frame in the chain is the host's, and so is its handle: to resume that is to
+/// resume the fiber.
 class CORO_EXPORT fiber_core : public awaiter_face<fiber_core> {
 public:
     fiber_core(const fiber_core&) = delete;
     fiber_core& operator=(const fiber_core&) = delete;
 
-    // What the host does.
+    // The functions of the host.
     void bind(detail::strand& strand) noexcept { strand_ = &strand; }
     bool await_ready() const noexcept { return false; }
     /// Runs the fiber until it waits (true) or has ended (false).
@@ -73,8 +73,8 @@ public:
     void await_resume() const noexcept {}
     [[nodiscard]] bool has_ended() const noexcept { return ended_; }
 
-    // What the fiber does, on its own stack.
-    /// Leaves the place of the await that begins, for dumps and for whoever refuses it.
+    // The functions of the fiber, on its own stack.
+    /// Leaves the place of the await that begins, for dumps and for the code that refuses it.
     void begin_await(std::source_location where) noexcept {
         site_ = where;
         frame_->created = where;  // the function that awaits is the one to name
@@ -96,8 +96,8 @@ public:
         if (!op.await_ready() && op.suspend(frame_, host_)) leave();
         return op.await_resume();
     }
-    /// The same while an exception is on its way. A task that is started by it starts on the loop's
-    /// stack: what it learns of exceptions must not change while it runs.
+    /// The same while an exception is on its way. A task that it starts begins on the loop's stack:
+    /// the exceptions that the task sees must not change while it runs.
     template <typename Op>
     decltype(auto) await_in_unwinding(Op& op) {
         const destruction_pause pause;
@@ -133,7 +133,7 @@ protected:
 private:
     friend struct fiber_access;
 
-    /// Back to whoever has entered; returns when somebody enters again.
+    /// Back to the code that has entered; returns at the next entry.
     [[gnu::always_inline]] void leave() noexcept {
         void* const jump = strand_->loop->stacks.jump;
         caller_ = jump != nullptr ? jump_from_here(jump, caller_, this) : to_caller(caller_, this);
@@ -143,8 +143,8 @@ private:
     static void* to_fiber(void* context, fiber_core* self) noexcept;
     static void* to_caller(void* context, fiber_core* self) noexcept;
     /// jump_fcontext(context, self), without a call. A processor predicts each return by the latest
-    /// call that has not returned; a call on the other stack that will return later only, or never,
-    /// spoils that for all returns of this one. It costs more than the jump itself.
+    /// call that has not returned. A call on the other stack that returns later, or never, spoils
+    /// that for all returns of this one. It costs more than the jump itself.
     [[gnu::always_inline]] static void* jump_from_here(void* jump, void* context,
                                                        fiber_core* self) noexcept {
 #if defined(__x86_64__)
@@ -189,7 +189,7 @@ private:
     bool ended_ = false;
 };
 
-/// A function and its arguments, as a fiber keeps them. No aggregate, whatever they are.
+/// A function and its arguments, as a fiber keeps them. It is no aggregate, for any types.
 template <typename Function, typename... Args>
 class fiber_call {
 public:
@@ -255,7 +255,7 @@ auto make_fiber(std::size_t stack_bytes, Function&& function, Args&&... args) {
                            stack_bytes);
 }
 
-/// What an address that cannot be touched tells of a fiber.
+/// The fiber behind an address that cannot be touched.
 struct stack_overflow {
     const char* name = nullptr;
     std::source_location site;
@@ -266,7 +266,7 @@ struct stack_overflow {
 
 // Called by the library coro::checked_statics, which a program links that wants to know of fibers
 // that wait in the initialiser of a local static. Between the two calls the running fiber is kept
-// out of `loop_core::fiber`, so that its next await is refused; nobody else pays for that.
+// out of `loop::fiber`, so that its next await is refused; no other code pays for that.
 CORO_EXPORT void static_begins() noexcept;
 CORO_EXPORT void static_ends() noexcept;
 
@@ -286,12 +286,12 @@ concept fiber_callable = std::invocable<std::decay_t<Function>, std::decay_t<Arg
 }  // namespace detail
 
 /// Returns what `function` returns: a task whose body is a plain function that runs on a stack of
-/// its own and waits with coro::await. `function` and `args` are copied or moved into the task,
-/// live to its end, and are handed over as std::thread does; a capturing lambda is fine. References
-/// are said with std::ref.
+/// its own and waits with coro::await. `function` and `args` are copied or moved into the task, as
+/// std::thread does, and live to its end. A capturing lambda is fine. References are said with
+/// std::ref.
 /// Suspends until `function` returns; resumes on this loop, where the fiber stays all its life.
-/// Throws: what `function` throws; io_error (not_enough_memory) when there is no stack to be had:
-/// the kernel allows vm.max_map_count mappings, and a stack is two.
+/// Throws: what `function` throws; io_error (not_enough_memory) when the kernel maps no more
+/// stacks: it allows vm.max_map_count mappings, and a stack is two.
 /// Cancel safety: that of `function`, whose awaits throw `cancelled`.
 template <typename Function, typename... Args>
     requires detail::fiber_callable<Function, Args...>

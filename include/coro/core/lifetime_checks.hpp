@@ -8,8 +8,8 @@
 #include <coro/base/detail/export.hpp>
 
 /// 1 on compilers that destroy some temporaries of an awaited expression twice: aggregates and
-/// closures with a non-trivial destructor (g++ 12.2: found by tests/compile, which probes the real
-/// behaviour and fails when it disagrees with this line).
+/// closures with a non-trivial destructor (g++ 12.2). tests/compile probes the real behaviour and
+/// fails when it disagrees with this line.
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
 #define CORO_DOUBLE_DESTROY 1
 #else
@@ -18,7 +18,7 @@
 
 namespace coro { inline namespace v0 {
 
-/// Specialise as true for an aggregate with a non-trivial destructor that you pass by value to
+/// Specialise as true for an aggregate with a non-trivial destructor. Then pass it by value to
 /// coroutines only as a named object or by std::move, never as a braced temporary.
 template <typename T>
 inline constexpr bool trusted_aggregate = false;
@@ -60,8 +60,8 @@ consteval bool is_closure() {
     }
 }
 
-/// The closure type when the coroutine whose traits see `Parameters` is the body of a lambda (the
-/// closure is then its first parameter, by reference); otherwise void.
+/// The closure type when the coroutine whose traits see `Parameters` is the body of a lambda;
+/// otherwise void. The closure is then its first parameter, by reference.
 template <typename... Parameters>
 struct closure_of {
     using type = void;

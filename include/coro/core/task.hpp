@@ -26,8 +26,8 @@ template <typename T = void>
 class task;
 
 /// Whether a task that is destroyed before it ever started is told to the report hook (at first it
-/// is). Not told: one that ends because an exception passes, and one that is a parameter or a local
-/// variable of a task that failed or never started itself. For the whole process; any thread.
+/// is). Not told: a task that ends because an exception passes, and a parameter or local variable
+/// of a task that failed or never started. For the whole process; any thread.
 CORO_EXPORT void report_unstarted_tasks(bool on) noexcept;
 
 namespace detail {
@@ -89,8 +89,8 @@ public:
         return state == frame_state::ended && !failed;
     }
 
-    // What may be awaited: library operations, tasks, and foreign awaitables by proxy. Each await
-    // leaves its source location for the dump: one store.
+    // Awaits of library operations, tasks, and foreign awaitables by proxy. Each await leaves its
+    // source location for the dump: one store.
     template <own_awaiter Awaiter>
     auto await_transform(
         Awaiter&& op, std::source_location where = std::source_location::current()) noexcept {
@@ -215,9 +215,9 @@ public:
 /// does. T may be void, a reference, or move-only. Move-only itself; destroying a task that was
 /// never started runs nothing of it, destroys its parameters, and is told to the report hook.
 /// Where tasks own each other more than 12 deep, the destructor of an inner one returns before its
-/// frame is destroyed, after the parameters that the outer ones still have; all frames are gone
-/// when the outermost destructor returns. So the destructor of a parameter of an inner one must not
-/// use an object of an outer frame by a reference: share that object (std::shared_ptr).
+/// frame is destroyed. The parameters that the outer ones still have go first. All frames are gone
+/// when the outermost destructor returns. So the destructor of an inner parameter must not use an
+/// object of an outer frame by a reference: share that object (std::shared_ptr).
 ///
 /// Coroutine parameters: by value, or references to what the awaiter keeps alive. A capturing
 /// lambda as a coroutine is fine when awaited at once, and refused by spawn.

@@ -106,8 +106,8 @@ inline constexpr bool returns_nothing<when_all_list_awaiter<T>> = std::is_void_v
 
 }  // namespace detail
 
-/// Returns `std::tuple` of the values of all `awaitables` (tasks or operations), which are awaited
-/// side by side, in the order of the arguments; std::monostate stands for void. When one throws,
+/// Returns `std::tuple` of the values of all `awaitables` (tasks or operations), in the order of
+/// the arguments; std::monostate stands for void. They are awaited side by side. When one throws,
 /// the others are cancelled and awaited, and the first error is rethrown; further ones are counted
 /// to the report hook.
 /// Suspends until the last has ended (not at all if there is none); resumes on this loop. Each
@@ -130,8 +130,8 @@ template <detail::owned_operand... Awaitables>
         detail::hold(std::forward<Awaitables>(awaitables))...);
 }
 
-/// Returns `std::vector` of the values in order (of std::reference_wrapper, for tasks of
-/// references), nothing for tasks of void: when_all of any number of tasks of one type.
+/// Returns `std::vector` of the values in order: when_all of any number of tasks of one type. For
+/// tasks of references the vector is of std::reference_wrapper; for tasks of void there is none.
 template <typename T>
 [[nodiscard("co_await it or spawn it")]] auto when_all(std::vector<task<T>> tasks) {
     return detail::when_all_list_awaiter<T>(std::move(tasks));

@@ -13,15 +13,16 @@
 
 namespace coro { inline namespace v0 {
 
-/// What a when_any of fixed branches obtained: who was first, and every value there is. A branch
-/// that was not first has a value if it succeeded before it could be withdrawn: nothing is lost.
+/// The result of a when_any of fixed branches: the index of the first, and every value there is. A
+/// branch that was not first has a value if it succeeded before it could be withdrawn: nothing is
+/// lost.
 template <typename... T>
 class [[nodiscard]] when_any_result {
 public:
     when_any_result(std::size_t first, detail::branch_outcome<T>&&... outcomes)
         : first_(first), outcomes_(std::move(outcomes)...) {}
 
-    /// Which branch ended first, with a value or with an exception; counted from 0.
+    /// The branch that ended first, with a value or with an exception; counted from 0.
     [[nodiscard]] std::size_t index() const noexcept { return first_; }
     /// Whether branch `I` ended with a value.
     template <std::size_t I>
@@ -43,7 +44,7 @@ private:
     std::tuple<detail::branch_outcome<T>...> outcomes_;
 };
 
-/// What a when_any of a list of tasks obtained; see when_any_result.
+/// The result of a when_any of a list of tasks; see when_any_result.
 template <typename T>
 class [[nodiscard]] when_any_list {
 public:
@@ -167,10 +168,11 @@ inline constexpr bool returns_nothing<when_any_list_awaiter<T>> = std::is_void_v
 
 }  // namespace detail
 
-/// Returns `when_any_result`: the index of the first of `awaitables` (tasks or operations), awaited
-/// side by side, that ended with a value or an exception, and every value obtained; the others are
-/// cancelled, and their end is awaited. Of operations on waits of this library (not tasks) the
-/// others are withdrawn in the moment in which the first is granted, so that at most one takes.
+/// Returns `when_any_result`: the index of the first of `awaitables` that ended, with a value or an
+/// exception, and every value obtained. The awaitables (tasks or operations) are awaited side by
+/// side. The others are cancelled, and their end is awaited. Of operations of this library (not
+/// tasks) the others are withdrawn in the moment in which the first is granted. So at most one
+/// takes.
 /// Suspends until all have ended; resumes on this loop. Each starts through the run queue, in
 /// order; one that starts after another has ended meets `cancelled` at its first await.
 /// Throws: cancelled, if an enclosing scope is cancelled and no branch has a value. Exceptions of

@@ -60,11 +60,11 @@ task<value_unless_cancelled<body_value<Body, cancel_scope&>>> cancel_scope_corou
 
 }  // namespace detail
 
-/// Returns `std::optional` with the value of the task that `body(scope)` returns (for void: true),
-/// or an empty one (false) if scope.cancel() ended it and no enclosing scope is cancelled. It is
-/// awaited inside `scope`, which the body, or whoever it hands the reference to, may cancel. A
-/// value that comes in spite of the cancellation is returned. `body` is kept to the end and may
-/// capture.
+/// Returns `std::optional` with the value of the task that `body(scope)` returns (for void: true).
+/// It is empty (false) if scope.cancel() ended the task and no enclosing scope is cancelled. The
+/// task is awaited inside `scope`. The body may cancel `scope`, and so may code to which it hands
+/// the reference. A value that comes in spite of the cancellation is returned. `body` is kept to
+/// the end and may capture.
 /// Requires: `scope` is used on this loop, and not after the end of the await.
 /// Suspends and resumes as the body does. Throws: what the body throws; cancelled, if an enclosing
 /// scope was cancelled. Cancel safety: that of the body.

@@ -1,4 +1,4 @@
-// frames: messages with a length in front, over a buffered_stream and a buffered_writer.
+// framed_stream: messages with a length in front, over a buffered_stream and a buffered_writer.
 #pragma once
 
 #include <cstddef>

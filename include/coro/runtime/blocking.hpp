@@ -21,7 +21,8 @@ namespace detail {
 
 class blocking_pool;
 
-/// A call on its way through the pool. Its memory is its own: whoever waits may leave it behind.
+/// A call on its way through the pool. Its memory is its own: the task that waits may leave it
+/// behind.
 class CORO_EXPORT blocking_job {
 public:
     blocking_job() = default;
@@ -58,7 +59,7 @@ private:
     std::source_location site_;
 };
 
-/// What a call returned, until somebody takes it.
+/// The result of a call, until the waiter takes it.
 template <typename T>
 class blocking_value : public blocking_job {
 public:
@@ -124,10 +125,10 @@ private:
 
 }  // namespace detail
 
-/// Returns what `f(args…)` returns, called with the arguments copied or moved on a thread of the
-/// run's pool: for what blocks (files, databases, name look-ups) or computes for long. At most
-/// run_options::blocking_threads at once; run_options::blocking_queue more wait.
-/// In a simulation `f` is called in place, and takes no time.
+/// Returns what `f(args…)` returns, called on a thread of the run's pool with the arguments copied
+/// or moved. It is for calls that block (files, databases, name look-ups) or compute for long. At
+/// most run_options::blocking_threads at once; run_options::blocking_queue more wait. In a
+/// simulation `f` is called in place, and takes no time.
 /// Requires: `f` refers to nothing that a task owns, because it may outlive the wait; it does not
 /// use the library.
 /// Suspends until `f` has returned; resumes on this loop.

@@ -72,10 +72,11 @@ private:
 /// After close() nothing can be sent, and receivers get what is left, then the end:
 ///     while (auto item = co_await jobs.receive()) work_on(*item);
 ///
-/// Belongs to the loop on which it was made (outside of run(), or when its run has ended: that of
-/// the task that first uses it). Tasks of other loops of the run may send(), receive() and close(),
-/// which go there as messages (items are then moved by that loop's thread); the other members abort
-/// there. Destroying it while a task waits aborts; items left inside are destroyed with it.
+/// Belongs to the loop on which it was made. If that was outside of run(), or its run has ended, it
+/// belongs to the loop of the task that first uses it. Tasks of other loops of the run may send(),
+/// receive() and close(). These go there as messages, and that loop's thread then moves the items.
+/// The other members abort there. Destroying it while a task waits aborts; items left inside are
+/// destroyed with it.
 template <typename T>
     requires std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>>
 class channel {
@@ -177,7 +178,7 @@ public:
 
 private:
     /// Takes `item` if a receiver waits or there is room. Requires: not closed. Senders wait only
-    /// while the queue is full, so whoever finds room has overtaken nobody.
+    /// while the queue is full, so a sender that finds room has overtaken nobody.
     bool accept(T& item) noexcept {
         if (receive_awaiter* first = receivers_.pop_front()) {
             first->give(item);

@@ -9,10 +9,10 @@ namespace coro { inline namespace v0 {
 
 /// A flag with waiters. set() lets everybody pass, now and later, until reset().
 ///
-/// Belongs to the loop on which it was made (outside of run(), or when its run has ended: that of
-/// the task that first uses it). Tasks of other loops of the run may wait() and set(), which go
-/// there as messages; the other members abort there. Destroying it while a task waits aborts; a
-/// task that set() has let pass no longer needs it.
+/// Belongs to the loop on which it was made. If that was outside of run(), or its run has ended, it
+/// belongs to the loop of the task that first uses it. Tasks of other loops of the run may wait()
+/// and set(), which go there as messages; the other members abort there. Destroying it while a task
+/// waits aborts; a task that set() has let pass no longer needs it.
 class event {
     class awaiter;
 

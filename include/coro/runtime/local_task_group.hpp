@@ -7,11 +7,12 @@
 
 namespace coro { inline namespace v0 {
 
-/// A task group that needs no body, because a fiber can wait in a destructor: a local variable of
-/// a function that runs in a fiber. Its children are tasks and fibers, and end before it does.
+/// A task group that needs no body, because a fiber can wait in a destructor. It is a local
+/// variable of a function that runs in a fiber. Its children are tasks and fibers, and end before
+/// it does.
 ///
-/// Unlike that of with_task_group, the code around it is not in the group's scope: a child that
-/// fails cancels the other children, and the fiber learns of it in join().
+/// Unlike with with_task_group, the code around it is not in the group's scope. A child that fails
+/// cancels the other children, and the fiber learns of it in join().
 class local_task_group : public task_group {
 public:
     /// Requires: a fiber runs (aborts otherwise).
@@ -23,7 +24,7 @@ public:
 
     /// Waits for all children, and ends the group: nothing can be spawned into it any more.
     /// It hides task_group::join. A function that has this group as a task_group& waits by that
-    /// one for the children alone: the group goes on, and their errors come out of this join.
+    /// join for the children alone. The group goes on, and their errors come out of this join.
     /// Suspends until the last child has ended; resumes on this loop.
     /// Throws: the first error of a child; cancelled, if an enclosing scope was cancelled and ended
     /// a child by that. Requires: called once, in the fiber that made the group.

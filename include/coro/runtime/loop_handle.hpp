@@ -82,8 +82,8 @@ public:
     /// Has `work()` called on the loop's thread, between two tasks, in the order of the posts of
     /// one thread. It must not throw (that is std::terminate) and cannot await: it sets an event,
     /// spawns into a group of that loop, or counts. Destroyed on that thread, after the call.
-    /// A turn of the loop calls at most 256, so tasks, timers and I/O have their turns too. What
-    /// is posted faster than that waits in memory, without a limit.
+    /// A turn of the loop calls at most 256, so tasks, timers and I/O have their turns too. Posts
+    /// that come faster than that wait in memory, without a limit.
     /// Throws: io_error (errc::closed) when the loop has ended; std::bad_alloc.
     template <typename Work>
         requires std::invocable<Work&>

@@ -12,21 +12,22 @@
 
 namespace coro { inline namespace v0 {
 
-/// Mutual exclusion of tasks. Tasks of one loop never run at the same time: a mutex is for what
-/// must stay whole over a co_await. (What several loops share for a few lines without one is best
-/// kept by a std::mutex.) Unlocking one that is not shared hands the lock to the task that has
-/// waited longest, so it is never free while somebody waits, and nobody overtakes. Not recursive: a
-/// task that locks it twice waits for itself.
+/// Mutual exclusion of tasks. Tasks of one loop never run at the same time: a mutex is for data
+/// that must stay whole over a co_await. (A std::mutex is best for data that several loops share
+/// for a few lines without an await.) Unlocking a mutex that is not shared hands it to the task
+/// that has waited longest. So it is never free while a task waits, and no task overtakes. Not
+/// recursive: a task that locks it twice waits for itself.
 ///
-/// Belongs to the loop on which it was made (outside of run(), or when its run has ended: that of
-/// the task that first uses it). Tasks of other loops of the run may lock() it and unlock; the
-/// other members abort there. The first such lock() is a message to the home loop and makes the
-/// mutex *shared*, for good. A shared one that is free is taken without a message on any loop. Its
-/// queue is at home, and FIFO is the order in which the requests arrive there. When it gets free
-/// the first of the queue is told. Tasks that run may be faster than the news. Who then comes in
-/// vain is handed it next, unless it is just being handed to somebody else: then he is told once
-/// more, and comes in vain at most twice. Destroying it while it is held, or waited for, aborts; it
-/// must outlive who uses it on other loops.
+/// Belongs to the loop on which it was made. If that was outside of run(), or its run has ended, it
+/// belongs to the loop of the task that first uses it. Tasks of other loops of the run may lock()
+/// it and unlock; the other members abort there. The first such lock() is a message to the home
+/// loop and makes the mutex *shared*, for good. A shared one that is free is taken without a
+/// message on any loop. Its queue is at home, and FIFO is the order in which the requests arrive
+/// there. When it gets free the first task of the queue is told. Tasks that run may be faster than
+/// the news. A waiter that then comes in vain is handed it next. If it is just being handed to
+/// another task, that waiter is told once more, and comes in vain at most twice. Destroying it
+/// while a task holds it or waits for it aborts. It must outlive the tasks that use it on other
+/// loops.
 class mutex {
     class awaiter;
 
@@ -45,16 +46,16 @@ public:
     /// `const auto lock = co_await guard.lock();`
     /// Suspends until granted, or through the run queue for fairness; resumes on this loop.
     /// Throws: cancelled; std::bad_alloc, if there is no memory for a record. The first lock() of
-    /// another loop takes one, and each that must wait for a shared mutex. So does, even if that is
-    /// free, who has taken at once what one resumption may (32). Cancel safety: when it throws the
-    /// lock has not been taken, and the next task in the queue gets it as if this one had never
-    /// come.
+    /// another loop takes one, and each that must wait for a shared mutex. A task that had 32
+    /// results at once in this resumption takes one too, even if the mutex is free. Cancel safety:
+    /// when it throws the lock has not been taken. The next task in the queue gets it as if this
+    /// one had never come.
     [[nodiscard("co_await it")]] awaiter lock() noexcept;
 
-    /// Takes the lock if it is free; otherwise what it returns is empty. Never suspends.
+    /// Takes the lock if it is free; otherwise it returns an empty one. Never suspends.
     [[nodiscard("the lock is released at once")]] scoped_lock try_lock() noexcept;
 
-    /// Whether somebody holds the lock.
+    /// Whether a task holds the lock.
     [[nodiscard]] bool is_locked() const noexcept {
         home_.check();
         return !word_.is_free();
@@ -84,7 +85,8 @@ private:
     news_message news_;
     detail::lock_word<> word_;
     detail::intrusive_list<awaiter> handed_;  ///< to whom it is handed, in this order
-    /// Behind them: who is told that it is free. First those who were told while it was handed on.
+    /// Behind them: those that are told that it is free. First those who were told while it was
+    /// handed on.
     detail::intrusive_list<awaiter> told_before_;
     detail::intrusive_list<awaiter> waiting_;
 };

@@ -1,4 +1,4 @@
-// Which of the three worlds a loop runs in.
+// The choice of one of the three worlds for a run.
 #pragma once
 
 #include <cstdint>

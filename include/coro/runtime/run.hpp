@@ -32,15 +32,15 @@ struct run_options {
     /// How long after the first signal tasks may finish before they are cancelled.
     time_span drain = duration::zero();
     signal_policy signals = signal_policy::handle;
-    /// run_main returns 128 + the number of the signal that ended `main`, as a shell says it, and
-    /// not 0: for a job that is not done then.
+    /// run_main returns 128 + the number of the signal that ended `main`, as a shell does, and not
+    /// 0. It is for a job that is not done then.
     bool tell_signal = false;
     /// Poll for up to 100 us before sleeping while traffic is dense. Off by itself where there are
     /// no more processors than loops.
     bool spin = true;
     /// Raise the soft limit of open files to the hard one. A child of fork(2) has the old one back
-    /// until it calls run() itself; children of posix_spawn, popen and system keep the raised one,
-    /// as nothing of the program runs in them: begin the command with `ulimit -Sn 1024;`.
+    /// until it calls run() itself. Children of posix_spawn, popen and system keep the raised one,
+    /// as no code of the program runs in them: begin the command with `ulimit -Sn 1024;`.
     bool raise_descriptor_limit = true;
     /// Threads for blocking(), started when they are needed, and calls that may wait for one.
     unsigned blocking_threads = 16;
@@ -48,11 +48,11 @@ struct run_options {
     /// How long the end of run() waits for blocking calls that were cancelled and still run.
     time_span blocking_limit = std::chrono::seconds(5);
     /// A task that holds its loop for so long is reported: how long, which task, between which of
-    /// its lines. All others of the loop waited meanwhile. Of the first hold among several tasks
-    /// only their number is told. Off unless it is set.
+    /// its lines. All others of the loop waited meanwhile. For the first hold among several tasks
+    /// the report has only their number. Off unless it is set.
     time_span hold_limit = duration::max();
     const detail::task_hooks* hooks = nullptr;
-    /// What is random in a simulation.
+    /// Decides all that is random in a simulation.
     std::uint64_t seed = 1;
 };
 
@@ -63,7 +63,7 @@ namespace detail {
 class loop_team;
 
 /// In a child of fork(2) the loop that its parent was in stands where it was. A run of the child
-/// sets it aside; who goes on in it afterwards still meets the sentence about that.
+/// sets it aside; code that goes on in it afterwards still meets the sentence about that.
 class CORO_EXPORT loop_of_parent {
 public:
     /// Requires: no loop runs on this thread but such a one (aborts).
@@ -105,15 +105,17 @@ CORO_EXPORT int report_exit(const std::exception_ptr& error, bool tell_signal) n
 /// Runs `main` and everything it starts on a loop of this thread; returns its value.
 /// Blocks this thread until `main`, and with it every task, has ended.
 /// Signals (unless options.signals == leave): the first SIGINT or SIGTERM requests a stop and,
-/// after options.drain, cancels; the next cancels at once; the one after has its default action. A
-/// SIGINT that was ignored when the run began stays ignored.
-/// If another run of the process has them, or a signal_set watches one of the two, they stay there.
-/// Throws: what `main` threw; interrupted, if a signal ended it before it had a value; io_error if
-/// the run cannot begin, with the cause and the remedy (no poller, descriptors, memory, threads, a
-/// bad value in the environment or in `options`); simulation_stuck, when nothing can happen any
-/// more in a simulation and all tasks have ended by a cancellation. `cancelled` never leaves it.
+/// after options.drain, cancels. The next cancels at once; the one after has its default action. A
+/// SIGINT that was ignored when the run began stays ignored. If another run of the process has
+/// them, or a signal_set watches one of the two, they stay there.
+/// Throws: what `main` threw; interrupted, if a signal ended it before it had a value. It throws
+/// io_error, with the cause and the remedy, if the run cannot begin: for lack of a poller,
+/// descriptors, memory or threads, or by a bad value. It throws simulation_stuck when nothing can
+/// happen any more in a simulation and all tasks have ended by a cancellation. `cancelled` never
+/// leaves it.
 /// Requires: no other run() on this thread; `main` was not started before (both abort). A child of
-/// fork(2) may run, also inside of a task of its parent, whose own run it must not go on with.
+/// fork(2) may run, also inside of a task of its parent, but it must not go on with the parent's
+/// run.
 template <typename T>
 T run(task<T> main, const run_options& options = {}) {
     detail::check_startable(main, "run of a task that was moved from",
@@ -134,8 +136,8 @@ decltype(auto) run(Awaitable&& main, const run_options& options = {}) {
     else detail::refuse_operation<Awaitable>();
 }
 
-/// run() for main(): returns the exit code. An exception becomes one line on stderr and 1; an
-/// orderly end after SIGINT or SIGTERM is 0, or 128 + its number (options.tell_signal); task<int>
+/// run() for main(): returns the exit code. An exception becomes one line on stderr and 1. An
+/// orderly end after SIGINT or SIGTERM is 0, or 128 + its number (options.tell_signal). task<int>
 /// gives the code itself.
 template <typename T>
     requires(std::is_void_v<T> || std::same_as<T, int>)
@@ -164,7 +166,8 @@ int run_main(Awaitable&& main, const run_options& options = {}) noexcept {
     return 1;
 }
 
-/// Which poller runs this loop and why, in one sentence: `io_uring: all features present`.
+/// The poller of this loop and the reason for it, in one sentence:
+/// `io_uring: all features present`.
 /// Requires: called inside of run().
 [[nodiscard]] CORO_EXPORT std::string_view poller_reason() noexcept;
 

@@ -15,14 +15,14 @@ namespace coro { inline namespace v0 {
 /// Limits how much happens at once: `count` permits, of which a task acquires one or several and
 /// gives them back by destroying its permit. Their number never changes.
 ///
-/// Grants are strictly first come, first served: a large request at the head of the queue waits
-/// until enough permits are free, and all behind it wait too, even if theirs were free already. So
+/// Grants are strictly first come, first served. A large request at the head of the queue waits
+/// until enough permits are free. All behind it wait too, even if theirs were free already. So
 /// large requests are not starved by small ones.
 ///
-/// Belongs to the loop on which it was made (outside of run(), or when its run has ended: that of
-/// the task that first uses it). Tasks of other loops of the run may acquire() and release permits,
-/// which go there as messages; the other members abort there. Destroying it while permits are held,
-/// or waited for, aborts.
+/// Belongs to the loop on which it was made. If that was outside of run(), or its run has ended, it
+/// belongs to the loop of the task that first uses it. Tasks of other loops of the run may
+/// acquire() and release permits, which go there as messages; the other members abort there.
+/// Destroying it while permits are held, or waited for, aborts.
 class semaphore {
     class awaiter;
 

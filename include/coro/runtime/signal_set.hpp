@@ -21,10 +21,10 @@ CORO_EXPORT void describe_signals(const signal_watch& of, text_sink& out) noexce
 /// Watches signals of the process while it lives: they have no other effect, and next() tells which
 /// came. Afterwards they do again what they did before.
 ///
-/// One that comes while nobody waits is kept; several of one number that come before the first is
-/// taken count as one, as in the kernel (signal(7)). Every set that watches a number learns of it,
-/// in all runs of the process. SIGINT and SIGTERM belong to run(), unless it runs with
-/// signal_policy::leave: they end the program, and a stop requested is how tasks learn of it.
+/// A signal that comes while no task waits is kept. Several of one number that come before the
+/// first is taken count as one, as in the kernel (signal(7)). Every set that watches a number
+/// learns of it, in all runs of the process. SIGINT and SIGTERM belong to run(), unless it runs
+/// with signal_policy::leave: they end the program, and a stop requested is how tasks learn of it.
 ///
 /// Belongs to the loop on which it was made; tasks of other loops of the run may await next().
 /// Destroying it while a task waits, or on another loop, aborts. Not for a simulation that is to be
@@ -35,16 +35,16 @@ class signal_set {
 public:
     /// Watches `signals` from now on: `coro::signal_set reload{SIGHUP};`
     /// Requires: called inside of run().
-    /// Throws: io_error: std::errc::invalid_argument for a number that is no signal, cannot be
-    /// caught (SIGKILL, SIGSTOP) or is a fault of the program itself (SIGSEGV, SIGABRT and their
-    /// like), and for no number at all; std::errc::device_or_resource_busy for SIGINT or SIGTERM
-    /// where run() handles them (a SIGINT that it left ignored is free). std::bad_alloc. Nothing is
-    /// watched then.
+    /// Throws: std::bad_alloc; io_error. That is std::errc::invalid_argument for no number at all,
+    /// and for a number that is no signal or cannot be caught (SIGKILL, SIGSTOP). It is so too for
+    /// a fault of the program itself (SIGSEGV, SIGABRT and their like). It is
+    /// std::errc::device_or_resource_busy for SIGINT or SIGTERM where run() handles them (a SIGINT
+    /// that it left ignored is free). Nothing is watched then.
     /// Source: sigaction(2).
     CORO_EXPORT signal_set(std::initializer_list<int> signals);
     signal_set(const signal_set&) = delete;
     signal_set& operator=(const signal_set&) = delete;
-    /// What came and was not taken is dropped.
+    /// Drops the signals that came and were not taken.
     CORO_EXPORT ~signal_set();
 
     /// Returns `int`: the number of a signal of the set that came; the lowest, if several came. Of
@@ -55,7 +55,7 @@ public:
 
 private:
     friend class detail::signal_watch;
-    /// Hands what came to who waits.
+    /// Hands the signals that came to the tasks that wait.
     CORO_EXPORT void deliver() noexcept;
 
     detail::home_loop home_;

@@ -1,4 +1,4 @@
-// Time as a task sees it: now, sleep_for, sleep_until, yield, what remains.
+// Time as a task sees it: now, sleep_for, sleep_until, yield, the time that remains.
 #pragma once
 
 #include <coro/base/detail/assert.hpp>
@@ -97,13 +97,14 @@ public:
     return {};
 }
 
-/// When the work that asks is cancelled by a deadline of its own or of a scope that encloses it (up
-/// to a shield); `never` if there is none. Requires: called inside a task.
+/// The instant at which a deadline cancels the work that asks, its own or one of an enclosing scope
+/// (up to a shield). `never` if there is none. Requires: called inside a task.
 [[nodiscard]] inline time_point current_deadline() noexcept {
     return detail::this_strand().scope->deadline();
 }
 
-/// What remains until current_deadline(): zero if it has passed, duration::max() if there is none.
+/// The time that remains until current_deadline(): zero if it has passed, duration::max() if there
+/// is none.
 [[nodiscard]] inline duration time_remaining() noexcept {
     const time_point deadline = current_deadline();
     if (deadline == never) return duration::max();

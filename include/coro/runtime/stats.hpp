@@ -1,4 +1,4 @@
-// What a loop has done: counts that tests, servers and operators read.
+// The counts of a loop that tests, servers and operators read.
 #pragma once
 
 #include <cstdint>

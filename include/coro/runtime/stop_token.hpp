@@ -28,8 +28,8 @@ public:
         sent_ = true;
         to.post(*this);
     }
-    /// The await has ended: nobody sends any more, and whoever sends elsewhere has returned (that
-    /// is what ~stop_callback waits for, hence sent_ is no atomic).
+    /// The await has ended: nobody sends any more, and a sender on another thread has returned.
+    /// ~stop_callback waits for that, hence sent_ is no atomic.
     void abandon() noexcept {
         abandoned_ = true;
         if (!sent_ || here_) delete this;
@@ -173,9 +173,9 @@ inline constexpr bool owns_operands<stop_source_awaiter<Inner>> = owns_operands<
 
 }  // namespace detail
 
-/// Returns `std::optional` with the value of `awaitable`, an operation or a task (for void: true),
-/// or an empty one (false) if a stop was requested of `token`, on whatever thread, which cancelled
-/// it, and no enclosing scope is cancelled. A value that comes all the same is returned.
+/// Returns `std::optional` with the value of `awaitable`, an operation or a task (for void: true).
+/// It is empty (false) if a stop of `token`, requested on any thread, cancelled the awaitable and
+/// no enclosing scope is cancelled. A value that comes all the same is returned.
 /// Suspends and resumes as `awaitable` does. Throws: what `awaitable` throws.
 /// Cancel safety: that of `awaitable`.
 /// Requires: as with_timeout.
@@ -192,9 +192,9 @@ template <detail::owned_operand Awaitable>
         std::move(token), detail::hold(std::forward<Awaitable>(awaitable)));
 }
 
-/// Returns what `awaitable` returns, and requests a stop of `source` when a stop is requested in
-/// the scope of the await, or the scope is cancelled, meanwhile or before. The callbacks of
-/// `source` then run on this loop, between two tasks; they must not block.
+/// Returns what `awaitable` returns. Requests a stop of `source` when the scope of the await is
+/// cancelled, or a stop is requested there, meanwhile or before. The callbacks of `source` then run
+/// on this loop, between two tasks; they must not block.
 /// Suspends and resumes as `awaitable` does. Throws: what `awaitable` throws; cancelled.
 /// Cancel safety: that of `awaitable`.
 /// Requires: as with_timeout.

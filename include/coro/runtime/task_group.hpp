@@ -34,13 +34,13 @@ class remote_child;
 
 class local_task_group;
 
-/// What a group does when a child ends with an exception (other than `cancelled`).
+/// The choice of a group when a child ends with an exception (other than `cancelled`).
 enum class on_error : std::uint8_t {
     cancel_siblings,  ///< cancel the group, wait for everybody, rethrow the first error
     report_and_go_on, ///< hand it to the report hook; keeps none
 };
 
-/// Errors of a group beyond the first, which is rethrown: up to 16 are kept, then counted.
+/// Errors of a group beyond the first: up to 16 are kept, then counted. The first is rethrown.
 struct group_errors {
     static constexpr std::size_t kept_at_most = 16;
 
@@ -70,8 +70,8 @@ static_assert(std::is_trivially_destructible_v<group_options> &&
               std::is_trivially_destructible_v<spawn_options>);
 
 /// Runs children side by side on its loop. Exists only inside with_task_group, which ends after the
-/// last child. A group belongs to its loop: its members are called there, and abort elsewhere. What
-/// runs on another loop or thread posts to it (loop_handle::post).
+/// last child. A group belongs to its loop: its members are called there, and abort elsewhere. Code
+/// on another loop or thread posts to it (loop_handle::post).
 class task_group {
 public:
     task_group(const task_group&) = delete;
@@ -79,11 +79,11 @@ public:
 
     /// Starts `child` as a task of its own: queued, never run in place. It inherits cancellation,
     /// deadline and shield from the group; a child of a cancelled group starts and meets
-    /// `cancelled` at its first await. Requires: the group has not ended; the task is not the body
-    /// of a capturing lambda (its captures would die before it); options.loop is one of this run:
-    /// anything else aborts with a sentence. On another loop the task is told of the group's
-    /// cancellation and stop by messages, and so is the group of its end; what it shares with tasks
-    /// of other loops must be made for that.
+    /// `cancelled` at its first await. Requires: the group has not ended; options.loop is one of
+    /// this run; the task is not the body of a capturing lambda, whose captures would die first.
+    /// Anything else aborts with a sentence. On another loop messages tell the task of the group's
+    /// cancellation and stop, and the group of the task's end. Data that it shares with tasks of
+    /// other loops must be made for that.
     void spawn(spawn_options options, task<> child) { start(options, std::move(child), {}); }
     void spawn(task<> child) { spawn(spawn_options{}, std::move(child)); }
     /// The same for a combinator of tasks, as in spawn(with_timeout(1s, work())), if what it
@@ -99,9 +99,9 @@ public:
 
     /// Calls `make(args…)` and spawns the task it returns. `make` is a function, a lambda without
     /// captures, an object with operator() or a pointer to member. It and the arguments are copied
-    /// or moved, handed over as std::thread does, and live until the child has ended: parameters
-    /// may be views of them and references to them. To hand in a reference to something of one's
-    /// own, which must outlive the child, say std::ref.
+    /// or moved, as std::thread does, and live until the child has ended. Parameters may be views
+    /// of them and references to them. To hand in a reference to something of one's own, which must
+    /// outlive the child, say std::ref.
     template <typename Function, typename... Args>
         requires(!detail::owning_operation<Function>)
     void spawn(spawn_options options, Function make, Args&&... args) {
@@ -138,8 +138,8 @@ public:
 
     /// Returns nothing, once all children have ended, those as well that are spawned meanwhile; the
     /// body may spawn again after it. At the end of a body it lets children refer to variables of
-    /// the body. (What throws between the spawn and the join, a cancellation too, ends the body
-    /// before such a child, and so the program: then declare the variable before the group.)
+    /// the body. (An exception between the spawn and the join, a cancellation too, ends the body
+    /// before such a child, and so the program. Then declare the variable before the group.)
     /// Requires: awaited by the body of the group, or in a task that the body awaits (aborts: a
     /// child would wait for itself).
     /// Suspends until the last child has ended; resumes on this loop. Throws: cancelled; when the
@@ -216,8 +216,8 @@ private:
     CORO_EXPORT void keep_error(std::exception_ptr error) noexcept;
     void child_ended(const char* name, std::exception_ptr error) noexcept;
     void leave() noexcept;  ///< a child has gone
-    /// A child was ended by the cancellation of a scope around the group: who waits for the group
-    /// must not go on as if all had been done.
+    /// The cancellation of a scope around the group has ended a child. The task that waits for the
+    /// group must not go on as if all had been done.
     [[nodiscard]] bool was_cut_off() const noexcept {
         return cut_off_ && detail::scope_access::outer_cancelled(scope_);
     }
@@ -234,9 +234,9 @@ private:
 
 namespace detail {
 
-/// Waits until there is no child. When it goes on there may be one again: who has run in between
-/// may have spawned it. A cancellation of the group does not end it: that reaches the children by
-/// their scope. One of a scope inside of the body does if it is `withdrawable`.
+/// Waits until there is no child. When it goes on there may be one again: a task that has run in
+/// between may have spawned it. A cancellation of the group does not end it: that reaches the
+/// children by their scope. One of a scope inside of the body does if it is `withdrawable`.
 class CORO_EXPORT group_join final : public wait_point, public awaiter_face<group_join> {
 public:
     explicit group_join(task_group& group, bool withdrawable = false) noexcept
@@ -334,10 +334,10 @@ inline void task_group::leave() noexcept {
 /// children of the group. When the body throws, or a child does under on_error::cancel_siblings,
 /// the others are cancelled and awaited first. `body` is kept to the end and may capture.
 /// Suspends until the last child has ended; resumes on this loop.
-/// Throws: the first error of body or children; cancelled, if an enclosing scope was cancelled
-/// and ended the body or a child by that (or if the group cancelled itself and a value is missing).
-/// A value that the body had before it was cancelled is returned all the same.
-/// Cancel safety: whatever the children keep.
+/// Throws: the first error of body or children; cancelled, if the cancellation of an enclosing
+/// scope ended the body or a child. It is cancelled too if the group cancelled itself and a value
+/// is missing. A value that the body had before it was cancelled is returned all the same.
+/// Cancel safety: that of the children.
 template <typename Body>
     requires std::invocable<std::unwrap_reference_t<std::decay_t<Body>>&, task_group&>
 [[nodiscard("co_await it or spawn it")]] auto with_task_group(

@@ -52,8 +52,8 @@ struct time_limit {
     }
 };
 
-/// `with_timeout of 5 s at server.cpp:31: deadline exceeded`: among deadlines that enclose each
-/// other, whose it is.
+/// `with_timeout of 5 s at server.cpp:31: deadline exceeded`: which one it is, among deadlines that
+/// enclose each other.
 [[noreturn]] CORO_EXPORT void throw_deadline_exceeded(const char* verb, const time_limit& limit,
                                                       const std::source_location& where);
 
@@ -163,12 +163,12 @@ move_on_awaiter<held<Awaitable>> left_behind(Awaitable&& awaitable, time_limit l
 
 }  // namespace detail
 
-/// Returns what `awaitable` (an operation or a task) returns, which is awaited for at most
-/// `timeout`, counted from the await. Deadlines nest and only shrink: time_remaining() inside sees
-/// the nearest. The error names `where`.
+/// Returns what `awaitable` (an operation or a task) returns. It is awaited for at most `timeout`,
+/// counted from the await. Deadlines nest and only shrink: time_remaining() inside sees the
+/// nearest. The error names `where`.
 /// Suspends and resumes as `awaitable` does; returns only after it has ended.
 /// Throws: io_error (errc::deadline_exceeded) if the deadline cancelled it and no enclosing scope
-/// was cancelled; what `awaitable` throws, which may be the deadline_exceeded of another deadline
+/// was cancelled; what `awaitable` throws. That may be the deadline_exceeded of another deadline
 /// inside (move_on_after tells them apart). A value that came late is returned all the same.
 /// Cancel safety: that of `awaitable`.
 /// Requires: it is awaited in the expression that makes it, unless `awaitable` is a task, which it
@@ -204,8 +204,8 @@ template <detail::owned_operand Awaitable>
                            where);
 }
 
-/// Returns `std::optional` with the value of `awaitable` (for void: true), or an empty one (false)
-/// if `timeout` was over first: then, and only then, this deadline has passed. An exception
+/// Returns `std::optional` with the value of `awaitable` (for void: true). It is empty (false) if
+/// `timeout` was over first: then, and only then, this deadline has passed. An exception
 /// deadline_exceeded is that of another one inside. Otherwise as with_timeout.
 template <detail::referred_operand Awaitable>
 [[nodiscard("co_await it")]] auto move_on_after(
@@ -218,8 +218,8 @@ template <detail::owned_operand Awaitable>
     return detail::left_behind(std::forward<Awaitable>(awaitable), {.span = timeout});
 }
 
-/// Returns what `awaitable` returns, which is awaited protected from the cancellation and the
-/// deadlines of all enclosing scopes, for at most `limit`. After it, cancellation is met at the
+/// Returns what `awaitable` returns. It is awaited for at most `limit`, protected from the
+/// cancellation and the deadlines of all enclosing scopes. After it, cancellation is met at the
 /// next await as ever. The error names `where`.
 /// Throws: io_error (errc::deadline_exceeded) when the limit cancelled it; what `awaitable` throws.
 /// Requires: as with_timeout.

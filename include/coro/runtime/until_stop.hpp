@@ -1,4 +1,4 @@
-// until_stop: a wait that a requested stop ends; what a handler waits in between two requests.
+// until_stop: a wait that a requested stop ends. A handler waits in it between two requests.
 #pragma once
 
 #include <type_traits>
@@ -9,8 +9,8 @@
 namespace coro { inline namespace v0 {
 namespace detail {
 
-/// A stop that was requested before counts from the end of this turn: what is there already, the
-/// request of a client that waited in the listener's queue, is taken.
+/// A stop that was requested before counts from the end of this turn. So a result that is there
+/// already is taken, as the request of a client that waited in the listener's queue.
 template <typename Inner>
 class [[nodiscard("co_await it")]] until_stop_awaiter final
     : public scoped_awaiter<until_stop_awaiter<Inner>, Inner>,
@@ -56,13 +56,12 @@ inline constexpr bool returns_nothing<until_stop_awaiter<Inner>> =
 
 }  // namespace detail
 
-/// Returns `std::optional` with the value of `awaitable`, an operation or a task (for void: true),
-/// or an empty one (false) if a stop was requested, which cancelled it, and no enclosing scope is
+/// Returns `std::optional` with the value of `awaitable`, an operation or a task (for void: true).
+/// It is empty (false) if a requested stop cancelled the awaitable and no enclosing scope is
 /// cancelled. Run's first signal requests one, and request_stop() of an enclosing scope. A value
 /// that comes all the same is returned, and so is one that is there already when the stop was
-/// requested before.
-/// For waits between two requests: `serve` lets handlers finish, and those that wait in this end at
-/// once.
+/// requested before. For waits between two requests: `serve` lets handlers finish, and those that
+/// wait in this end at once.
 /// Suspends and resumes as `awaitable` does. Throws: what `awaitable` throws.
 /// Cancel safety: that of `awaitable`.
 /// Requires: as with_timeout.

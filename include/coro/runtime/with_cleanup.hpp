@@ -64,8 +64,8 @@ task<source_value<Body>> cleanup_coroutine(Body body, Cleanup cleanup, duration 
 /// clean-up runs shielded from the cancellation and deadlines of all enclosing scopes, for at most
 /// `limit`; the error names `where`. A task that is destroyed before it was awaited runs neither.
 /// Suspends until both have ended; resumes on this loop.
-/// Throws: what the body threw (then an error of the clean-up goes to the report hook); otherwise
-/// what the clean-up threw, io_error (errc::deadline_exceeded) if it reached the limit.
+/// Throws: what the body threw (then an error of the clean-up goes to the report hook). Otherwise
+/// it throws what the clean-up threw: io_error (errc::deadline_exceeded) if it reached the limit.
 /// Cancel safety: that of the body; the value is lost when the clean-up throws.
 template <typename Body, typename Cleanup>
     requires(detail::task_source<std::decay_t<Body>> && detail::task_source<std::decay_t<Cleanup>>)

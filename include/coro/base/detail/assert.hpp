@@ -8,7 +8,8 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// What is known of where in the program a misuse is: the latest await of the task that runs.
+/// The place of a misuse in the program, as far as it is known: the latest await of the task that
+/// runs.
 enum class misuse_moment : std::uint8_t {
     in_await,        ///< it is that await
     await_or_later,  ///< it is that await, or what the program called since

@@ -5,8 +5,8 @@
 #error "coro reports errors and cancellation by exceptions: compile without -fno-exceptions"
 #endif
 
-/// Gives a function or class default visibility, also in the static build, so that exceptions
-/// thrown on one side of a shared-object boundary are caught on the other.
+/// Gives a function or class default visibility, also in the static build. So exceptions that one
+/// side of a shared-object boundary throws are caught on the other.
 #define CORO_EXPORT [[gnu::visibility("default")]]
 
 /// Behind a parameter to which the returned object refers: clang then warns of an object that

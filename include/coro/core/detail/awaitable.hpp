@@ -1,4 +1,4 @@
-// What can be awaited: the protocol of our own awaiters and the concepts for everybody else's.
+// Awaitables: the protocol of our own awaiters, and the concepts for those of others.
 #pragma once
 
 #include <concepts>
@@ -22,7 +22,8 @@ struct own_awaiter_tag {};
 /// Tag of those that refer to other temporaries of the expression that makes them.
 struct bound_awaiter_tag {};
 
-/// Whether `Awaitable` is such an awaiter and has a name: what it refers to may be gone.
+/// Whether `Awaitable` is such an awaiter and has a name: the temporaries that it refers to may be
+/// gone.
 template <typename Awaitable>
 inline constexpr bool named_bound_awaiter =
     std::is_lvalue_reference_v<Awaitable> &&
@@ -48,9 +49,8 @@ constexpr void refuse_named_task() {
 inline constexpr const char* awaited_twice =
     "an operation was awaited a second time: it runs once; call its function again for another";
 
-/// Our own awaiters follow one protocol, whoever awaits (a task, a fiber, a combinator around
-/// them):
-///   void bind(context&)            who awaits; once, first
+/// Our own awaiters follow one protocol, in a task, in a fiber, and inside of a combinator:
+///   void bind(strand&)             the strand that awaits; once, first
 ///   bool await_ready()             true: no suspension; entry check of cancellation
 ///   bool suspend(parent, resume)   true: the strand gives way, later `resume` is resumed
 ///   R    await_resume()            the result, or throws; exactly once after bind()

@@ -22,8 +22,8 @@ namespace coro { inline namespace v0 { namespace detail {
 class branch_base;
 class branch_set;
 
-/// The strand of a branch. Its first resumption begins the awaitable; later ones resume the
-/// innermost frame (resume_point), or, when there is none, say that an operation without a frame
+/// The strand of a branch. Its first resumption begins the awaitable. Later ones resume the
+/// innermost frame (resume_point). Where there is none, they say that an operation without a frame
 /// has ended.
 class branch_strand final : public strand {
 public:
@@ -67,8 +67,8 @@ enum class branch_policy : std::uint8_t {
     any,  ///< the first end cancels the others
 };
 
-/// A scope with branches in it, and the strand that waits until all have ended: what when_all and
-/// when_any have in common. Branches go through the run queue in order and never start in place, so
+/// The common part of when_all and when_any: a scope with branches in it, and the strand that waits
+/// until all have ended. Branches go through the run queue in order and never start in place, so
 /// that each has the loop's next-slot for itself.
 class CORO_EXPORT branch_set : public wait_point, public bound_awaiter_tag {
 public:
@@ -91,8 +91,8 @@ protected:
     /// The owner begins to wait; `resume` is where it goes on.
     void open(std::coroutine_handle<> resume) noexcept;
     void start(branch_base& branch) noexcept;
-    /// All branches have ended. Throws, under policy `all`, the first error, or `cancelled` when
-    /// that is why a value is missing; under `any`, `cancelled` when an enclosing scope is
+    /// All branches have ended. Under policy `all` it throws the first error, or `cancelled` when
+    /// that is why a value is missing. Under `any` it throws `cancelled` when an enclosing scope is
     /// cancelled and there is no value.
     void close();
     /// The index of the branch that ended first; one whose wait was granted has ended.
@@ -129,7 +129,7 @@ using tuple_value = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
 CORO_EXPORT void report_unread_error(const std::exception_ptr& error) noexcept;
 
-/// What a branch left behind: a value, or the exception instead of it.
+/// The result of a branch: a value, or the exception instead of it.
 template <typename T>
 class branch_outcome {
     using stored = storable<tuple_value<T>>;

@@ -11,11 +11,11 @@ namespace coro { inline namespace v0 { namespace detail {
 class task_promise_base;
 
 /// A frame that is destroyed destroys its parameters, and tasks among them their frames, and so on.
-/// So many end one inside of the other; what is deeper waits until the outermost has gone.
-/// So a deeper frame ends after the parameters of the frames around it, against the order of C++.
-/// If the destructor of its parameter uses an object of such a frame by a reference, that is a use
-/// after free. Such a parameter must share the object (std::shared_ptr), or the program destroys
-/// the inner tasks before the outer ones.
+/// So many end one inside of the other; deeper ones wait until the outermost has gone. So a deeper
+/// frame ends after the parameters of the frames around it, against the order of C++. If the
+/// destructor of its parameter uses an object of such a frame by a reference, that is a use after
+/// free. Such a parameter must share the object (std::shared_ptr), or the program destroys the
+/// inner tasks before the outer ones.
 inline constexpr unsigned destruction_limit = 12;
 
 /// The frames that this thread destroys right now.

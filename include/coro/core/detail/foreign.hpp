@@ -14,8 +14,8 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// A coroutine that does one thing: when somebody resumes it, on whatever thread, it posts the
-/// strand to its home loop. Its handle is what the foreign awaitable gets.
+/// A coroutine that does one thing: when it is resumed, on any thread, it posts the strand to its
+/// home loop. Its handle is what the foreign awaitable gets.
 class proxy {
 public:
     struct promise_type {
@@ -138,8 +138,8 @@ private:
         } else if constexpr (std::is_same_v<answer, bool>) {
             return awaiter_.await_suspend(handle);
         } else {
-            // Symmetric transfer to somebody else's coroutine: run it here; if it is our own proxy,
-            // the strand is posted and comes back through the run queue.
+            // Symmetric transfer to a foreign coroutine: run it here. If it is our own proxy, the
+            // strand is posted and comes back through the run queue.
             std::coroutine_handle<> other = awaiter_.await_suspend(handle);
             other.resume();
             return true;

@@ -1,4 +1,4 @@
-// What combinators hold for what they are given: tasks by value, everything else by reference.
+// Holders of combinators for their arguments: tasks by value, everything else by reference.
 #pragma once
 
 #include <concepts>
@@ -84,7 +84,7 @@ auto hold(Awaitable&& awaitable) {
         await_foreign(std::forward<Awaitable>(awaitable)));
 }
 
-/// What a combinator can await: a task, an operation, or somebody else's awaitable.
+/// A type that a combinator can await: a task, an operation, or a foreign awaitable.
 template <typename Awaitable>
 concept branchable = requires { hold(std::declval<Awaitable>()); };
 /// One that a combinator moves in, so that the combinator may be stored and returned; and one to
@@ -99,7 +99,7 @@ using held = decltype(hold(std::declval<Awaitable>()));
 template <typename Awaitable>
 using await_result = decltype(std::declval<held<Awaitable>&>().await_resume());
 
-/// What can be awaited and is no task.
+/// A type that can be awaited and is no task.
 template <typename Awaitable>
 concept task_free_awaitable = branchable<Awaitable> && !task_type<Awaitable>;
 
@@ -159,7 +159,7 @@ template <runnable Operation>
 auto as_task(Operation&& operation) {
     return operation_coroutine(carried<Operation>(operation));
 }
-/// The same for a child, whose value nobody sees.
+/// The same for a child; its value is dropped.
 template <owning_operation Operation>
 task<> as_child(Operation&& operation) {
     using op = std::remove_cvref_t<Operation>;

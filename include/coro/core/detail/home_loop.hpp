@@ -12,9 +12,9 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// The loop on which an object was made, or, if it was made outside of run(), or in a run that has
-/// ended, that of the task that first uses it. The object's state is plain and touched on that loop
-/// only.
+/// The loop on which an object was made. If it was made outside of run(), or in a run that has
+/// ended, it is the loop of the task that first uses it. The object's state is plain and touched on
+/// that loop only.
 class home_loop {
 public:
     home_loop() noexcept : home_(current != nullptr ? current->id : loop_id()) {}
@@ -85,9 +85,9 @@ struct remote_awaiter {
     wait_point* wait;
     bool (*begin)(wait_point& wait, detail::strand& agent) noexcept;
     wait_outcome (*take_back)(wait_point& wait, detail::strand& strand) noexcept;
-    /// Who is invited tries to take what there is, where he is, when it is his turn to run. It is
-    /// done; or cancelled, if somebody else was first and the wait has been `withdrawn`; or none:
-    /// the agent begins once more, and this time there is no invitation.
+    /// A strand that is invited tries to take the object where it is, when it is its turn to run.
+    /// The result is done; or cancelled, if another was first and the wait has been `withdrawn`; or
+    /// none. Then the agent begins once more, and this time there is no invitation.
     wait_outcome (*follow_invitation)(wait_point& wait, bool withdrawn) noexcept;
 };
 
@@ -114,7 +114,7 @@ concept taken_from_afar = requires(Wait& wait, bool withdrawn) {
     { wait.try_from_afar() } -> std::same_as<bool>;   ///< try_now(), on another loop
     { wait.needs_agent() } -> std::same_as<bool>;     ///< to wait, where try_now() was in vain
     { wait.begin_by_agent() } -> std::same_as<bool>;  ///< false: the outcome is known
-    { wait.follow_invitation(withdrawn) } -> std::same_as<void>;  ///< remote_wait has it
+    { wait.follow_invitation(withdrawn) } -> std::same_as<void>;  ///< remote_awaiter has it
 };
 
 }}}  // namespace coro::v0::detail

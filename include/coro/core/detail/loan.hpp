@@ -52,8 +52,9 @@ public:
     std::unique_ptr<loan> next;  ///< of the same borrower
 };
 
-/// Adds a loan to `loans` if `address` is in one of the frames that run here right now, from the
-/// innermost one to that which has `group` in it: those may end before a child of `group` does.
+/// Adds a loan to `loans` if `address` is in one of the frames that run here right now. These are
+/// the frames from the innermost one to the one with `group` in it: they may end before a child of
+/// `group` does.
 CORO_EXPORT void lend(std::unique_ptr<loan>& loans, const void* address, const void* group);
 /// Notes in all of `loans` who the borrower will be. Aborts if it could not start in time.
 CORO_EXPORT void lend_to(loan& loans, const std::source_location& made, const char* name);

@@ -1,4 +1,5 @@
-// What core knows of a loop: somewhere to put what can be resumed. The scheduler derives from it.
+// The loop as core knows it: a place to put strands that can be resumed. The scheduler derives from
+// it.
 #pragma once
 
 #include <array>
@@ -75,12 +76,12 @@ private:
 };
 
 /// How deep children may be started inside their parents' await before the next one goes through
-/// the next-slot: 64 levels of at most 400 B (ASan, -O0) leave a 64 KiB stack intact.
+/// the next-slot. 64 levels of at most 400 B (ASan, -O0) leave a 64 KiB stack intact.
 inline constexpr unsigned nesting_limit = 64;
-/// The same on the stack of a fiber, which is smaller.
+/// The same on the smaller stack of a fiber.
 inline constexpr unsigned fiber_nesting_limit = 8;
-/// How many operations of one resumption may answer at once before it goes through the run queue:
-/// a connection that always has data cannot starve the others.
+/// How many operations of one resumption may return at once before it goes through the run queue.
+/// So a connection that always has data cannot starve the others.
 inline constexpr int inline_completions = 32;
 /// A task to which `cancelled` was delivered this often goes through the run queue each time.
 inline constexpr std::uint32_t stubborn_after = 1000;
@@ -103,14 +104,14 @@ struct posted {
 };
 
 /// Work to be done once, after everything that is ready in this turn has run and before the loop
-/// asks the poller: how small writes of one turn become one send.
+/// asks the poller. By it small writes of one turn become one send.
 class turn_end : public list_node<turn_end> {
 public:
     explicit turn_end(void (*on_end)(turn_end& self) noexcept) noexcept : call(on_end) {}
     void (*call)(turn_end& self) noexcept;
 };
 
-/// What a loop keeps for its fibers; all of it comes with the first one.
+/// The stacks that a loop keeps for its fibers; all of it comes with the first one.
 class CORO_EXPORT fiber_stacks {
 public:
     fiber_stacks() = default;
@@ -199,9 +200,9 @@ protected:
     virtual ~loop() = default;
 };
 
-/// The running loop of this thread; nullptr outside of run(). The only thread-local of the library
-/// but for `destroying`, which is needed outside of run() too.
-/// initial-exec: one load, also from a shared object.
+/// The running loop of this thread; nullptr outside of run(). The only thread-local of the library,
+/// but for `destroying`: that is needed outside of run() too. initial-exec: one load, also from a
+/// shared object.
 [[gnu::tls_model("initial-exec")]] CORO_EXPORT extern constinit thread_local detail::loop* current;
 
 /// Whether this thread runs the loop `id`.
@@ -217,9 +218,9 @@ protected:
 /// Whether the run of `id` has ended. Then what its loops did has happened before this call.
 [[nodiscard]] CORO_EXPORT bool run_has_ended(loop_id id) noexcept;
 
-/// While it is set, frames are remembered with their creation sites, and each block that is given
-/// back is shown to `release_check`, if there is one: tests ask there whether the kernel may still
-/// write into it.
+/// While it is set, frames are remembered with their creation sites. Each block that is given back
+/// is shown to `release_check`, if there is one. Tests ask there whether the kernel may still write
+/// into it.
 CORO_EXPORT extern bool frame_tracking;
 CORO_EXPORT extern void (*release_check)(const void* memory, std::size_t size) noexcept;
 CORO_EXPORT void check_released(const void* memory, std::size_t size) noexcept;

@@ -1,6 +1,6 @@
-// The words that threads share are templates over what they are made of: std::atomic here, and in
-// the tests a model of memory that tries out every order in which threads may see each other
-// (tests/support/interleavings.hpp). Which words there are: docs/design/concurrency.md.
+// The words that threads share are templates over the type of an atomic. Here that is std::atomic.
+// In the tests it is a model of memory that tries out every order in which threads may see each
+// other (tests/support/interleavings.hpp). docs/design/concurrency.md has all words.
 #pragma once
 
 #include <atomic>
@@ -13,18 +13,19 @@ struct std_words {
     using atomic = std::atomic<T>;
 };
 
-/// Whether a message that its sender owns is under way. One that is stands for all that would
-/// follow until it arrives: whoever was told that need not post found his news before the arrival.
+/// Whether a message that its sender owns is under way. A message under way stands for all that
+/// would follow until it arrives. The sender of news that need not post has written them before the
+/// arrival.
 template <typename Words = std_words>
 class message_flag {
 public:
-    /// True: the caller must post it. What was written before this call is seen by who acts after
-    /// arrives() of the message that is under way now.
+    /// True: the caller must post it. The loop that acts after arrives() of the message that is
+    /// under way now sees all that was written before this call.
     [[nodiscard]] bool sets_out() noexcept {
         return !under_way_.exchange(true, std::memory_order_acq_rel);
     }
-    /// Not a store: who relied on this message wrote what he announces before his exchange, and
-    /// this one must see it, or he must see that he has to send another.
+    /// Not a store. A sender that relied on this message wrote its news before its exchange. This
+    /// exchange must see the news, or that sender must see that it has to send another message.
     void arrives() noexcept { under_way_.exchange(false, std::memory_order_acq_rel); }
     [[nodiscard]] bool is_under_way() const noexcept {
         return under_way_.load(std::memory_order_acquire);
@@ -34,7 +35,7 @@ private:
     typename Words::template atomic<bool> under_way_{false};
 };
 
-/// Where something lives: the id of a loop, settled by who comes first. The home is settled anew
+/// The home of an object: the id of a loop, settled by the first user. The home is settled anew
 /// only when the run of that loop has ended. No id comes a second time, so an exchange against the
 /// id that was found is against that home.
 template <typename Id, typename Words = std_words>
@@ -42,7 +43,7 @@ class settled_home {
 public:
     explicit settled_home(Id home) noexcept : home_(home) {}
 
-    /// Id(): not settled yet. Who finds a home here also finds that its run has begun.
+    /// Id(): not settled yet. A reader that finds a home here also finds that its run has begun.
     [[nodiscard]] Id get() const noexcept { return home_.load(std::memory_order_acquire); }
     /// Makes `mine` the home in place of `found`; false, and the home in `found`, if somebody was
     /// first.
@@ -75,9 +76,9 @@ private:
     typename Words::template atomic<std::uint64_t> run_{0};
 };
 
-/// Who owns a job that one thread executes and another one waits for, and may leave behind. Of
-/// `ended` and `abandoned` one comes first, by one exchange each; who comes second knows that, and
-/// the job is his: the waiter reads the result, or the thread frees what nobody waits for.
+/// The owner of a job that one thread executes, and that another one waits for and may leave
+/// behind. Of `ended` and `abandoned` one comes first, by one exchange each. The second side knows
+/// that it is second, and owns the job: the waiter reads the result, or the thread frees the job.
 template <typename Words = std_words>
 class job_state {
 public:
@@ -95,9 +96,9 @@ private:
     typename Words::template atomic<state> state_{state::under_way};
 };
 
-/// Who may go on where tasks of several loops want the same lock. It belongs to its home loop alone
-/// until a task of another one comes there to wait: until then only that loop writes it, by plain
-/// stores. From then on it is shared for good, and whoever finds it free takes it where he is. The
+/// The word of a lock that tasks of several loops want. It belongs to its home loop alone until a
+/// task of another one comes there to wait. Until then only that loop writes it, by plain stores.
+/// From then on it is shared for good, and a task that finds it free takes it on its own loop. The
 /// queue of those who wait is at home, and only the home loop says here that there is one.
 template <typename Words = std_words>
 class lock_word {
@@ -106,11 +107,11 @@ public:
     static constexpr bits held = 1;    ///< by somebody, or on its way to somebody
     static constexpr bits given = 2;   ///< to the home loop, which hands it on; a message says so
     static constexpr bits shared = 4;  ///< loops other than the home may take it
-    static constexpr bits news = 8;    ///< somebody waits: who frees it tells the home loop
-    static constexpr bits turn = 16;   ///< somebody is to be handed it: who has it gives it there
+    static constexpr bits news = 8;    ///< somebody waits: the holder tells the home loop
+    static constexpr bits turn = 16;   ///< a waiter is to be handed it: the holder gives it there
 
-    /// How a holder signs, so that nobody looks in vain at what his own loop holds. The lock of
-    /// someone to whom it is on its way is not signed.
+    /// How a holder signs, so that no task looks in vain at a lock that its own loop holds. A lock
+    /// that is on its way to a waiter is not signed.
     [[nodiscard]] static constexpr bits signed_by(unsigned loop) noexcept {
         return (loop + 1) << signature_shift;
     }
@@ -138,7 +139,7 @@ public:
         const bits holder = is >> signature_shift;
         return (is & turn) == 0 && holder != 0 && holder != signature >> signature_shift;
     }
-    /// Whether it went to somebody who was waiting for it, or is to.
+    /// Whether it went to a waiter, or is to.
     [[nodiscard]] bool is_handed_on() const noexcept {
         const bits is = word_.load(std::memory_order_relaxed);
         return (is & turn) != 0 || ((is & held) != 0 && is >> signature_shift == 0);
@@ -172,7 +173,7 @@ public:
     void becomes_shared() noexcept {
         if (!is_shared()) change(0, shared);
     }
-    /// Says what who frees it has to do. False: it is free already.
+    /// Leaves a request for the task that frees it. False: it is free already.
     [[nodiscard]] bool asks_for(bits what) noexcept {
         bits is = word_.load(std::memory_order_relaxed);
         while ((is & (held | given)) != 0)
@@ -185,7 +186,7 @@ public:
     [[nodiscard]] bool is_given() const noexcept {
         return (word_.load(std::memory_order_acquire) & given) != 0;
     }
-    /// It is this loop's, and goes to who waits for it. `rest`: what to do for those behind.
+    /// It is this loop's, and goes to the next waiter. `rest`: the requests for those behind.
     void goes_on(bits rest) noexcept { is_this_loops(held | rest); }
     /// It is this loop's, and gets free.
     void gets_free(bits rest) noexcept { is_this_loops(rest); }

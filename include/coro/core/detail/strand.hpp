@@ -1,4 +1,4 @@
-// The context of a strand: who runs, in which scope, where it waits and on what.
+// The object behind a strand: how to resume it, in which scope it is, where it waits and on what.
 #pragma once
 
 #include <coroutine>
@@ -18,7 +18,7 @@ namespace coro { inline namespace v0 { namespace detail {
 
 class frame_link;
 
-/// Receives text piece by piece; what dumps and descriptions are written to.
+/// Receives the text of dumps and descriptions piece by piece.
 class text_sink {
 public:
     virtual void write(std::string_view text) noexcept = 0;
@@ -27,12 +27,11 @@ protected:
     ~text_sink() = default;
 };
 
-/// What a strand waits on. Lives in the awaiter.
+/// The wait of a strand. Lives in the awaiter.
 class wait_point {
 public:
-    /// Asks for the wait to end: either synchronously (the strand is made ready with `cancelled` as
-    /// its outcome) or by a request whose completion makes it ready later. Called at most once a
-    /// wait.
+    /// Asks for the wait to end. Either it makes the strand ready at once, with `cancelled` as its
+    /// outcome, or it makes a request whose completion does so later. Called at most once a wait.
     virtual void cancel_wait() noexcept = 0;
     /// Writes verb and object for the task dump: `recv 127.0.0.1:5012`.
     virtual void describe(text_sink& out) const noexcept = 0;
@@ -46,20 +45,22 @@ protected:
 
 class strand;
 
-/// What a kind of strand does; one constant per kind, so that each strand carries one word of it.
+/// The functions of a kind of strand; one constant per kind, so that each strand carries one word
+/// of it.
 struct strand_kind {
     /// Runs the strand on; called by the loop only.
     void (*resume)(detail::strand& self) noexcept;
-    /// The outermost frame has ended; may destroy the context.
+    /// The outermost frame has ended; may destroy the strand.
     void (*finished)(detail::strand& self) noexcept;
-    /// nullptr, or told at the moment at which a wait is granted: a branch of when_any whose wait
-    /// is a library wait withdraws its siblings before anything else can be granted to them.
+    /// nullptr, or called at the moment at which a wait is granted. A branch of when_any on a
+    /// library wait withdraws its siblings before they can be granted anything else.
     void (*granted)(detail::strand& self) noexcept;
 };
 
-/// A strand is a chain of frames that await each other, of which one runs or waits at a time: the
-/// task given to run(), a spawned task, a branch of when_all or when_any, or a fiber. The context
-/// is the one thing that the scheduler queues, a scope cancels and a dump names.
+/// A strand is a chain of frames that await each other, of which one runs or waits at a time. The
+/// task given to run() is one; so is a spawned task, and a branch of when_all or when_any. This
+/// object is the one thing that the scheduler queues, a scope cancels and a dump names. (A strand
+/// of Asio is something else: a queue whose handlers never run at the same time.)
 class strand : public list_node<detail::strand> {
 public:
     strand(detail::loop& on, cancel_scope& in) noexcept;  // in cancel_scope.hpp
@@ -82,7 +83,7 @@ public:
     std::uint32_t cancellations = 0;  ///< how often `cancelled` was delivered
 };
 
-/// One frame in the chain: what promises derive from. Read by the dump, written by awaits.
+/// One frame in the chain; promises derive from it. Read by the dump, written by awaits.
 class frame_link {
 public:
     frame_link* parent = nullptr;   ///< the frame that awaits this one

@@ -15,7 +15,7 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// Where a wait keeps who waits and what came of it: two words, or fields of the operation.
+/// The owner and the outcome of a wait: two words, or fields of the operation.
 struct wait_holder {
     detail::strand* owner = nullptr;
     std::uint8_t wait_state = 0;
@@ -160,8 +160,8 @@ private:
         return false;
     }
 
-    /// The result is known, but so many were given at once in this resumption (or so many
-    /// `cancelled` delivered) that the others have their turn before the strand learns it.
+    /// The result is known. But this resumption had so many results at once (or so many
+    /// `cancelled`) that the others have their turn before the strand learns it.
     void answer_through_queue() noexcept {
         if (outcome() == wait_outcome::done) return grant(*this->owner);
         this->owner->loop->report_stubborn(*this->owner);

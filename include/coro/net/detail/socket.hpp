@@ -41,7 +41,7 @@ public:
         }
         return *this;
     }
-    /// Closes, unless an exception ends what a server has accepted (serve_limits::reset_failed).
+    /// Closes, unless an exception ends what a server has accepted (serve_options::reset_failed).
     ~owned_socket() {
         if (ref_.handle) end_socket(ref_);
     }

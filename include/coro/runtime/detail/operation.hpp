@@ -89,7 +89,7 @@ public:
     operation_phase phase = operation_phase::idle;
     bool lease_from_heap = false;    ///< receive_leased: the pool was empty, a buffer was allocated
     std::uint8_t backend_state = 0;  ///< for the backend alone
-    std::uint8_t wait_state = 0;     ///< for the awaiter alone, see library_wait
+    std::uint8_t wait_state = 0;     ///< for the awaiter alone, see library_awaiter
     std::int32_t result = 0;         ///< >= 0, a negated errno, or one of result_*
     std::uint32_t lease_id = 0;      ///< receive_leased: what return_lease() wants back
     union {

@@ -1,5 +1,5 @@
-// What spawn does with a callable and its arguments: calls it at once where its parameters own what
-// they are given, and otherwise keeps both until the child has ended.
+// How spawn calls a callable with its arguments. It calls at once where the parameters own their
+// arguments. Otherwise it keeps both until the child has ended.
 #pragma once
 
 #include <array>
@@ -23,7 +23,7 @@ namespace coro { inline namespace v0 { namespace detail {
 template <typename... Types>
 struct type_list {};
 
-/// The parameters of a function type, whatever its qualifiers.
+/// The parameters of a function type, with any qualifiers.
 template <typename Signature>
 struct signature;
 #define CORO_SIGNATURE(QUALIFIERS)                         \
@@ -66,7 +66,7 @@ template <typename Object>
 struct parameters_of<Object> : parameters_of<decltype(&Object::operator())> {};
 
 /// A parameter that owns what it is made of, or that refers to what std::ref named: it needs
-/// nothing of spawn's copy. Scalars are copied whatever their types.
+/// nothing of spawn's copy. Scalars of all types are copied.
 template <typename Parameter, typename Kept>
 inline constexpr bool owning_parameter =
     std::is_same_v<std::remove_cv_t<Parameter>, Kept> ||
@@ -75,8 +75,8 @@ template <typename Parameter, typename T>
 inline constexpr bool owning_parameter<Parameter&, std::reference_wrapper<T>> =
     std::is_convertible_v<T*, Parameter*>;
 
-/// How an argument is kept for a parameter: as its decayed self, unless the parameter is a
-/// reference to something else that is made of it. That would be a temporary, and die too early.
+/// How an argument is kept for a parameter: as its decayed self. Where the parameter is a reference
+/// to another type, it is kept as that type. That would be a temporary, and die too early.
 template <typename Parameter, typename Kept>
 struct kept_argument {
     using type = Kept;
@@ -88,7 +88,7 @@ struct kept_argument<Parameter, Kept> {
     using type = std::remove_cvref_t<Parameter>;
 };
 
-/// What is known of a call with these arguments.
+/// The facts about a call with these arguments.
 template <typename Function, typename Parameters, typename... Kept>
 struct call_of {
     static constexpr bool known = false;

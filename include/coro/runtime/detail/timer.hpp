@@ -39,10 +39,11 @@ private:
     friend class timer_queue;
     friend class precise_timers;
 
-    /// Which part of the timer_queue holds the links.
+    /// The part of the timer_queue that holds the links.
     enum class place : std::uint8_t { nowhere, slot, parked, run, heap };
 
-    // What arming and cancelling in the wheel touch comes first, in 48 bytes with the links.
+    // The members that arming and cancelling in the wheel touch come first, in 48 bytes with the
+    // links.
     time_point deadline_{};           ///< the truth; extend() changes only this
     std::uint64_t sequence_ = 0;      ///< number of the arming: the order among equal deadlines
     std::uint16_t slot_ = 0;          ///< slot only: level * 256 + index
