@@ -20,7 +20,8 @@ constexpr int longest_keepalive = 32767;
 /// Sets one option after the other until one is refused.
 class setter {
 public:
-    setter(detail::poller& poller, handle socket) noexcept : poller_(poller), socket_(socket) {}
+    setter(detail::poller& poller, detail::handle socket) noexcept
+        : poller_(poller), socket_(socket) {}
 
     template <typename Number>
     void set(const char* verb, socket_option which, Number value) noexcept {

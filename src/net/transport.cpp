@@ -125,7 +125,7 @@ relay::~relay() { give_back_lease(); }
 /// Of a leased read whose answer was not passed on.
 void relay::give_back_lease() noexcept {
     if (code != opcode::receive_leased || lease_data == nullptr) return;
-    poller& from = transport_table::made_here().loop().poller();
+    detail::poller& from = transport_table::made_here().loop().poller();
     from.return_lease(lease_id, lease_data, lease_from_heap);
     lease_data = nullptr;
 }

@@ -49,7 +49,7 @@ namespace coro { inline namespace v0 {
 template <typename T = void>
 class [[nodiscard("co_await it or spawn it")]] task {};
 const char* text = "std::steady_clock::now() rand() { // [[nodiscard(\"co_await";
-}
+}}
 === include/coro/runtime/detail/operation.hpp
 // Operations.
 #pragma once
@@ -80,7 +80,7 @@ public:
 namespace detail {
 [[nodiscard("co_await it")]] task<> hidden();
 }
-}
+}}
 === src/runtime/poller.hpp
 // The waist.
 #pragma once
@@ -377,7 +377,8 @@ class rules(unittest.TestCase):
         )
         self.refuses(
             "include/coro/net/udp.hpp",
-            header("namespace coro::inline v0::net {", "struct udp {", declaration, "};", "}"),
+            header("namespace coro { inline namespace v0 { namespace net {", "struct udp {",
+                   declaration, "};", "}}}"),
             "coro::net::udp::send can be awaited",
         )
         self.refuses(
