@@ -61,7 +61,7 @@ void fiber_access::entry(fcontext::transfer_t from) noexcept {
         self.body_(self);
         self.ended_ = true;
         void* const jump = current->stacks.jump;
-        caller = jump != nullptr ? fiber_core::jump_from_here(jump, self.caller_, &self)
+        caller = jump != nullptr ? jump_from_here(jump, self.caller_, &self)
                                  : leave(self.caller_, self, !contexts_are_reused());
     }
 }

@@ -5,7 +5,7 @@
 #include <cerrno>
 
 #include <coro/base/report.hpp>
-#include <coro/runtime/sleep.hpp>
+#include <coro/runtime/detail/this_strand.hpp>
 
 #include "net/apply_options.hpp"
 #include "net/io_failure.hpp"

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <optional>
 
-#include <coro/runtime/sleep.hpp>
+#include <coro/runtime/detail/this_strand.hpp>
 #include <coro/runtime/task_group.hpp>
 
 #include "runtime/loop_team.hpp"

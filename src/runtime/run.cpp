@@ -9,7 +9,7 @@
 #include <coro/base/detail/assert.hpp>
 #include <coro/core/cancel_scope.hpp>
 #include <coro/runtime/task_group.hpp>
-#include <coro/runtime/sleep.hpp>
+#include <coro/runtime/detail/this_strand.hpp>
 
 #include "runtime/loop_team.hpp"
 #include "runtime/process.hpp"

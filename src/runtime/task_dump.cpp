@@ -5,7 +5,7 @@
 
 #include <coro/core/cancel_scope.hpp>
 #include <coro/runtime/run.hpp>
-#include <coro/runtime/sleep.hpp>
+#include <coro/runtime/detail/this_strand.hpp>
 
 #include "base/text_line.hpp"
 #include "core/await_chain.hpp"

@@ -11,8 +11,8 @@
 #include <type_traits>
 #include <utility>
 
-#include <coro/core/callable.hpp>
-#include <coro/core/lifetime_checks.hpp>
+#include <coro/core/detail/callable.hpp>
+#include <coro/core/detail/lifetime_checks.hpp>
 #include <coro/core/detail/shared_words.hpp>
 #include <coro/core/detail/wait.hpp>
 

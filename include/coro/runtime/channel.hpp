@@ -11,7 +11,7 @@
 #include <coro/base/detail/assert.hpp>
 #include <coro/base/error.hpp>
 #include <coro/base/detail/intrusive_list.hpp>
-#include <coro/core/lifetime_checks.hpp>
+#include <coro/core/detail/lifetime_checks.hpp>
 #include <coro/core/detail/wait.hpp>
 
 namespace coro { inline namespace v0 {

@@ -12,7 +12,7 @@
 #include <coro/base/error.hpp>
 #include <coro/core/detail/hold.hpp>
 #include <coro/core/task.hpp>
-#include <coro/runtime/poller_choice.hpp>
+#include <coro/runtime/detail/poller_choice.hpp>
 
 namespace coro { inline namespace v0 {
 

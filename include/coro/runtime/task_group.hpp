@@ -11,13 +11,14 @@
 #include <type_traits>
 #include <utility>
 
-#include <coro/core/callable.hpp>
+#include <coro/core/detail/callable.hpp>
 #include <coro/core/cancel_scope.hpp>
 #include <coro/core/fiber.hpp>
 #include <coro/core/detail/hold.hpp>
 #include <coro/core/task.hpp>
 #include <coro/core/detail/wait.hpp>
-#include <coro/runtime/sleep.hpp>
+#include <coro/runtime/detail/this_strand.hpp>
+#include <coro/runtime/this_task.hpp>
 #include <coro/runtime/detail/spawn_call.hpp>
 
 namespace coro { inline namespace v0 {

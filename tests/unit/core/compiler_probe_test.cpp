@@ -1,6 +1,6 @@
 // Does this compiler destroy temporaries of an await twice, as lifetime_checks.hpp says?
 // With coroutine types of our own here, because coro::task refuses what is probed.
-#include <coro/core/lifetime_checks.hpp>
+#include <coro/core/detail/lifetime_checks.hpp>
 
 #include <coroutine>
 #include <utility>
@@ -89,7 +89,7 @@ int alive_after(Coroutine coroutine) {
 TEST(compiler_probe, the_line_in_the_header_agrees_with_what_the_compiler_does) {
     const bool twice = alive_after(await_aggregate) < 0 || alive_after(await_closure) < 0;
     EXPECT_EQ(twice, CORO_DOUBLE_DESTROY != 0)
-        << "correct the condition of CORO_DOUBLE_DESTROY in coro/core/lifetime_checks.hpp";
+        << "correct the condition of CORO_DOUBLE_DESTROY in coro/core/detail/lifetime_checks.hpp";
 }
 
 TEST(compiler_probe, what_the_library_advises_is_safe) {

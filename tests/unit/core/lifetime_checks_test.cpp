@@ -1,5 +1,5 @@
 // What the compile-time checks see: closures, captures, aggregates.
-#include <coro/core/lifetime_checks.hpp>
+#include <coro/core/detail/lifetime_checks.hpp>
 
 #include <functional>
 #include <map>

@@ -1,5 +1,6 @@
 // Time as a task sees it: sleeping, yielding, what remains.
 #include <coro/runtime/sleep.hpp>
+#include <coro/runtime/this_task.hpp>
 
 #include <string>
 

@@ -9,7 +9,7 @@
 
 #include <coro/core/detail/awaitable.hpp>
 #include <coro/core/detail/strand.hpp>
-#include <coro/core/lifetime_checks.hpp>
+#include <coro/core/detail/lifetime_checks.hpp>
 #include <coro/core/detail/wait.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {

@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <coro/core/callable.hpp>
+#include <coro/core/detail/callable.hpp>
 #include <coro/core/detail/hold.hpp>
 #include <coro/core/detail/loan.hpp>
 #include <coro/core/detail/loop.hpp>

@@ -1,10 +1,10 @@
-// Callables that a combinator keeps and calls: bodies of groups and scopes, clean-ups.
+// Callables that a coroutine keeps: what they may be, and how they are handed over.
 #pragma once
 
 #include <type_traits>
 #include <utility>
 
-#include <coro/core/lifetime_checks.hpp>
+#include <coro/core/detail/lifetime_checks.hpp>
 #include <coro/core/task.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {
@@ -48,33 +48,4 @@ consteval bool check_body_task() {
     return good;
 }
 
-/// A callable that was moved out of a named one.
-template <typename Callable>
-class moved_callable {
-public:
-    explicit moved_callable(Callable& from) : callable_(std::move(from)) {}
-
-    template <typename... Args>
-        requires std::is_invocable_v<Callable&, Args...>
-    decltype(auto) operator()(Args&&... args) {
-        return callable_(std::forward<Args>(args)...);
-    }
-
-private:
-    Callable callable_;
-};
-
 }}}  // namespace coro::v0::detail
-
-namespace coro { inline namespace v0 {
-
-/// Moves a named callable into an object that may be handed over inside of an awaited expression,
-/// on g++ 12 too: `co_await coro::blocking(coro::moved(work))`. For lambdas that own what cannot be
-/// copied.
-template <typename Callable>
-    requires(!std::is_const_v<Callable> && std::is_move_constructible_v<Callable>)
-[[nodiscard]] detail::moved_callable<Callable> moved(Callable& callable) {
-    return detail::moved_callable<Callable>(callable);
-}
-
-}}  // namespace coro::v0

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include <coro/base/detail/export.hpp>
+#include <coro/core/temporaries.hpp>
 
 /// 1 on compilers that destroy some temporaries of an awaited expression twice: aggregates and
 /// closures with a non-trivial destructor (g++ 12.2). tests/compile probes the real behaviour and
@@ -16,14 +17,7 @@
 #define CORO_DOUBLE_DESTROY 0
 #endif
 
-namespace coro { inline namespace v0 {
-
-/// Specialise as true for an aggregate with a non-trivial destructor. Then pass it by value to
-/// coroutines only as a named object or by std::move, never as a braced temporary.
-template <typename T>
-inline constexpr bool trusted_aggregate = false;
-
-namespace detail {
+namespace coro { inline namespace v0 { namespace detail {
 
 /// `... [with T = main()::<lambda()>]`. No string_view: g++ would append what that stands for.
 template <typename T>
@@ -93,5 +87,4 @@ inline constexpr bool unsafe_closure_temporary =
     CORO_DOUBLE_DESTROY != 0 && !std::is_lvalue_reference_v<Callable> &&
     is_closure<Callable>() && !std::is_trivially_destructible_v<std::remove_cvref_t<Callable>>;
 
-}  // namespace detail
-}}  // namespace coro::v0
+}}}  // namespace coro::v0::detail
