@@ -13,6 +13,7 @@
 #include <coro/core/detail/hold.hpp>
 #include <coro/core/task.hpp>
 #include <coro/runtime/detail/poller_choice.hpp>
+#include <coro/runtime/task_observer.hpp>
 
 namespace coro { inline namespace v0 {
 
@@ -51,7 +52,8 @@ struct run_options {
     /// its lines. All others of the loop waited meanwhile. For the first hold among several tasks
     /// the report has only their number. Off unless it is set.
     time_span hold_limit = duration::max();
-    const detail::task_hooks* hooks = nullptr;
+    /// Told of each task. Not owned; must outlive the run.
+    task_observer* observer = nullptr;
     /// Decides all that is random in a simulation.
     std::uint64_t seed = 1;
 };
