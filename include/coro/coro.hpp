@@ -18,6 +18,7 @@
 #include <coro/net/buffered_writer.hpp>
 #include <coro/net/framed_stream.hpp>
 #include <coro/net/exact.hpp>
+#include <coro/net/local.hpp>
 #include <coro/net/memory_stream.hpp>
 #include <coro/net/readiness.hpp>
 #include <coro/net/socket_options.hpp>
@@ -37,7 +38,6 @@
 #include <coro/runtime/stats.hpp>
 #include <coro/runtime/stop_token.hpp>
 #include <coro/runtime/task_group.hpp>
-#include <coro/runtime/task_observer.hpp>
 #include <coro/runtime/this_task.hpp>
 #include <coro/runtime/timeout.hpp>
 #include <coro/runtime/until_stop.hpp>

@@ -58,6 +58,16 @@ io_error::io_error(std::error_code code, const char* operation, detail::error_te
       endpoint_size_(0),
       endpoint_{} {}
 
+io_error::io_error(std::error_code code, const char* operation, std::string_view endpoint,
+                   detail::error_text more)
+    : std::system_error(code, prefix(operation, endpoint).append(": ").append(more.text)),
+      operation_(operation),
+      bytes_transferred_(0),
+      endpoint_size_(std::min(endpoint.size(), sizeof(endpoint_) - 1)),
+      endpoint_{} {
+    std::copy_n(endpoint.begin(), endpoint_size_, endpoint_.begin());
+}
+
 io_error::io_error(const io_error&) noexcept = default;
 io_error::~io_error() = default;
 cancelled::~cancelled() = default;

@@ -78,7 +78,7 @@ writer_state::writer_state(socket_ref socket, std::size_t limit) noexcept
 }
 
 void writer_state::throw_error(std::error_code error, const char* verb) const {
-    std::array<char, net::endpoint::text_capacity> buffer;
+    std::array<char, name_capacity> buffer;
     throw io_error(error, verb, peer_text(socket_, buffer));
 }
 
@@ -281,7 +281,7 @@ void writer_state::release() noexcept {
 
 void writer_state::report_lost() const noexcept {
     if (lost_ == 0 || kernel_failed_) return;
-    std::array<char, net::endpoint::text_capacity> peer;
+    std::array<char, name_capacity> peer;
     std::array<char, 96> text;
     const int size = std::snprintf(text.data(), text.size(),
                                    "%zu bytes were written and never sent: "

@@ -65,7 +65,7 @@ private:
         delete this;
     }
     void end_connection() noexcept {
-        std::array<char, net::endpoint::text_capacity> buffer;
+        std::array<char, name_capacity> buffer;
         const std::string_view peer = peer_text({&loop_, look_.socket}, buffer);
         static_cast<void>(loop_.poller().shutdown(look_.socket, shutdown_how::both));
         report_idle(span_, peer);

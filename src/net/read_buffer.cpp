@@ -30,7 +30,7 @@ read_buffer::read_buffer(net::stream& source, std::size_t limit) noexcept
 }
 
 void read_buffer::fail(errc code, const char* verb, std::size_t unread) const {
-    std::array<char, net::endpoint::text_capacity> peer;
+    std::array<char, name_capacity> peer;
     throw io_error(code, verb, peer_text(source_.ref(), peer), unread);
 }
 

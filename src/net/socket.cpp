@@ -1,4 +1,5 @@
 // Operations on sockets: submission, cancellation, errors in words, leases.
+#include <coro/net/local_address.hpp>
 #include <coro/net/detail/rebind.hpp>
 #include <coro/net/detail/socket.hpp>
 #include <coro/net/stream.hpp>
@@ -35,28 +36,52 @@ std::error_code error_of(std::int32_t result, socket_ref socket) noexcept {
     return table != nullptr ? table->other_error(socket.handle) : make_error_code(errc::closed);
 }
 
+poller& poller_of(socket_ref socket) noexcept {
+    check_home(socket);
+    return scheduler_of(*current).poller();
+}
+
+std::string_view address_text(const socket_address& address, std::span<char> buffer) noexcept {
+    net::endpoint ip;
+    if (from_socket_address(address, ip)) return ip.to_text(buffer);
+    net::local_address local;
+    if (from_socket_address(address, local)) return local.to_text(buffer);
+    return {};
+}
+
+namespace {
+
+/// The peer of `socket` has no name: then the name that it has connected to says who it is.
+std::string_view text_of_client(socket_ref socket, std::span<char> buffer) noexcept {
+    constexpr std::string_view what = "client of ";
+    static_assert(what.size() + net::local_address::text_capacity <= name_capacity);
+    std::copy(what.begin(), what.end(), buffer.begin());
+    const std::string_view own = local_text(socket, buffer.subspan(what.size()));
+    return {buffer.data(), what.size() + own.size()};
+}
+
+}  // namespace
+
 std::string_view peer_text(socket_ref socket, std::span<char> buffer) noexcept {
     if (socket.handle.is_transport()) {
         if (!is_here(socket.loop)) return {};
         return scheduler_of(*current).transports->describe(socket.handle);
     }
     socket_address raw;
-    net::endpoint peer;
     if (!is_here(socket.loop) ||
-        scheduler_of(*current).poller().remote_address(socket.handle, raw) != 0 ||
-        !from_socket_address(raw, peer))
+        scheduler_of(*current).poller().remote_address(socket.handle, raw) != 0)
         return {};
-    return peer.to_text(buffer);
+    if (net::local_address named; from_socket_address(raw, named) && named.is_unnamed())
+        return text_of_client(socket, buffer);
+    return address_text(raw, buffer);
 }
 
 std::string_view local_text(socket_ref socket, std::span<char> buffer) noexcept {
     socket_address raw;
-    net::endpoint local;
     if (!is_here(socket.loop) ||
-        scheduler_of(*current).poller().local_address(socket.handle, raw) != 0 ||
-        !from_socket_address(raw, local))
+        scheduler_of(*current).poller().local_address(socket.handle, raw) != 0)
         return {};
-    return local.to_text(buffer);
+    return address_text(raw, buffer);
 }
 
 void used_elsewhere(socket_ref socket) noexcept {
@@ -69,12 +94,12 @@ void used_elsewhere(socket_ref socket) noexcept {
 
 void throw_io(std::int32_t result, const char* verb, socket_ref socket, std::size_t moved) {
     if (result == -ECANCELED) throw cancelled(moved);
-    std::array<char, net::endpoint::text_capacity> buffer;
+    std::array<char, name_capacity> buffer;
     throw io_error(error_of(result, socket), verb, peer_text(socket, buffer), moved);
 }
 
 void describe_io(text_sink& out, const char* verb, socket_ref socket) noexcept {
-    std::array<char, net::endpoint::text_capacity> buffer;
+    std::array<char, name_capacity> buffer;
     out.write(verb);
     const std::string_view peer = peer_text(socket, buffer);
     const std::string_view where = peer.empty() ? local_text(socket, buffer) : peer;
@@ -259,7 +284,7 @@ void rebind_awaiter::await_resume() const {
 
 template <bool Sending>
 void exact_awaiter<Sending>::throw_end_of_stream(socket_ref socket, std::size_t moved) {
-    std::array<char, net::endpoint::text_capacity> buffer;
+    std::array<char, name_capacity> buffer;
     throw io_error(errc::end_of_stream, Sending ? "write_all" : "read_exact",
                    peer_text(socket, buffer), moved);
 }

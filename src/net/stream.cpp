@@ -45,7 +45,7 @@ void stream::shutdown_send() {
         return of->shutdown_send();
     }
     const int result = loop.poller().shutdown(socket.handle, detail::shutdown_how::send);
-    if (result < 0) detail::throw_io(result, "shutdown tcp", socket);
+    if (result < 0) detail::throw_io(result, "shutdown", socket);
 }
 
 task<> stream::close_gracefully(time_span limit) {
@@ -74,7 +74,7 @@ std::string stream::describe() const {
     const socket_ref& socket = socket_.ref();
     if (!socket.handle) return {};
     detail::check_home(socket);
-    std::array<char, endpoint::text_capacity> buffer;
+    std::array<char, detail::name_capacity> buffer;
     return std::string(detail::peer_text(socket, buffer));
 }
 

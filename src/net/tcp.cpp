@@ -1,10 +1,9 @@
-// TCP over the waist: connect with its options, accept that survives every errno, closing in order.
+// TCP over the waist: connect with its options, and listeners.
 #include <coro/net/tcp.hpp>
 
 #include <algorithm>
 #include <cerrno>
 
-#include <coro/base/report.hpp>
 #include <coro/runtime/detail/this_strand.hpp>
 
 #include "net/apply_options.hpp"
@@ -14,44 +13,8 @@
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
-/// How long accept pauses when descriptors or memory have run out. Service resumes within 100 ms
-/// after they have come back; 20 attempts a second cost nothing.
-constexpr duration exhausted_pause = std::chrono::milliseconds(50);
-/// Dead connections that accept skips in a row before it lets others run.
-constexpr unsigned most_skipped = 64;
-
-poller& world_of(const socket_ref& socket) noexcept {
-    check_home(socket);
-    return scheduler_of(*current).poller();
-}
-
 address_family family_of(const net::endpoint& of) noexcept {
     return of.family() == net::ip_family::ipv4 ? address_family::ipv4 : address_family::ipv6;
-}
-
-enum class accept_problem { exhausted, dead_connection, fatal };
-
-/// accept(2) names these: network errors that were already pending on the new connection.
-accept_problem classify(std::int32_t result) noexcept {
-    switch (-result) {
-        case EMFILE:
-        case ENFILE:
-        case ENOBUFS:
-        case ENOMEM: return accept_problem::exhausted;
-        case ECONNABORTED:
-        case EPROTO:
-        case ENETDOWN:
-        case ENOPROTOOPT:
-        case EHOSTDOWN:
-        case ENONET:
-        case EHOSTUNREACH:
-        case EOPNOTSUPP:  // a listener of ours is a stream socket: it is not meant
-        case ENETUNREACH:
-        case ETIMEDOUT:
-        case ECONNRESET:
-        case EPERM: return accept_problem::dead_connection;
-        default: return accept_problem::fatal;
-    }
 }
 
 }  // namespace
@@ -137,80 +100,6 @@ void connect_awaiter::describe(text_sink& out) const noexcept {
     out.write(to_.to_text(buffer));
 }
 
-// --- accept
-
-bool accept_awaiter::ask() noexcept {
-    if (submit_io(*this, strand())) {
-        // Success wins over a cancel: a connection that waits is taken, otherwise -ECANCELED comes.
-        if (only_now_) cancel_io(*this, loop());
-        return true;
-    }
-    return false;
-}
-
-bool accept_awaiter::start() noexcept {
-    set_outcome(wait_outcome::done);
-    return ask() || !go_on();
-}
-
-/// After a completion: true when the wait has ended, false when it goes on.
-bool accept_awaiter::go_on() noexcept {
-    while (result < 0) {
-        switch (classify(result)) {
-            case accept_problem::fatal: return true;
-            case accept_problem::dead_connection:
-                if (scope_access::cancelled(*strand().scope)) {
-                    result = -ECANCELED;
-                    return true;
-                }
-                if (++skipped_ >= most_skipped) {
-                    loop().arm_timer(pause_, saturating_add(loop().read_clock(), exhausted_pause));
-                    return false;
-                }
-                if (ask()) return false;
-                break;
-            case accept_problem::exhausted: {
-                const int shed = world_of(own_socket()).shed_connection(target);
-                report({.level = severity::warning, .verb = "accept", .endpoint = {},
-                        .error = error_of(result),
-                        .text = shed == 0 ? "turned one client away; raise the limit of open files "
-                                            "(ulimit -n) or lower serve_options.connections"
-                                          : "waiting for descriptors or memory to come back",
-                        .task = {}});
-                if (only_now_ || scope_access::cancelled(*strand().scope)) {
-                    result = -ECANCELED;
-                    return true;
-                }
-                loop().arm_timer(pause_, saturating_add(loop().read_clock(), exhausted_pause));
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-void accept_awaiter::after_pause() noexcept {
-    skipped_ = 0;
-    if (ask()) return;
-    if (go_on()) grant(strand());
-}
-
-void accept_awaiter::cancel_wait() noexcept {
-    if (pause_.armed()) {
-        loop().disarm_timer(pause_);
-        result = -ECANCELED;
-        grant(strand());
-    } else {
-        cancel_io(*this, loop());
-    }
-}
-
-net::tcp_stream accept_awaiter::finish() {
-    if (result >= 0) return net::tcp_stream({&loop(), accepted});
-    if (only_now_ && result == -ECANCELED && !scope_access::cancelled(*strand().scope)) return {};
-    throw_io(result, verb(), own_socket());
-}
-
 }}}  // namespace coro::v0::detail
 
 namespace coro { inline namespace v0 { namespace net {
@@ -226,7 +115,7 @@ endpoint tcp_stream::remote_endpoint() const {
     endpoint peer;
     const detail::socket_ref& socket = socket_.ref();
     const int result = socket.handle
-                           ? detail::world_of(socket).remote_address(socket.handle, raw)
+                           ? detail::poller_of(socket).remote_address(socket.handle, raw)
                            : detail::result_closed;
     if (result < 0) throw io_error(error_of(result), "getpeername tcp");
     if (!detail::from_socket_address(raw, peer))
@@ -240,7 +129,7 @@ namespace {
 endpoint local_endpoint_of(const detail::socket_ref& socket) {
     detail::socket_address raw;
     endpoint local;
-    const int result = socket.handle ? detail::world_of(socket).local_address(socket.handle, raw)
+    const int result = socket.handle ? detail::poller_of(socket).local_address(socket.handle, raw)
                                      : detail::result_closed;
     if (result < 0) throw io_error(error_of(result), "getsockname tcp");
     if (!detail::from_socket_address(raw, local))
@@ -257,7 +146,7 @@ void tcp_stream::set_options(const stream_options& options) {
     const detail::socket_ref& socket = socket_.ref();
     if (!socket.handle) throw io_error(errc::closed, "setsockopt tcp");
     if (const detail::option_failure refused =
-            detail::apply_options(detail::world_of(socket), socket.handle, options))
+            detail::apply_options(detail::poller_of(socket), socket.handle, options))
         throw io_error(error_of(refused.error), refused.verb);
 }
 
@@ -278,19 +167,21 @@ tcp_listener tcp_listener::bind(endpoint where, const listen_options& options) {
     return listener;
 }
 
-detail::accept_awaiter tcp_listener::accept() noexcept { return {socket_.ref(), false}; }
+detail::accept_awaiter<tcp_stream> tcp_listener::accept() noexcept {
+    return {socket_.ref(), false};
+}
 
 task<std::optional<tcp_stream>> tcp_listener::accept_if_waiting() {
-    detail::accept_awaiter once(socket_.ref(), true);
-    tcp_stream stream = co_await once;
-    if (!stream) co_return std::nullopt;
-    co_return std::optional<tcp_stream>(std::move(stream));
+    detail::accept_awaiter<tcp_stream> once(socket_.ref(), true);
+    tcp_stream accepted = co_await once;
+    if (!accepted) co_return std::nullopt;
+    co_return std::optional<tcp_stream>(std::move(accepted));
 }
 
 bool tcp_listener::close_if_idle() noexcept {
     if (!socket_) return true;
     const detail::socket_ref which = socket_.ref();
-    if (detail::world_of(which).close_if_idle(which.handle) == 0)
+    if (detail::poller_of(which).close_if_idle(which.handle) == 0)
         static_cast<void>(socket_.release());
     return !socket_;
 }

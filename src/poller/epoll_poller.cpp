@@ -54,8 +54,6 @@ constexpr std::uint32_t unreliable_edges = ending_edges | EPOLLPRI;
 /// What is lent beyond it (to who writes slowly) comes from the heap.
 constexpr unsigned most_in_pool = 1024;
 constexpr int accept_attempts = 16;      ///< connections in a row that may be dead when accepted
-/// How often a connect is repeated that a local listener had no room for.
-constexpr duration connect_pause = std::chrono::milliseconds(1);
 
 /// What an attempt answers when the kernel said EAGAIN.
 constexpr std::int32_t would_block = std::numeric_limits<std::int32_t>::min();
@@ -270,6 +268,7 @@ std::int32_t epoll_poller::try_receive(socket_slot& slot, std::span<io_slice> in
     msghdr message = message_of(into);
     const std::int32_t got =
         uninterrupted([&] { return ::recvmsg(slot.descriptor, &message, 0); });
+    if (slot.local) count_moved(slot, got);
     const bool whole = got >= 0 && static_cast<std::uint32_t>(got) == bytes_of(message);
     return note_receive(slot, got, !whole && (message.msg_flags & MSG_CTRUNC) == 0);
 }
@@ -339,6 +338,7 @@ std::int32_t epoll_poller::try_send(socket_slot& slot, std::span<io_slice> from)
         return would_block;
     }
     if (sent < 0) return sent;
+    if (slot.local) count_moved(slot, sent);
     // The kernel asks for the EPOLLOUT edge itself when it takes less than offered.
     if (static_cast<std::uint32_t>(sent) < asked) slot.writable = false;
     return sent;
@@ -347,7 +347,7 @@ std::int32_t epoll_poller::try_send(socket_slot& slot, std::span<io_slice> from)
 std::int32_t epoll_poller::try_accept(socket_slot& listener, operation& op) noexcept {
     // Asked first: a connection that was taken could not be put back.
     if (!slot_available()) return -ENOMEM;
-    socket_address peer;
+    compact_address peer;
     int error = 0;
     for (int tries = 0; tries < accept_attempts; ++tries) {
         socklen_t size = static_cast<socklen_t>(peer.bytes.size());
@@ -357,14 +357,14 @@ std::int32_t epoll_poller::try_accept(socket_slot& listener, operation& op) noex
         });
         if (descriptor >= 0) {
             socket_slot* slot = make_slot(descriptor);
-            fit_address(peer, size);
+            peer.size = size;
             slot->remote = peer;
-            slot->local = listener.local;
+            keep_accepted_peer(*slot, listener.local);
             op.accepted = handle_of(*slot);
             return 0;
         }
         error = -descriptor;
-        if (!lost_connection(error)) break;
+        if (!is_dead_connection(error)) break;
     }
     if (error != EAGAIN) return -error;
     ++counters.would_block;
@@ -382,10 +382,7 @@ int epoll_poller::call_connect(const socket_slot& slot, const operation& op) noe
 }
 
 std::int32_t epoll_poller::note_connected(socket_slot& slot, const operation& op) noexcept {
-    // A peer that has gone already has no name; it was the one that was asked for.
-    if (ask_peer(slot.descriptor, slot.remote) != 0) {
-        slot.remote = *static_cast<const socket_address*>(op.data);
-    }
+    keep_peer(slot, *static_cast<const socket_address*>(op.data));
     return 0;
 }
 

@@ -6,10 +6,13 @@
 #include <sys/random.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
@@ -21,7 +24,9 @@
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
-static_assert(sizeof(sockaddr_in6) <= sizeof(socket_address::bytes));
+static_assert(sizeof(sockaddr_un) + 1 <= sizeof(socket_address::bytes));
+static_assert(sizeof(sockaddr_in6) <= sizeof(compact_address::bytes));
+static_assert(sizeof(socket_slot) <= 104, "an idle connection pays for it");
 static_assert(alignof(socket_address) >= alignof(sockaddr_in6));
 static_assert(sizeof(io_slice) == sizeof(iovec));
 static_assert(offsetof(io_slice, data) == offsetof(iovec, iov_base));
@@ -29,6 +34,18 @@ static_assert(offsetof(io_slice, size) == offsetof(iovec, iov_len));
 
 int open_reserve() noexcept {
     return ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/// From here on `moved` is meant.
+void begin_local(socket_slot& slot) noexcept {
+    slot.local = true;
+    slot.moved = 0;
+}
+
+void keep_compact(compact_address& into, const socket_address& from) noexcept {
+    if (from.size > into.bytes.size()) return;  // no address of IP
+    std::copy_n(from.bytes.begin(), from.size, into.bytes.begin());
+    into.size = from.size;
 }
 
 /// No retry on EINTR: close(2) on Linux frees the descriptor all the same, and a second attempt
@@ -203,7 +220,7 @@ int posix_sockets::open_stream(address_family family, detail::handle& out) noexc
         close_descriptor(descriptor);
         return -ENOMEM;
     }
-    slot->local = family == address_family::local;
+    if (family == address_family::local) begin_local(*slot);
     out = handle_of(*slot);
     return 0;
 }
@@ -230,8 +247,11 @@ int posix_sockets::adopt(int descriptor, detail::handle& out) noexcept {
     socket_slot* slot = make_slot(descriptor);
     if (slot == nullptr) return -ENOMEM;
     slot->listening = listening != 0;
-    slot->local = domain == AF_UNIX;
-    if (ask_peer(descriptor, slot->remote) != 0) slot->remote.size = 0;
+    if (domain == AF_UNIX) {
+        begin_local(*slot);
+    } else if (socket_address peer; ask_peer(descriptor, peer) == 0) {
+        keep_compact(slot->remote, peer);
+    }
     out = handle_of(*slot);
     return 0;
 }
@@ -358,29 +378,37 @@ int posix_sockets::local_address(detail::handle socket, socket_address& out) noe
     if (slot == nullptr) return result_closed;
     socklen_t size = static_cast<socklen_t>(out.bytes.size());
     if (::getsockname(slot->descriptor, kernel_view(out), &size) != 0) return -errno;
-    return fit_address(out, size) ? 0 : -ENAMETOOLONG;
+    out.size = size;
+    return 0;
 }
 
 int posix_sockets::remote_address(detail::handle socket, socket_address& out) noexcept {
     const socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
+    if (slot->local) return ask_peer(slot->descriptor, out);
     if (slot->remote.size == 0) return -ENOTCONN;
-    out = slot->remote;
+    std::copy_n(slot->remote.bytes.begin(), slot->remote.bytes.size(), out.bytes.begin());
+    out.size = slot->remote.size;
     return 0;
 }
 
 int posix_sockets::ask_peer(int descriptor, socket_address& out) noexcept {
     socklen_t size = static_cast<socklen_t>(out.bytes.size());
     if (::getpeername(descriptor, kernel_view(out), &size) != 0) return -errno;
-    fit_address(out, size);
+    out.size = size;
     return 0;
 }
 
-bool posix_sockets::fit_address(socket_address& address, std::uint32_t kernel_size) noexcept {
-    // getsockname(2): a size beyond the buffer means that the address was truncated.
-    const bool fits = kernel_size <= address.bytes.size();
-    address.size = fits ? kernel_size : static_cast<std::uint32_t>(sizeof(sa_family_t));
-    return fits;
+void posix_sockets::keep_peer(socket_slot& slot, const socket_address& where) noexcept {
+    if (slot.local) return;
+    // Asked, because 0.0.0.0 connects to 127.0.0.1; a peer that is gone again has no name: it was
+    // the one that was asked for.
+    socket_address peer;
+    keep_compact(slot.remote, ask_peer(slot.descriptor, peer) == 0 ? peer : where);
+}
+
+void posix_sockets::keep_accepted_peer(socket_slot& slot, bool local) noexcept {
+    if (local) begin_local(slot);
 }
 
 int posix_sockets::shutdown(detail::handle socket, shutdown_how how) noexcept {
@@ -397,6 +425,12 @@ int posix_sockets::shutdown(detail::handle socket, shutdown_how how) noexcept {
 int posix_sockets::moved_bytes(detail::handle socket, std::uint64_t& out) noexcept {
     const socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
+    if (slot->local) {
+        int unread = 0;
+        if (::ioctl(slot->descriptor, FIONREAD, &unread) != 0) return -errno;
+        out = slot->moved + static_cast<unsigned>(unread);
+        return 0;
+    }
     tcp_info info{};
     socklen_t size = sizeof info;
     if (::getsockopt(slot->descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return -errno;

@@ -1,7 +1,6 @@
 // The table of sockets and the cold half of the waist, shared by the two pollers over a kernel.
 #pragma once
 
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -24,11 +23,16 @@ namespace coro { inline namespace v0 { namespace detail {
     return code == opcode::poll_receive || code == opcode::poll_send;
 }
 
-/// accept(2): pending network errors of the new connection, which is gone; the next may be well.
-[[nodiscard]] inline bool lost_connection(int error) noexcept {
-    return error == ECONNABORTED || error == EPROTO || error == ENETDOWN || error == ENOPROTOOPT ||
-           error == EHOSTDOWN || error == ENONET || error == EHOSTUNREACH || error == ENETUNREACH;
-}
+/// How often a connect is repeated that a local listener had no room for: unix(7) tells nobody when
+/// there is room again.
+inline constexpr duration connect_pause = std::chrono::milliseconds(1);
+
+/// A peer's address as a slot keeps it, so that a connection that waits does not pay for the
+/// longest one. A name of unix(7) does not fit: the poller asks the kernel, which keeps it.
+struct compact_address {
+    alignas(8) std::array<std::byte, 28> bytes{};
+    std::uint32_t size = 0;
+};
 
 /// What belongs to a socket and outlives the stream object. Addresses of slots are stable.
 struct socket_slot {
@@ -42,7 +46,9 @@ struct socket_slot {
     bool watched = false;    ///< made by watch(): never open, closing from the start, for poll_*
     bool borrowed = false;   ///< the descriptor is not ours to close
     bool shut_sending = false;
-    bool local = false;  ///< unix(7): a receive may end early at discarded ancillary data
+    /// unix(7): `moved` is meant instead of `remote`, and a receive may end early at discarded
+    /// ancillary data.
+    bool local = false;
 
     // For the backend: the pending operation of each direction (accept counts as receiving).
     operation* receiver = nullptr;
@@ -56,7 +62,10 @@ struct socket_slot {
     std::uint32_t in_flight = 0;  ///< requests the kernel still holds for this slot (io_uring)
     socket_notes notes;           ///< for the layers above
 
-    socket_address remote;
+    union {
+        compact_address remote{};  ///< the peer
+        std::uint64_t moved;       ///< bytes received and sent: here the kernel does not count
+    };
 };
 
 /// Base of epoll_poller and uring_poller. Owns descriptors; translates, decides nothing.
@@ -83,6 +92,9 @@ public:
     void discard(int descriptor) noexcept override;
     int close_if_idle(detail::handle listener) noexcept override;
     int watch(int descriptor, detail::handle& out) noexcept final;
+    int listen_local(detail::handle socket, const socket_address& where, const local_file& options,
+                     file_mark& out) noexcept override;
+    void remove_file(const socket_address& where, const file_mark& mark) noexcept override;
     void random(void* into, std::size_t size) noexcept final;
     void close(detail::handle socket) noexcept final;
     /// Operations, open slots, leases.
@@ -106,7 +118,7 @@ protected:
     socket_slot* take_slot() noexcept;
     void open_slot(socket_slot& slot, int descriptor) noexcept;
     void give_slot(socket_slot& slot) noexcept {
-        slot.remote.size = 0;
+        slot.remote = {};
         free_.push_back(slot.index);
     }
     /// Closes the descriptor, frees the slot. Requires: nothing pending, nothing in flight.
@@ -122,9 +134,14 @@ protected:
     }
     /// Asks the kernel for the peer's address, getpeername(2): 0 or a negated errno.
     static int ask_peer(int descriptor, socket_address& out) noexcept;
-    /// Trims an address to what the kernel said about its length; one that does not fit (a long
-    /// path of unix(7)) becomes unnamed: family only. Returns false in that case.
-    static bool fit_address(socket_address& address, std::uint32_t kernel_size) noexcept;
+    /// Keeps the peer's address of a connection that `where` was asked for, or that was accepted
+    /// (then the kernel has written it into `slot.remote`).
+    static void keep_peer(socket_slot& slot, const socket_address& where) noexcept;
+    static void keep_accepted_peer(socket_slot& slot, bool local) noexcept;
+    /// What moved on a socket of unix(7).
+    static void count_moved(socket_slot& slot, std::int32_t bytes) noexcept {
+        if (bytes > 0) slot.moved += static_cast<std::uint32_t>(bytes);
+    }
 
     /// Asks the backend to end what is pending on a slot that is closing; returns true when
     /// nothing was pending, so that the caller frees the slot at once.

@@ -18,7 +18,7 @@ namespace coro { inline namespace v0 { namespace detail {
 using namespace uring;
 
 /// Where accept(2) writes the peer's address: getpeername(2) would be a call more.
-socket_address& uring_poller::room_for_peer(socket_slot& place) noexcept {
+compact_address& uring_poller::room_for_peer(socket_slot& place) noexcept {
     place.remote.size = static_cast<std::uint32_t>(place.remote.bytes.size());
     return place.remote;
 }
@@ -33,14 +33,14 @@ bool uring_poller::accept_now(socket_slot& listener, operation& op) noexcept {
     if (!listener.readable && op.size == 0) return false;
     int descriptor = -1;
     for (int tries = 0; tries < most_attempts; ++tries) {
-        socket_address& peer = room_for_peer(*place);
+        compact_address& peer = room_for_peer(*place);
         descriptor = ::accept4(listener.descriptor, reinterpret_cast<sockaddr*>(peer.bytes.data()),
                                &peer.size, accept_flags);
-        if (descriptor >= 0 || (errno != EINTR && !lost_connection(errno))) break;
+        if (descriptor >= 0 || (errno != EINTR && !is_dead_connection(errno))) break;
     }
     const std::int32_t result = descriptor < 0 ? -errno : descriptor;
     if (is_no_answer(result)) listener.readable = false;
-    if (is_no_answer(result) || lost_connection(-result)) return false;
+    if (is_no_answer(result) || is_dead_connection(-result)) return false;
     if (result >= 0) accepted(listener, op, result);
     give_back(op);
     return answer(op, result < 0 ? result : 0);
@@ -52,8 +52,7 @@ void uring_poller::accepted(socket_slot& listener, operation& op, int descriptor
     take_from_kernel();
     listener.readable = true;  // who came may not have come alone
     open_slot(place, descriptor);
-    place.local = listener.local;
-    fit_address(place.remote, place.remote.size);  // the kernel has written it
+    keep_accepted_peer(place, listener.local);  // which the kernel has written
     op.accepted = handle_of(place);
 }
 

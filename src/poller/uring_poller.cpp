@@ -216,7 +216,7 @@ void uring_poller::fill(io_uring_sqe& entry, operation& op) noexcept {
             return;
         case opcode::receive_leased: fill_leased(entry, op); return;
         case opcode::accept: {
-            socket_address& peer = room_for_peer(*static_cast<socket_slot*>(op.backend_pointer));
+            compact_address& peer = room_for_peer(*static_cast<socket_slot*>(op.backend_pointer));
             entry.opcode = IORING_OP_ACCEPT;
             entry.addr = reinterpret_cast<std::uintptr_t>(peer.bytes.data());
             entry.addr2 = reinterpret_cast<std::uintptr_t>(&peer.size);
@@ -265,6 +265,7 @@ void uring_poller::deliver(operation& op) noexcept {
     socket_slot& slot = slot_at(op.target.index);
     if (is_no_answer(op.result)) op.result = ended_result(slot);
     lane_of(slot, op.code) = nullptr;
+    if (slot.local) count_moved(slot, op.result);
     give_back(op);
     if (inflight_registry::enabled()) [[unlikely]] inflight_registry::remove(&op);
     op.phase = operation_phase::completed;
@@ -290,7 +291,9 @@ void uring_poller::cancel(operation& op) noexcept {
 void uring_poller::abandon(operation& op) noexcept {
     if ((op.backend_state & (cancelling | settled)) != 0) return;
     op.backend_state |= cancelling;
-    if ((op.backend_state & owes_request) != 0) {
+    if ((op.backend_state & refused) != 0) {
+        settle(op, -ECANCELED);
+    } else if ((op.backend_state & owes_request) != 0) {
         withdraw(op);
         settle(op, -ECANCELED);
     } else if (!queue_cancel(name_of(op)) && (op.backend_state & settled) == 0) {
@@ -347,9 +350,11 @@ void uring_poller::on_operation(operation& op, std::int32_t result, std::uint32_
         on_lease(slot, op, result, flags);
         return;
     }
-    // unix(7): the backlog is full, and nothing will tell when it is not.
-    if (op.code == opcode::connect && result == -EAGAIN) result = -ECONNREFUSED;
-    if (op.code == opcode::accept && lost_connection(-result)) result = -EAGAIN;
+    if (op.code == opcode::connect && result == -EAGAIN &&
+        (op.backend_state & cancelling) == 0) {
+        return on_full_backlog(slot, op);
+    }
+    if (op.code == opcode::accept && is_dead_connection(-result)) result = -EAGAIN;
     if (is_no_answer(result) && (op.backend_state & cancelling) == 0) {
         postpone(op, owes_request);
         return;
@@ -393,11 +398,32 @@ void uring_poller::on_half_closed(socket_slot& slot, operation& op) noexcept {
     postpone(op, owes_request);
 }
 
-void uring_poller::on_connected(socket_slot& slot, const operation& op) noexcept {
-    // Asked, because 0.0.0.0 connects to 127.0.0.1; a peer that is gone again has no name.
-    if (ask_peer(slot.descriptor, slot.remote) != 0) {
-        slot.remote = *static_cast<const socket_address*>(op.data);
+/// unix(7): the backlog of a local listener is full, and nothing will tell when it is not. For
+/// other sockets there is no port left.
+void uring_poller::on_full_backlog(socket_slot& slot, operation& op) noexcept {
+    if (!slot.local) return settle(op, -EADDRNOTAVAIL);
+    try {
+        refused_.push_back(op.target);
+    } catch (const std::bad_alloc&) {
+        return settle(op, -ENOMEM);
     }
+    op.backend_state |= refused;
+}
+
+/// Asks again for connects that found no room.
+void uring_poller::retry_connects() noexcept {
+    for (const detail::handle socket : std::exchange(refused_, {})) {
+        socket_slot* const slot = find(socket);
+        if (slot == nullptr || slot->sender == nullptr) continue;  // closed since, or cancelled
+        operation& op = *slot->sender;
+        if (op.code != opcode::connect || (op.backend_state & refused) == 0) continue;
+        op.backend_state &= static_cast<std::uint8_t>(~refused);
+        postpone(op, owes_request);
+    }
+}
+
+void uring_poller::on_connected(socket_slot& slot, const operation& op) noexcept {
+    keep_peer(slot, *static_cast<const socket_address*>(op.data));
 }
 
 // --- message headers

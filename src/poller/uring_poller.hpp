@@ -66,6 +66,8 @@ private:
     void on_operation(operation& op, std::int32_t result, std::uint32_t flags) noexcept;
     void on_connected(socket_slot& slot, const operation& op) noexcept;
     void on_half_closed(socket_slot& slot, operation& op) noexcept;
+    void on_full_backlog(socket_slot& slot, operation& op) noexcept;
+    void retry_connects() noexcept;
 
     // --- the turn (uring_turn.cpp)
     void on_wake(std::int32_t result, bool ended) noexcept;
@@ -84,7 +86,7 @@ private:
     // --- accept (uring_accept.cpp)
     [[nodiscard]] bool accept_now(socket_slot& listener, operation& op) noexcept;
     void accepted(socket_slot& listener, operation& op, int descriptor) noexcept;
-    static socket_address& room_for_peer(socket_slot& place) noexcept;
+    static compact_address& room_for_peer(socket_slot& place) noexcept;
 
     // --- leases (uring_leases.cpp)
     void on_lease(socket_slot& slot, operation& op, std::int32_t result,
@@ -103,6 +105,7 @@ private:
     std::uint32_t internal_ = 0;      ///< requests in the kernel that belong to no operation
     operation* postponed_ = nullptr;  ///< they wait for an entry; linked through `next`
     operation** postponed_tail_ = &postponed_;
+    std::vector<detail::handle> refused_;  ///< connects to local listeners that were full
     bool woken_ = false;
     bool wake_armed_ = false;
     bool wake_multishot_ = true;

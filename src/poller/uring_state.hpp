@@ -33,6 +33,8 @@ enum state : std::uint8_t {
     owes_cancel = 8,   ///< postponed: the request is in the kernel, its cancel found no room
     polling = 16,      ///< leased: the request in the kernel is a poll for readability;
                        ///< poll_send: it polls an epoll set in place of the descriptor
+    refused = 32,      ///< a connect to a local listener whose backlog is full: no request in the
+                       ///< kernel, asked again soon
 };
 inline constexpr std::uint8_t owes_something = owes_request | owes_cancel;
 

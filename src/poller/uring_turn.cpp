@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "poller/uring_state.hpp"
@@ -32,6 +33,10 @@ void uring_poller::wait(time_point deadline, operation_list& completed) noexcept
     completed_before_ = counters.completed;
     while (!ready_.empty()) deliver(*ready_.pop());
     reap();
+    if (!refused_.empty()) [[unlikely]] {
+        retry_connects();
+        deadline = std::min(deadline, saturating_add(now(), connect_pause));
+    }
     rearm();
     enter_turn(deadline);
     reap();

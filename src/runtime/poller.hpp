@@ -45,6 +45,7 @@
 // 11. A destroyed poller has no operation pending: it asserts that.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -83,6 +84,56 @@ enum class socket_option : std::uint8_t {
     keepalive_count,     ///< probes, tcp(7) TCP_KEEPCNT
     user_timeout,        ///< milliseconds, tcp(7) TCP_USER_TIMEOUT
     v6_only,             ///< 0/1, ipv6(7) IPV6_V6ONLY
+};
+
+/// What an accept that failed says, of the connection or of the listener.
+enum class accept_problem : std::uint8_t {
+    exhausted,        ///< descriptors or memory have run out; the connection waits still
+    dead_connection,  ///< the connection has gone; the next one may be well
+    fatal,            ///< the listener cannot accept
+};
+
+/// What the errno `error` of accept(2) means: the one place that lists them. A poller passes over
+/// dead connections by itself, as far as its turn allows.
+[[nodiscard]] constexpr accept_problem classify_accept(int error) noexcept {
+    switch (error) {
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM: return accept_problem::exhausted;
+        // accept(2) names these: network errors that were pending on the new connection already.
+        case ECONNABORTED:
+        case EPROTO:
+        case ENETDOWN:
+        case ENOPROTOOPT:
+        case EHOSTDOWN:
+        case ENONET:
+        case EHOSTUNREACH:
+        case EOPNOTSUPP:  // a listener of ours is a stream socket: it is not meant
+        case ENETUNREACH:
+        case ETIMEDOUT:
+        case ECONNRESET:
+        case EPERM: return accept_problem::dead_connection;
+        default: return accept_problem::fatal;
+    }
+}
+[[nodiscard]] constexpr bool is_dead_connection(int error) noexcept {
+    return classify_accept(error) == accept_problem::dead_connection;
+}
+
+/// How a local socket listens at a path of the file system.
+struct local_file {
+    int backlog = 0;
+    int mode = -1;  ///< permissions of the file; -1: what the umask leaves
+};
+/// Which file listen_local() has made; nothing at an abstract name.
+struct file_mark {
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    std::int64_t made = 0;  ///< an inode's number may be given again
+
+    [[nodiscard]] explicit operator bool() const noexcept { return inode != 0; }
+    friend bool operator==(const file_mark&, const file_mark&) noexcept = default;
 };
 
 /// What the layers above keep with a socket. The poller only stores it: made with the slot, gone
@@ -161,7 +212,8 @@ public:
     /// Bytes of a TCP connection that have arrived here, read or not, and those that the peer's
     /// system has acknowledged, together: two looks differ when a byte has moved between them.
     /// Counted by the kernel (an end of stream may count as a byte), asked for by a system call;
-    /// nothing is counted per message. -EOPNOTSUPP for another kind of socket.
+    /// nothing is counted per message of TCP. The poller counts those of a local socket: what was
+    /// sent has arrived there.
     virtual int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept = 0;
     /// nullptr for a handle that is stale or closing. Lives as long as the slot.
     virtual socket_notes* notes(detail::handle socket) noexcept = 0;
@@ -177,6 +229,15 @@ public:
     /// A handle for one poll_* operation on a descriptor of the program's, which must stay open
     /// until the operation has completed. -EBADF for none; -EOPNOTSUPP in a simulation.
     virtual int watch(int descriptor, detail::handle& out) noexcept = 0;
+    /// Binds a local socket to `where` and listens. A file at that path which no process listens at
+    /// (its server is dead) is replaced. 0, and `out` says which file was made; -EADDRINUSE when
+    /// a server listens there; -EEXIST for a file that is no socket; -EAGAIN when another process
+    /// has had the folder locked, flock(2), for a second; or what bind(2) answers. After an error
+    /// there is no file of ours.
+    virtual int listen_local(detail::handle socket, const socket_address& where,
+                             const local_file& options, file_mark& out) noexcept = 0;
+    /// Removes the file that listen_local() has made at `where`, if it is there still.
+    virtual void remove_file(const socket_address& where, const file_mark& mark) noexcept = 0;
     /// Fills `into` with random bytes: getrandom(2), or the seed of a simulation.
     virtual void random(void* into, std::size_t size) noexcept = 0;
 

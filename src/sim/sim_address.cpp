@@ -12,6 +12,7 @@ constexpr std::uint16_t family_unix = 1;
 constexpr std::uint16_t family_ipv4 = 2;
 constexpr std::uint16_t family_ipv6 = 10;
 constexpr std::size_t path_offset = 2;
+constexpr std::size_t longest_path = 108;
 constexpr std::uint32_t size_ipv4 = 16;
 constexpr std::uint32_t size_ipv6 = 28;
 constexpr std::array<std::uint8_t, 12> mapped_prefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -24,6 +25,7 @@ std::uint16_t big_endian_port(const socket_address& from) noexcept {
 int decode_path(const socket_address& from, sim_address& into) {
     into = sim_address::any(address_family::local);
     const std::size_t length = from.size - path_offset;
+    if (length > longest_path) return -EINVAL;
     const char* text = reinterpret_cast<const char*>(from.bytes.data()) + path_offset;
     // A name in the file system ends at its zero byte; an abstract one starts with it: unix(7).
     const bool is_abstract = length > 0 && text[0] == '\0';
@@ -91,11 +93,10 @@ socket_address encode_address(const sim_address& from) noexcept {
     socket_address made;
     std::uint16_t family = family_unix;
     if (from.family == address_family::local) {
-        const std::size_t room = made.bytes.size() - path_offset;
-        const std::size_t length = std::min(from.path.size(), room);
+        const std::size_t length = std::min(from.path.size(), longest_path);
         std::memcpy(made.bytes.data() + path_offset, from.path.data(), length);
         // The kernel counts the final zero of a file name, and nothing for an unnamed socket.
-        const bool counts_zero = length > 0 && length < room && from.path[0] != '\0';
+        const bool counts_zero = length > 0 && from.path[0] != '\0';
         made.size = static_cast<std::uint32_t>(path_offset + length + (counts_zero ? 1 : 0));
     } else {
         made.bytes[2] = static_cast<std::byte>(from.port >> 8);

@@ -47,6 +47,13 @@ int sim_poller::listen(detail::handle handle, int backlog) noexcept {
     return 0;
 }
 
+int sim_poller::listen_local(detail::handle handle, const socket_address& where,
+                             const local_file& options, file_mark& out) noexcept {
+    out = {};
+    if (const int error = bind(handle, where); error != 0) return error;
+    return listen(handle, options.backlog);
+}
+
 sim_poller::outcome sim_poller::attempt_accept(sim_socket& listener, operation& op) {
     if (listener.state != sim_state::listening) return -EINVAL;
     if (listener.accept_queue.empty()) return std::nullopt;
@@ -115,7 +122,9 @@ sim_poller::outcome sim_poller::attempt_connect(sim_socket& client, operation& o
         client.option(socket_option::v6_only) != 0) {
         return -ENETUNREACH;
     }
-    if (place.family == address_family::local && !ports_.knows_path(place.path)) return -ENOENT;
+    if (place.family == address_family::local && !ports_.knows_path(place.path)) {
+        return place.path.starts_with('\0') ? -ECONNREFUSED : -ENOENT;
+    }
     if (place.family != address_family::local && place.is_any()) {
         // Linux reads "any" as "this host".
         const std::uint16_t port = std::exchange(place.port, std::uint16_t{0});

@@ -66,7 +66,10 @@ detail::handle sim_poller::make_slot(socket_pointer socket) {
 
 void sim_poller::free_slot(std::uint32_t index) {
     slot& gone = slots_[index];
-    close_socket(*gone.socket, gone.socket->option(socket_option::linger) == 0);
+    // unix(7) sockets take the option and make nothing of it.
+    const bool by_reset = gone.socket->family != address_family::local &&
+                          gone.socket->option(socket_option::linger) == 0;
+    close_socket(*gone.socket, by_reset);
     gone.socket.reset();
     --open_sockets_;
     free_.push_back(index);

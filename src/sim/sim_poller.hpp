@@ -78,6 +78,11 @@ public:
     int release(detail::handle socket, int& descriptor) noexcept override;
     void discard(int /*descriptor*/) noexcept override {}  // release() gives none
     int watch(int /*descriptor*/, detail::handle& /*out*/) noexcept override { return -EOPNOTSUPP; }
+    int listen_local(detail::handle socket, const socket_address& where, const local_file& options,
+                     file_mark& out) noexcept override;
+    /// A name vanishes with its socket here.
+    void remove_file(const socket_address& /*where*/, const file_mark& /*mark*/) noexcept override {
+    }
     void random(void* into, std::size_t size) noexcept override;
     [[nodiscard]] poller_census census() const noexcept override;
 

@@ -14,12 +14,16 @@ using coro::task;
 task<int> number();
 task<> nothing();
 
-task<> streams(coro::net::tcp_listener& listener,
+task<> streams(coro::net::tcp_listener& listener, coro::net::local_listener& near_by,
                coro::net::buffered_stream<coro::net::tcp_stream>& in,
                coro::net::framed_stream<coro::net::tcp_stream>& framed) {
     std::same_as<coro::net::tcp_stream> auto peer = co_await listener.accept();
     std::same_as<std::optional<coro::net::tcp_stream>> auto waiting =
         co_await listener.accept_if_waiting();
+    std::same_as<coro::net::local_stream> auto local = co_await near_by.accept();
+    std::same_as<std::optional<coro::net::local_stream>> auto local_waiting =
+        co_await near_by.accept_if_waiting();
+    (void)local, (void)local_waiting;
     std::array<std::byte, 8> room{};
     std::same_as<std::size_t> auto count = co_await peer.read_some(room);
     std::same_as<std::size_t> auto sent = co_await peer.write_some(room);

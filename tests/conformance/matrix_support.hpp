@@ -115,6 +115,7 @@ point make_point(std::string_view operation, std::string_view where) {
 [[nodiscard]] std::vector<point> stream_points();
 [[nodiscard]] std::vector<point> buffered_points();
 [[nodiscard]] std::vector<point> service_points();
+[[nodiscard]] std::vector<point> local_points();
 /// These are in the worlds over a kernel only.
 [[nodiscard]] std::vector<point> descriptor_points();
 

@@ -2,6 +2,8 @@
 // installed, over TCP, over memory, and over a transport that a user may have written.
 #include <coro/testing/stream_conformance.hpp>
 
+#include <unistd.h>
+
 #include <array>
 #include <memory>
 #include <span>
@@ -11,6 +13,7 @@
 
 #include <gtest/gtest.h>
 
+#include <coro/net/local.hpp>
 #include <coro/net/memory_stream.hpp>
 #include <coro/net/tcp.hpp>
 #include <coro/net/transport.hpp>
@@ -150,6 +153,19 @@ task<ends> tcp_ends() {
     ends both(std::move(client), std::move(server));
     co_return both;
 }
+/// A name of its own for each process and pair: the tests run beside each other.
+net::local_address fresh_name() {
+    static int count = 0;
+    return net::local_address::abstract("coro-test-" + std::to_string(::getpid()) + "-" +
+                                        std::to_string(++count));
+}
+task<ends> local_ends() {
+    net::local_listener listener = net::local_listener::bind(fresh_name());
+    net::local_stream client = co_await net::local_stream::connect(listener.local_endpoint());
+    net::local_stream server = co_await listener.accept();
+    ends both(std::move(client), std::move(server));
+    co_return both;
+}
 task<ends> memory_ends(net::memory_options options) {
     auto both = net::memory_stream::pair(options);
     ends as_streams(std::move(both.first), std::move(both.second));
@@ -185,15 +201,16 @@ task<ends> small_memory() {
 
 class stream_conformance : public ::testing::TestWithParam<poller_choice> {
 protected:
-    void check(task<ends> (*make)()) {
+    void check(task<ends> (*make)(), testing::stream_kind kind = {}) {
         run_options options;
         options.poller = GetParam();
-        const std::vector<std::string> failures = testing::check_streams(make, options);
+        const std::vector<std::string> failures = testing::check_streams(make, options, kind);
         for (const std::string& each : failures) ADD_FAILURE() << each;
     }
 };
 
 TEST_P(stream_conformance, tcp) { check(&tcp_ends); }
+TEST_P(stream_conformance, local) { check(&local_ends, {.can_reset = false}); }
 TEST_P(stream_conformance, memory) { check(&large_memory); }
 TEST_P(stream_conformance, memory_in_small_pieces) { check(&small_memory); }
 TEST_P(stream_conformance, a_wrapper_of_tcp) { check(&one_wrapped<wrapper>); }

@@ -82,6 +82,13 @@ public:
     int watch(int descriptor, detail::handle& out) noexcept override {
         return world_->watch(descriptor, out);
     }
+    int listen_local(detail::handle socket, const socket_address& where, const local_file& options,
+                     file_mark& out) noexcept override {
+        return world_->listen_local(socket, where, options, out);
+    }
+    void remove_file(const socket_address& where, const file_mark& mark) noexcept override {
+        world_->remove_file(where, mark);
+    }
     void discard(int descriptor) noexcept override { world_->discard(descriptor); }
     void random(void* into, std::size_t size) noexcept override { world_->random(into, size); }
     [[nodiscard]] poller_census census() const noexcept override { return world_->census(); }

@@ -30,7 +30,7 @@ enum class errc {
 [[nodiscard]] CORO_EXPORT std::error_code make_error_code(errc code) noexcept;
 
 namespace detail {
-/// Words that only the text of an io_error has, where others have the endpoint.
+/// Words that only the text of an io_error has, instead of an endpoint or behind it.
 struct error_text {
     /// Not an aggregate: as an argument, {} is an endpoint.
     explicit error_text(std::string_view shown) noexcept : text(shown) {}
@@ -49,6 +49,9 @@ public:
     io_error(std::error_code code, const char* operation, std::string_view endpoint = {},
              std::size_t bytes_transferred = 0);
     io_error(std::error_code code, const char* operation, detail::error_text only_in_what);
+    /// what() has `more` behind the endpoint: what to do about it.
+    io_error(std::error_code code, const char* operation, std::string_view endpoint,
+             detail::error_text more);
     io_error(const io_error&) noexcept;
     io_error& operator=(const io_error&) = delete;
     ~io_error() override;

@@ -279,7 +279,9 @@ public:
 
     /// Closes at once by a reset: what is unsent is thrown away, and the peer meets
     /// connection_reset, which it cannot take for a clean end. For what went wrong in the midst of
-    /// a message. Idempotent; does not block. Pending operations end with errc::closed.
+    /// a message. Idempotent; does not block. Pending operations end with errc::closed. A Unix
+    /// socket has no reset: its peer meets connection_reset if it had sent what was not read here,
+    /// else the end of the stream.
     /// See: RFC 9293 §3.10.5; socket(7) SO_LINGER.
     void abort() noexcept { socket_.abort(); }
 

@@ -7,15 +7,14 @@
 #include <span>
 
 #include <coro/core/task.hpp>
+#include <coro/net/detail/accept.hpp>
 #include <coro/net/address.hpp>
 #include <coro/net/detail/rebind.hpp>
 #include <coro/net/socket_options.hpp>
 #include <coro/net/stream.hpp>
-#include <coro/runtime/detail/timer.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {
 class connect_awaiter;
-class accept_awaiter;
 struct stream_access;
 }}}  // namespace coro::v0::detail
 
@@ -60,6 +59,7 @@ public:
 
 private:
     friend class detail::connect_awaiter;
+    template <typename>
     friend class detail::accept_awaiter;
     friend struct detail::stream_access;
     explicit tcp_stream(detail::socket_ref from) noexcept : stream(from) {}
@@ -68,6 +68,8 @@ private:
 /// A socket that accepts connections. Move-only; closing it resets nobody who was accepted.
 class tcp_listener {
 public:
+    using stream = tcp_stream;
+
     tcp_listener() noexcept = default;
 
     /// Binds to `where` (port 0: the kernel chooses, see local_endpoint()) and listens.
@@ -83,7 +85,7 @@ public:
     /// Suspends until a connection is there; resumes on this loop.
     /// Throws: io_error (errc::busy, errc::closed); cancelled.
     /// Cancel safety: on `cancelled` no connection was taken. See: accept(2).
-    [[nodiscard("co_await it")]] CORO_EXPORT detail::accept_awaiter accept() noexcept;
+    [[nodiscard("co_await it")]] CORO_EXPORT detail::accept_awaiter<tcp_stream> accept() noexcept;
 
     /// Returns `std::optional<tcp_stream>`: a connection that waits already; empty if there is
     /// none. Does not wait for clients.
@@ -111,6 +113,8 @@ private:
 
 namespace coro { inline namespace v0 { namespace detail {
 
+extern template class accept_awaiter<net::tcp_stream>;
+
 class [[nodiscard("co_await it")]] CORO_EXPORT connect_awaiter final
     : public io_awaiter<connect_awaiter> {
 public:
@@ -134,39 +138,6 @@ private:
     owned_socket socket_;
     const char* failed_verb_ = nullptr;  ///< an option or the local bind was refused
     std::uint8_t met_itself_ = 0;        ///< attempts that connected to themselves
-};
-
-class [[nodiscard("co_await it")]] CORO_EXPORT accept_awaiter final
-    : public io_awaiter<accept_awaiter> {
-public:
-    /// `only_now`: do not wait for a client; finish() then returns a stream without a connection.
-    accept_awaiter(socket_ref on, bool only_now) noexcept
-        : io_awaiter(opcode::accept, on), pause_(*this), only_now_(only_now) {
-        size = only_now ? 1 : 0;
-        advance = [](operation& op) noexcept { return static_cast<accept_awaiter&>(op).go_on(); };
-    }
-
-    bool start() noexcept;
-    net::tcp_stream finish();
-    void cancel_wait() noexcept override;
-
-private:
-    struct pause_timer : timer_node {
-        explicit pause_timer(accept_awaiter& of) noexcept
-            : timer_node([](timer_node& fired) noexcept {
-                  static_cast<pause_timer&>(fired).self.after_pause();
-              }),
-              self(of) {}
-        accept_awaiter& self;
-    };
-
-    bool ask() noexcept;
-    bool go_on() noexcept;
-    void after_pause() noexcept;
-
-    pause_timer pause_;
-    unsigned skipped_ = 0;  ///< dead connections in a row
-    bool only_now_;
 };
 
 }}}  // namespace coro::v0::detail

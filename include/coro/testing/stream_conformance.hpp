@@ -18,6 +18,13 @@ namespace coro { inline namespace v0 { namespace testing {
 /// run(), and may be called many times.
 using stream_factory = std::function<task<std::pair<net::stream, net::stream>>()>;
 
+/// What streams of a kind may lack.
+struct stream_kind {
+    /// Whether the peer of abort() meets connection_reset. Unix sockets cannot tell it: their peer
+    /// may read the end of the stream.
+    bool can_reset = true;
+};
+
 /// Runs every case on pairs that `make` makes, in the world that `options` ask for, and returns a
 /// sentence for each promise that was not kept: none, and the streams conform. Each case runs with
 /// the two ends as they were made, and exchanged. It takes a second or two in real time.
@@ -32,6 +39,7 @@ using stream_factory = std::function<task<std::pair<net::stream, net::stream>>()
 /// Requires: called outside of run(); a connection holds 64 bytes while nobody reads them.
 /// Throws: what `make` throws, and std::bad_alloc.
 [[nodiscard]] CORO_EXPORT std::vector<std::string> check_streams(const stream_factory& make,
-                                                                 run_options options = {});
+                                                                 run_options options = {},
+                                                                 stream_kind kind = {});
 
 }}}  // namespace coro::v0::testing

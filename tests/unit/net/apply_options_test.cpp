@@ -56,6 +56,11 @@ public:
     int adopt(int, detail::handle&) noexcept override { return unexpected(); }
     int release(detail::handle, int&) noexcept override { return unexpected(); }
     int watch(int, detail::handle&) noexcept override { return unexpected(); }
+    int listen_local(detail::handle, const socket_address&, const local_file&,
+                     file_mark&) noexcept override {
+        return unexpected();
+    }
+    void remove_file(const socket_address&, const file_mark&) noexcept override { unexpected(); }
     void discard(int) noexcept override { unexpected(); }
     void random(void*, std::size_t) noexcept override { unexpected(); }
     poller_census census() const noexcept override { return {}; }

@@ -16,6 +16,7 @@
 #include <coro/core/when_all.hpp>
 #include <coro/core/when_any.hpp>
 #include <coro/core/with_cancel_scope.hpp>
+#include <coro/net/local.hpp>
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/buffered_writer.hpp>
 #include <coro/net/framed_stream.hpp>
@@ -47,6 +48,8 @@ struct place {
 
     stream_pair& pair;
     tcp_listener listener = tcp_listener::bind(endpoint::loopback(0));
+    local_listener local = local_listener::bind(local_address::path("coro-second-await"));
+    local_stream local_end;
     buffered_stream<tcp_stream> in;
     buffered_writer out;
     framed_stream<tcp_stream> messages;
@@ -195,6 +198,12 @@ void add_streams(table& to) {
     add(to, "net::framed_stream::flush", [](place& p) { return p.messages.flush(); });
     add(to, "net::framed_stream::read", [](place& p) { return p.messages.read(); });
     add(to, "net::framed_stream::write", [](place& p) { return p.messages.write(p.buffer); });
+    add(to, "net::local_listener::accept", [](place& p) { return p.local.accept(); });
+    add(to, "net::local_listener::accept_if_waiting",
+        [](place& p) { return p.local.accept_if_waiting(); });
+    add(to, "net::local_stream::connect",
+        [](place& p) { return local_stream::connect(p.local.local_endpoint()); });
+    add(to, "net::local_stream::rebind", [](place& p) { return p.local_end.rebind(); });
     add(to, "net::stream::close_gracefully",
         [](place& p) { return p.pair.server.close_gracefully(); });
     add(to, "net::tcp_stream::connect",
@@ -242,6 +251,7 @@ class second_await_death_test : public testing::TestWithParam<std::string> {};
 void await_twice(const second_await& which, bool in_a_fiber) {
     with_pair([&](stream_pair& pair) -> task<> {
         place here(pair);
+        here.local_end = co_await local_stream::connect(here.local.local_endpoint());
         const auto cancelled_at_once = [&](cancel_scope& scope) -> task<> {
             scope.cancel();
             co_await with_task_group([&](task_group& group) -> task<> {

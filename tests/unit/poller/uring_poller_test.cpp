@@ -449,28 +449,43 @@ TEST_F(uring_special, signal_that_wakes_ends_the_wait) {
     EXPECT_EQ(counters().wakes, 1u);
 }
 
-TEST_F(uring_special, full_unix_backlog_refuses) {
+/// unix(7): a full backlog is EAGAIN, and nothing tells when there is room.
+TEST_F(uring_special, connect_to_a_full_unix_backlog_waits_for_room) {
     detail::handle listener;
     ASSERT_EQ(poller_->open_stream(address_family::local, listener), 0);
     ours_.push_back(listener);
     socket_address where;
-    // unix(7): binding the family alone draws a free abstract address.
+    // Binding the family alone draws a free abstract address.
     const sa_family_t family = AF_UNIX;
     std::memcpy(where.bytes.data(), &family, sizeof family);
     where.size = sizeof family;
     ASSERT_EQ(poller_->bind(listener, where), 0);
     ASSERT_EQ(poller_->listen(listener, 0), 0);
     ASSERT_EQ(poller_->local_address(listener, where), 0);
-    std::int32_t result = 0;
-    for (int i = 0; i < 4 && result == 0; ++i) {
-        detail::handle client;
+    std::array<detail::handle, 3> clients;
+    for (detail::handle& client : clients) {
         ASSERT_EQ(poller_->open_stream(address_family::local, client), 0);
         ours_.push_back(client);
-        operation connecting(opcode::connect, client);
-        connecting.data = &where;
-        result = run(connecting);
     }
-    EXPECT_EQ(result, -ECONNREFUSED);
+    operation first(opcode::connect, clients[0]);
+    operation second(opcode::connect, clients[1]);
+    operation third(opcode::connect, clients[2]);
+    for (operation* each : {&first, &second, &third}) each->data = &where;
+    EXPECT_EQ(run(first), 0);
+    ASSERT_FALSE(poller_->submit(second));
+    ASSERT_FALSE(poller_->submit(third));
+    const time_point until = poller_->now() + std::chrono::milliseconds(20);
+    while (poller_->now() < until) turn(until);
+    EXPECT_EQ(second.phase, operation_phase::submitted);
+    EXPECT_EQ(third.phase, operation_phase::submitted);
+    poller_->cancel(third);
+    while (third.phase == operation_phase::submitted) turn_now();
+    EXPECT_EQ(third.result, -ECANCELED);
+    operation accepting(opcode::accept, listener);
+    EXPECT_EQ(run(accepting), 0);
+    ours_.push_back(accepting.accepted);
+    while (second.phase == operation_phase::submitted) turn(never);
+    EXPECT_EQ(second.result, 0);
 }
 
 }  // namespace

@@ -90,7 +90,7 @@ CORO_EXPORT void mark_broken(socket_ref socket, direction which) noexcept;
         case opcode::send:
         case opcode::send_vectored: return "send";
         case opcode::accept: return "accept";
-        case opcode::connect: return "connect tcp";
+        case opcode::connect: return "connect";
         case opcode::poll_receive: return "wait until readable";
         case opcode::poll_send: return "wait until writable";
     }

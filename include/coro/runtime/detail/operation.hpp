@@ -26,10 +26,12 @@ struct handle {
     friend bool operator==(detail::handle, detail::handle) noexcept = default;
 };
 
-/// A socket address in the kernel's own layout (sockaddr_in, sockaddr_in6 or sockaddr_un up to
-/// this size), opaque here so that no header needs the system's.
+/// A socket address in the kernel's own layout (sockaddr_in, sockaddr_in6, sockaddr_un), opaque
+/// here so that no header needs the system's. The longest is a path of unix(7) without room for its
+/// final zero, which getsockname(2) adds: 111 bytes. For operations and cold calls; what waits for
+/// long must not hold one.
 struct socket_address {
-    alignas(8) std::array<std::byte, 28> bytes{};
+    alignas(8) std::array<std::byte, 112> bytes{};
     std::uint32_t size = 0;
 };
 

@@ -1,0 +1,48 @@
+// The wait for the next connection of a listener, the same for every kind of socket.
+#pragma once
+
+#include <coro/net/detail/socket.hpp>
+#include <coro/runtime/detail/timer.hpp>
+
+namespace coro { inline namespace v0 { namespace detail {
+
+/// Its bodies are in net/accept.cpp, for each kind of stream.
+template <typename Stream>
+class [[nodiscard("co_await it")]] CORO_EXPORT accept_awaiter final
+    : public io_awaiter<accept_awaiter<Stream>> {
+public:
+    /// `only_now`: do not wait for a client; finish() then returns a stream without a connection.
+    accept_awaiter(socket_ref on, bool only_now) noexcept
+        : io_awaiter<accept_awaiter>(opcode::accept, on), pause_(*this), only_now_(only_now) {
+        this->size = only_now ? 1 : 0;
+        this->advance = [](operation& op) noexcept {
+            return static_cast<accept_awaiter&>(op).go_on();
+        };
+    }
+
+    bool start() noexcept;
+    Stream finish();
+    void cancel_wait() noexcept override;
+
+private:
+    struct pause_timer : timer_node {
+        explicit pause_timer(accept_awaiter& of) noexcept
+            : timer_node([](timer_node& fired) noexcept {
+                  static_cast<pause_timer&>(fired).self.after_pause();
+              }),
+              self(of) {}
+        accept_awaiter& self;
+    };
+
+    bool ask() noexcept;
+    bool go_on() noexcept;
+    void after_pause() noexcept;
+    bool was_cancelled() const noexcept;
+    void pause() noexcept;
+
+    pause_timer pause_;
+    unsigned skipped_ = 0;  ///< dead connections in a row
+    bool only_now_;
+};
+
+}}}  // namespace coro::v0::detail

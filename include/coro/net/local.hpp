@@ -1,0 +1,133 @@
+// Unix sockets: local_listener accepts and local_stream carries bytes between processes of one
+// machine.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include <coro/core/task.hpp>
+#include <coro/net/detail/accept.hpp>
+#include <coro/net/local_address.hpp>
+#include <coro/net/detail/rebind.hpp>
+#include <coro/net/stream.hpp>
+
+namespace coro { inline namespace v0 { namespace detail {
+class local_connect_awaiter;
+struct bound_file;
+}}}  // namespace coro::v0::detail
+
+namespace coro { inline namespace v0 { namespace net {
+
+/// A connection of a Unix socket: a stream, and what only that kind has. Belongs to the loop on
+/// which it was made, until rebind(). What was sent is with the peer when it is destroyed.
+class local_stream : public stream {
+public:
+    /// A stream without a connection: every operation on it is errc::closed.
+    local_stream() noexcept = default;
+
+    /// Returns `local_stream`: a connection to the server that listens at `to`.
+    /// Suspends while the server's backlog is full; resumes on this loop.
+    /// Throws: io_error (no_such_file_or_directory; connection_refused: nobody listens there;
+    /// permission_denied, too_many_files_open, ...); cancelled.
+    /// Cancel safety: on `cancelled` there is no connection. See: connect(2), unix(7).
+    [[nodiscard("co_await it")]] CORO_EXPORT static detail::local_connect_awaiter connect(
+        const local_address& to) noexcept;
+
+    /// Returns nothing. As tcp_stream::rebind().
+    [[nodiscard("co_await it")]] detail::rebind_awaiter rebind() noexcept {
+        return detail::rebind_awaiter(socket_);
+    }
+
+    /// The peer's name; unnamed for most clients. Throws: io_error (errc::closed).
+    [[nodiscard]] CORO_EXPORT local_address remote_endpoint() const;
+    /// Throws: io_error (errc::closed). See: getsockname(2).
+    [[nodiscard]] CORO_EXPORT local_address local_endpoint() const;
+
+private:
+    friend class detail::local_connect_awaiter;
+    template <typename>
+    friend class detail::accept_awaiter;
+    explicit local_stream(detail::socket_ref from) noexcept : stream(from) {}
+};
+
+/// Options of a local_listener.
+struct local_listen_options {
+    /// Connections that may wait to be accepted; the kernel cuts it at net.core.somaxconn.
+    int backlog = 4096;
+    /// Permissions of the socket's file: who may write to it may connect. Not set: 0777 less the
+    /// umask of the process. No meaning for an abstract name.
+    std::optional<unsigned> mode = std::nullopt;
+};
+
+/// A Unix socket that accepts connections. Move-only; closing it ends nobody who was accepted. Its
+/// file is removed when it closes, if no other one has taken its place.
+class local_listener {
+public:
+    using stream = local_stream;
+
+    CORO_EXPORT local_listener() noexcept;
+    CORO_EXPORT local_listener(local_listener&& other) noexcept;
+    CORO_EXPORT local_listener& operator=(local_listener&& other) noexcept;
+    CORO_EXPORT ~local_listener();
+
+    /// Binds to `where` and listens. A file at that path that nobody listens at, as a server leaves
+    /// it that was killed, is replaced. To tell a dead server from one that lives, bind connects,
+    /// and has the folder locked meanwhile (flock(2)); it waits at most a second for that lock.
+    /// Throws: io_error (address_in_use: a server listens there; file_exists: something is there
+    /// that is no socket; resource_unavailable_try_again: another process keeps the folder locked;
+    /// no_such_file_or_directory, permission_denied: the folder, ...).
+    /// Requires: called inside of run(). See: unix(7), bind(2), listen(2).
+    [[nodiscard]] CORO_EXPORT static local_listener bind(const local_address& where,
+                                                         const local_listen_options& options = {});
+
+    /// Returns `local_stream`: the next connection. As tcp_listener::accept().
+    /// Suspends until a connection is there; resumes on this loop.
+    /// Throws: io_error (errc::busy, errc::closed); cancelled.
+    /// Cancel safety: on `cancelled` no connection was taken. See: accept(2).
+    [[nodiscard("co_await it")]] CORO_EXPORT detail::accept_awaiter<local_stream> accept() noexcept;
+
+    /// Returns `std::optional<local_stream>`: a connection that waits already; empty if there is
+    /// none. Does not wait for clients.
+    /// Throws and cancel safety: as accept().
+    [[nodiscard("co_await it or spawn it")]] CORO_EXPORT task<std::optional<local_stream>>
+    accept_if_waiting();
+
+    CORO_EXPORT void close() noexcept;
+    /// Closes it unless a connection waits (the kernel resets those that wait when a listener is
+    /// closed); whether it is closed now. Requires: no accept is pending.
+    [[nodiscard]] CORO_EXPORT bool close_if_idle() noexcept;
+    [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
+    /// Where it listens. Throws: io_error (errc::closed).
+    [[nodiscard]] CORO_EXPORT local_address local_endpoint() const;
+
+    [[nodiscard]] const detail::socket_ref& ref() const noexcept { return socket_.ref(); }
+
+private:
+    void remove_file() noexcept;
+
+    detail::owned_socket socket_;
+    std::unique_ptr<detail::bound_file> file_;  ///< none at an abstract name
+};
+
+}}}  // namespace coro::v0::net
+
+namespace coro { inline namespace v0 { namespace detail {
+
+extern template class accept_awaiter<net::local_stream>;
+
+class [[nodiscard("co_await it")]] CORO_EXPORT local_connect_awaiter final
+    : public io_awaiter<local_connect_awaiter> {
+public:
+    explicit local_connect_awaiter(const net::local_address& to) noexcept
+        : io_awaiter(opcode::connect, {}), address_(to_socket_address(to)) {}
+
+    bool start() noexcept;
+    net::local_stream finish();
+    void describe(text_sink& out) const noexcept override;
+
+private:
+    socket_address address_;
+    owned_socket socket_;
+};
+
+}}}  // namespace coro::v0::detail

@@ -1,0 +1,167 @@
+// Listening at a path, unix(7): a server that dies leaves its file behind, and the next one has to
+// tell that file from the file of a server that lives.
+//
+// A connect tells: a socket that nobody listens at refuses. But a server that has bound its name
+// and does not listen yet refuses too. So the folder is locked, flock(2), while a server binds,
+// looks, removes and listens: servers that use this library never remove each other's file.
+#include "poller/posix_sockets.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+namespace coro { inline namespace v0 { namespace detail {
+namespace {
+
+constexpr int lock_attempts = 1000;  ///< a millisecond each
+
+/// A descriptor for the time of a call.
+class scoped_descriptor {
+public:
+    explicit scoped_descriptor(int of) noexcept : descriptor_(of) {}
+    scoped_descriptor(const scoped_descriptor&) = delete;
+    scoped_descriptor& operator=(const scoped_descriptor&) = delete;
+    ~scoped_descriptor() {
+        if (descriptor_ >= 0) ::close(descriptor_);
+    }
+    [[nodiscard]] int get() const noexcept { return descriptor_; }
+
+private:
+    int descriptor_;
+};
+
+/// The path in `address`, with its final zero; empty for an abstract or unnamed one.
+using path_text = std::array<char, sizeof(sockaddr_un::sun_path) + 1>;
+path_text path_of(const socket_address& address) noexcept {
+    path_text path{};
+    constexpr std::size_t before = offsetof(sockaddr_un, sun_path);
+    if (address.size <= before || address.size > sizeof(sockaddr_un)) return path;
+    std::memcpy(path.data(), address.bytes.data() + before, address.size - before);
+    return path;
+}
+
+/// The folder of `path`, opened to be locked, or -1.
+int open_folder(const path_text& path) noexcept {
+    path_text folder = path;
+    char* const slash = std::strrchr(folder.data(), '/');
+    const char* name = folder.data();
+    if (slash == nullptr) name = ".";
+    else if (slash == folder.data()) name = "/";
+    else *slash = '\0';
+    return ::open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/// 0 when it is locked, -EAGAIN when another process keeps the lock, another negated errno where
+/// nothing can be locked.
+int lock(int folder) noexcept {
+    for (int attempt = 0; attempt < lock_attempts; ++attempt) {
+        if (::flock(folder, LOCK_EX | LOCK_NB) == 0) return 0;
+        if (errno != EWOULDBLOCK && errno != EINTR) return -errno;
+        const timespec pause{0, 1'000'000};
+        ::nanosleep(&pause, nullptr);
+    }
+    return -EAGAIN;
+}
+
+file_mark mark_of(const struct stat& file) noexcept {
+    return {static_cast<std::uint64_t>(file.st_dev), static_cast<std::uint64_t>(file.st_ino),
+            std::int64_t{file.st_mtim.tv_sec} * 1'000'000'000 + file.st_mtim.tv_nsec};
+}
+
+/// Which file is at `path`; an empty mark for none.
+file_mark look_at(const char* path) noexcept {
+    struct stat file{};
+    return ::lstat(path, &file) == 0 ? mark_of(file) : file_mark{};
+}
+
+/// Whether nobody listens at the socket `where`: 0, or why it must stay.
+int ask_whether_dead(const socket_address& where) noexcept {
+    const scoped_descriptor probe(
+        ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (probe.get() < 0) return -errno;
+    const auto* address = reinterpret_cast<const sockaddr*>(where.bytes.data());
+    if (::connect(probe.get(), address, where.size) == 0) return -EADDRINUSE;
+    // ENOENT: it has gone meanwhile. EAGAIN: its backlog is full. EPROTOTYPE: no stream socket.
+    // EACCES: one that we may not ask we may not remove.
+    return errno == ECONNREFUSED || errno == ENOENT ? 0 : -EADDRINUSE;
+}
+
+/// Removes the file of a dead server. Requires: the folder is locked.
+int remove_stale(const char* path, const socket_address& where) noexcept {
+    struct stat file{};
+    if (::lstat(path, &file) != 0) return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(file.st_mode)) return -EEXIST;
+    if (const int error = ask_whether_dead(where); error != 0) return error;
+    // Whoever does not lock may have replaced it since.
+    if (look_at(path) != mark_of(file)) return -EADDRINUSE;
+    return ::unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+int bind_to(int descriptor, const socket_address& where) noexcept {
+    const auto* address = reinterpret_cast<const sockaddr*>(where.bytes.data());
+    return ::bind(descriptor, address, where.size) == 0 ? 0 : -errno;
+}
+
+/// Binds, sets the permissions and listens; in `made` the file, also after an error behind bind.
+int listen_at(int descriptor, const char* path, const socket_address& where,
+              const local_file& options, bool locked, file_mark& made) noexcept {
+    const auto mode = static_cast<mode_t>(options.mode);
+    // bind(2) takes them for the file, less the umask: it never has more than it is to have.
+    if (options.mode >= 0 && ::fchmod(descriptor, mode) != 0) return -errno;
+    int error = bind_to(descriptor, where);
+    if (error == -EADDRINUSE && locked) {
+        error = remove_stale(path, where);
+        if (error == 0) error = bind_to(descriptor, where);
+    }
+    if (error != 0) return error;
+    made = look_at(path);
+    // Nobody connects before listen().
+    if (options.mode >= 0 && ::chmod(path, mode) != 0) return -errno;
+    return ::listen(descriptor, options.backlog) == 0 ? 0 : -errno;
+}
+
+}  // namespace
+
+int posix_sockets::listen_local(detail::handle socket, const socket_address& where,
+                                const local_file& options, file_mark& out) noexcept {
+    out = {};
+    socket_slot* const slot = find(socket);
+    if (slot == nullptr) return result_closed;
+    const path_text path = path_of(where);
+    if (path[0] == '\0') {
+        if (const int error = bind(socket, where); error != 0) return error;
+        return listen(socket, options.backlog);
+    }
+    const scoped_descriptor folder(open_folder(path));
+    // A folder that may not be read cannot be locked. A name that is free is bound there all the
+    // same, and one that is taken stays.
+    const int locked = folder.get() < 0 ? -EACCES : lock(folder.get());
+    if (locked == -EAGAIN) return locked;
+    const int error =
+        listen_at(slot->descriptor, path.data(), where, options, locked == 0, out);
+    if (error == 0) {
+        slot->listening = true;
+    } else {
+        remove_file(where, out);
+        out = {};
+    }
+    return error;
+}
+
+void posix_sockets::remove_file(const socket_address& where, const file_mark& mark) noexcept {
+    if (!mark) return;
+    const path_text path = path_of(where);
+    if (look_at(path.data()) == mark) ::unlink(path.data());
+}
+
+}}}  // namespace coro::v0::detail
