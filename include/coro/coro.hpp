@@ -38,6 +38,7 @@
 #include <coro/runtime/stats.hpp>
 #include <coro/runtime/stop_token.hpp>
 #include <coro/runtime/task_group.hpp>
+#include <coro/runtime/task_observer.hpp>
 #include <coro/runtime/this_task.hpp>
 #include <coro/runtime/timeout.hpp>
 #include <coro/runtime/until_stop.hpp>

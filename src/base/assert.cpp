@@ -10,7 +10,7 @@
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
-/// What is said while no loop was ever made: then there is no task.
+/// The words while no loop was ever made: then there is no task.
 void write_place_without_tasks(misuse_text& out, const program_site* known,
                                misuse_moment) noexcept {
     if (known != nullptr) out.add_site(known->path, known->line).add(" ");

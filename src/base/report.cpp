@@ -97,7 +97,7 @@ private:
 
 constinit line_limiter lines_on_stderr;
 
-/// Both locks are held across a fork: the thread that held one of them is not there in the child,
+/// Both locks are held across a fork. The thread that held one of them is not there in the child,
 /// which would wait for ever at its first report. From the start of the program, so that there is
 /// no first report that another thread's fork could meet. Neither lock is taken under the other.
 [[maybe_unused]] const int report_locks_watch_fork = ::pthread_atfork(

@@ -1,4 +1,4 @@
-// What is said of an exception, by its type.
+// Reports of an exception, by its type.
 #include "base/report_exception.hpp"
 
 #include <string>
@@ -10,7 +10,7 @@ namespace coro { inline namespace v0 { namespace detail {
 
 namespace {
 
-/// The circumstances, if any are given, and what was thrown in them.
+/// The circumstances, if any are given, and the exception that was thrown in them.
 void report_text(report_event event, std::string_view thrown) noexcept try {
     std::string text(event.text);
     if (!text.empty()) text.append(": ");

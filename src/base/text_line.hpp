@@ -9,7 +9,7 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// Text of bounded length; what does not fit is cut off. Async-signal-safe.
+/// Text of bounded length; the rest is cut off. Async-signal-safe.
 template <std::size_t Capacity>
 class text_line {
 public:

@@ -6,7 +6,7 @@
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
-/// What stands for a parameter list in a flattened signature.
+/// The place holder of a parameter list in a flattened signature.
 constexpr std::string_view parameters = "\1";
 
 /// Past the bracket that closes the one at `open`.

@@ -1,5 +1,5 @@
-// Who awaits whom, outwards, and the names of the frames: for the dump and for sentences of misuse.
-// Nothing here allocates.
+// The chain of awaits, outwards, and the names of the frames: for the dump and for sentences of
+// misuse. Nothing here allocates.
 #pragma once
 
 #include <source_location>

@@ -53,7 +53,7 @@ void cancel_scope::cancel() noexcept {
 void cancel_scope::request_stop() noexcept {
     check_home();
     if (stop_requested_) return;
-    // Stop is advice and passes through shields: what is shielded may still want to hurry.
+    // Stop is advice and passes through shields: shielded work may still want to hurry.
     for (cancel_scope* at = this; at != nullptr; at = at->next_in_tree(*this)) {
         at->stop_requested_ = true;
         at->call_listeners(false);

@@ -16,7 +16,7 @@ namespace coro { inline namespace v0 { namespace detail {
 
 namespace fcontext = boost::context::detail;
 
-/// What the functions of this file may touch of a fiber.
+/// The members of a fiber that the functions of this file may touch.
 struct fiber_access {
     /// Runs on the stack: one fiber after the other. Entered by a jump that hands in the fiber.
     [[noreturn]] static void entry(fcontext::transfer_t from) noexcept;

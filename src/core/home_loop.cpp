@@ -1,4 +1,4 @@
-// What is rare about the home of an object: it has none, lives elsewhere, or outlived its run.
+// The rare cases of the home of an object: it has none, lives elsewhere, or outlived its run.
 #include <coro/core/detail/home_loop.hpp>
 
 #include <atomic>
@@ -32,8 +32,9 @@ live_run<>& take_place(std::uint64_t number) {
     return added->run;
 }
 
-/// In a child of fork(2) no run of its parent lives: its threads are not there, and whoever goes on
-/// in its loop is ended by the poller. What these runs used is free for a run of the child's own.
+/// In a child of fork(2) no run of its parent lives. The parent's threads are not there, and the
+/// poller ends code that goes on in the parent's loop. Objects of these runs are free for a run of
+/// the child's own.
 void end_all_in_child() noexcept {
     for (run_place* at = places.load(std::memory_order_acquire); at != nullptr; at = at->next)
         at->run.ends();

@@ -1,4 +1,5 @@
-// The runs of this process that live. What is kept beyond its run asks here whether that has ended.
+// The runs of this process that live. An object that is kept beyond its run asks here whether that
+// has ended.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Who lends what: looks for an address in the frames that run, and for loans of a frame that ends.
+// Loans of variables: looks for an address in the frames that run, and for loans of a frame that
+// ends.
 #include <coro/core/detail/loan.hpp>
 
 #include <malloc.h>
@@ -109,14 +110,14 @@ const char* print_exception(const std::source_location& where, const std::except
     misused(__FILE__, __LINE__, text.c_str());
 }
 
-/// Whether `address` is on the thread's own stack, in a function that runs now: it returns before a
-/// spawned task starts. clang keeps there the variables of a coroutine that no await can see.
+/// Whether `address` is on the thread's own stack, in a function that runs now. That returns before
+/// a spawned task starts. There clang keeps the variables of a coroutine that no await can see.
 bool on_running_stack(const void* address) noexcept {
     if (current->fiber_of_stack() != nullptr) return false;  // not the thread's own stack
     const void* const real = address_on_stack(address);
     const auto at = reinterpret_cast<std::uintptr_t>(real);
-    // What the sanitizer keeps elsewhere is alive, so that no lower bound is needed; and the place
-    // that it names is a little below the frame.
+    // Variables that the sanitizer keeps elsewhere are alive, so that no lower bound is needed. The
+    // place that it names is a little below the frame.
     const bool is_of_a_caller =
         real != address || at > reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
     return is_of_a_caller && at < reinterpret_cast<std::uintptr_t>(current->stack_base);

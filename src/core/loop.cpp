@@ -31,7 +31,7 @@ frame_registry& registry() {
     return instance;
 }
 
-/// The lock is held across a fork: the thread of another loop that held it is not there in the
+/// The lock is held across a fork. The thread of another loop that held it is not there in the
 /// child, which would wait for ever at its first frame.
 [[maybe_unused]] const int frame_lock_watches_fork = ::pthread_atfork(
     [] { registry().guard.lock(); }, [] { registry().guard.unlock(); },

@@ -1,4 +1,4 @@
-// What the sanitizers are told: of stacks, of switches between them, of what one thread hands to
+// News for the sanitizers: of stacks, of switches between them, of objects that one thread hands to
 // another. The library itself may be built without: whether a sanitizer is there depends on the
 // program, and shows when the program is linked. So these functions of theirs are weak here.
 #pragma once
@@ -34,7 +34,7 @@ namespace coro { inline namespace v0 { namespace detail {
 inline bool address_sanitizer_is_there() noexcept {
     return &__asan_unpoison_memory_region != nullptr;
 }
-/// It is there, or another one that follows the stack: the memory sanitizer has the functions of
+/// It is there, or another one that follows the stack. The memory sanitizer has the functions of
 /// switches, too, and none of those with "asan" in their names.
 inline bool stack_switches_are_followed() noexcept {
     return &__sanitizer_start_switch_fiber != nullptr;
@@ -43,8 +43,8 @@ inline bool thread_sanitizer_is_there() noexcept { return &__tsan_switch_to_fibe
 inline bool switches_are_announced() noexcept {
     return stack_switches_are_followed() || thread_sanitizer_is_there();
 }
-/// Where a variable would be on the stack that runs, a fiber's or the thread's own, if the address
-/// sanitizer had not put it elsewhere; otherwise `address`.
+/// The place that a variable would have on the running stack, if the address sanitizer had not put
+/// it elsewhere; otherwise `address`. The stack is a fiber's or the thread's own.
 inline const void* address_on_stack(const void* address) noexcept {
     if (&__asan_get_current_fake_stack == nullptr || &__asan_addr_is_in_fake_stack == nullptr)
         return address;
@@ -79,14 +79,15 @@ private:
     void* shadow_ = nullptr;
 };
 
-/// What the thread sanitizer calls the stack on which this thread is.
+/// The thread sanitizer's name of the stack on which this thread is.
 inline void* sanitizer_here() noexcept {
     return thread_sanitizer_is_there() ? __tsan_get_current_fiber() : nullptr;
 }
 inline void sanitizer_unpoison(const void* base, std::size_t bytes) noexcept {
     if (address_sanitizer_is_there()) __asan_unpoison_memory_region(base, bytes);
 }
-/// Before the first frame of a stack: whoever had it before has left by a jump, not by returning.
+/// Before the first frame of a stack: the fiber that had it before has left by a jump, not by
+/// returning.
 inline void sanitizer_begin(const void* bottom, std::size_t size, void*& tsan) noexcept {
     sanitizer_unpoison(bottom, size);
     if (thread_sanitizer_is_there() && tsan == nullptr) tsan = __tsan_create_fiber(0);
@@ -96,7 +97,7 @@ inline void sanitizer_forget(void*& tsan) noexcept {
     __tsan_destroy_fiber(tsan);
     tsan = nullptr;
 }
-/// What only a suspended fiber refers to is not leaked.
+/// Memory that only a suspended fiber refers to is not leaked.
 inline void sanitizer_map(const void* base, std::size_t bytes) noexcept {
     if (&__lsan_register_root_region != nullptr) __lsan_register_root_region(base, bytes);
 }
@@ -105,7 +106,8 @@ inline void sanitizer_unmap(const void* base, std::size_t bytes) noexcept {
     sanitizer_unpoison(base, bytes);
 }
 
-// --- What this thread has written before it gives `object` away is seen by who takes it. The
+// --- The taker of `object` sees all that this thread has written before it gives `object` away.
+// The
 //     thread sanitizer does not see the atomic words that say so where it did not compile them.
 //     Where it did, it must judge them itself: then nothing is said here.
 #if defined(__SANITIZE_THREAD__)

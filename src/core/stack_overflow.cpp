@@ -24,8 +24,8 @@ struct installed_handler {
 };
 constinit installed_handler installed;
 
-/// The lock is held across a fork: the thread of another loop that held it is not there in the
-/// child, which would wait for ever at the first fiber of a run of its own.
+/// The lock is held across a fork. The thread of another loop that held it is not there in the
+/// child, which would wait for ever at the first fiber of its own run.
 [[maybe_unused]] const int overflow_lock_watches_fork = ::pthread_atfork(
     [] { installed.guard.lock(); }, [] { installed.guard.unlock(); },
     [] { installed.guard.unlock(); });
@@ -95,7 +95,7 @@ overflow_watch::~overflow_watch() {
     {
         const std::lock_guard lock(installed.guard);
         struct sigaction present {};
-        // Whoever has installed a handler after us keeps it.
+        // A handler that was installed after ours stays.
         if (--installed.watches == 0 && ::sigaction(SIGSEGV, nullptr, &present) == 0 &&
             is_ours(present))
             ::sigaction(SIGSEGV, &installed.before, nullptr);

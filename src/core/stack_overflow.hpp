@@ -5,8 +5,8 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// While one lives, a fault in the guard of the running fiber's stack is reported as what it is: a
-/// sentence with the fiber's name on stderr. Then, as for all other faults, what handled SIGSEGV
+/// While one lives, a fault in the guard of the running fiber's stack is reported by a sentence
+/// with the fiber's name on stderr. Then, as for all other faults, the handler of SIGSEGV from
 /// before has its turn. Belongs to the thread of its loop, whose signal stack it supplies.
 class overflow_watch {
 public:

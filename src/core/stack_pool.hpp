@@ -21,7 +21,7 @@ struct fiber_stack {
     std::size_t size_class = 0;
     void* context = nullptr;  ///< where to jump to; nullptr: a context must be made first
     void* tsan = nullptr;     ///< what the thread sanitizer knows the stack by
-    /// The first frame begins so far below the end, differently from stack to stack: if all began
+    /// The first frame begins so far below the end, differently from stack to stack. If all began
     /// at the same place of a page, a thousand of them would share a quarter of the cache's sets.
     std::uint16_t shift = 0;
     bool open = false;  ///< mapped for use, not only reserved
@@ -35,7 +35,7 @@ struct fiber_stack {
 /// Stacks stay mapped until the loop ends.
 class stack_pool {
 public:
-    /// Below each stack so many bytes cannot be touched: what jumps over less is caught.
+    /// Below each stack so many bytes cannot be touched: a jump over less is caught.
     static constexpr std::size_t guard_bytes = 64 * 1024;
     static constexpr std::size_t smallest = 16 * 1024;
     static constexpr std::size_t size_classes = 15;  ///< powers of two from `smallest`

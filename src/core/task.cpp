@@ -46,8 +46,8 @@ private:
     bool outer_failed_;
 };
 
-/// Who makes a task is not known afterwards. Who drops it mostly is the same function; it is the
-/// only line of the program if the task is one of the library's own coroutines.
+/// The maker of a task is not known afterwards. The function that drops it is mostly the same. Its
+/// line is the only one of the program if the task is one of the library's own coroutines.
 std::string text_of_unstarted() {
     std::string text = "it was destroyed before it had started: co_await it, spawn it, or hand it "
                        "to run (coro::report_unstarted_tasks(false) turns this off)";
@@ -84,7 +84,7 @@ void destroy_unfinished(std::coroutine_handle<> frame, task_promise_base& promis
     destroy_frame(frame, promise);
 }
 
-/// The promise of a frame that is to be destroyed is free memory: it links the frame, and keeps
+/// The promise of a frame that is to be destroyed is free memory. It links the frame, and keeps
 /// whether that is destroyed because of a failure.
 void destroy_later(std::coroutine_handle<> frame, task_promise_base& promise) noexcept {
     promise.continuation = frame;

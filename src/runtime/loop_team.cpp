@@ -14,6 +14,7 @@
 #include <coro/base/report.hpp>
 
 #include "runtime/make_poller.hpp"
+#include "runtime/observer_hooks.hpp"
 #include "runtime/process.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
@@ -67,6 +68,7 @@ loop_team::loop_team(const run_options& options)
     if (options.loops == 0 || options.loops > most_loops)
         refuse(std::errc::invalid_argument, "options.loops is " + std::to_string(options.loops) +
                                                 ": say 1 to " + std::to_string(most_loops));
+    if (options.observer != nullptr) hooks_ = hooks_for(*options.observer);
     loops_.resize(options.loops);
     for (unsigned index = 0; index < options.loops; ++index)
         messages_.push_back(std::make_unique<messages>());
@@ -112,7 +114,7 @@ scheduler* loop_team::make_loop(unsigned index, std::string* no_ring) {
     how.loops = options_.loops;
     how.index = index;
     how.team = const_cast<loop_team*>(this);
-    how.hooks = options_.hooks;
+    if (options_.observer != nullptr) how.hooks = &hooks_;
     how.hold_limit = options_.hold_limit;
     how.poller_reason = std::move(made.reason);
     if (how.virtual_time && options_.loops > 1 && !stepped_)

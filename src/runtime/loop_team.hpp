@@ -94,6 +94,7 @@ private:
     void join_all() noexcept;
 
     const run_options options_;
+    task_hooks hooks_{};  ///< those of options_.observer
     const run_registration run_;
     std::vector<std::unique_ptr<scheduler>> loops_;
     std::vector<std::unique_ptr<messages>> messages_;  ///< by index of the loop

@@ -18,7 +18,7 @@ class stop_listener : public list_node<stop_listener> {
 public:
     explicit stop_listener(void (*on_stop)(stop_listener& self) noexcept) noexcept
         : call(on_stop) {}
-    /// Must not resume anybody; may attach or detach other listeners of other scopes.
+    /// Must not resume a strand; may attach or detach other listeners of other scopes.
     void (*call)(stop_listener& self) noexcept;
     bool also_on_cancel = false;
 };

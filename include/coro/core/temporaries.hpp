@@ -1,4 +1,5 @@
-// What may be handed over inside of an awaited expression, on g++ 12 too: trusted_aggregate, moved.
+// Ways to hand temporaries over inside of an awaited expression, on g++ 12 too: trusted_aggregate,
+// moved.
 #pragma once
 
 #include <type_traits>

@@ -27,10 +27,10 @@ public:
     /// Reads `127.0.0.1:80`, `[::1]:80`, `[fe80::1%2]:80` or `[fe80::1%eth0]:80`, and nothing else:
     /// no host names, no spaces, no missing port, no leading zeros in decimal numbers. A scope that
     /// is not a number is looked up as an interface of this machine, here and now.
-    /// Errors: bad_address, whose what() shows the offending part, why, and, where the text looks
-    /// like something else (a host name, a URL, a port alone), what to write:
-    /// `parse address "127.0.0.256:80": "256" is above 255: not an address`.
-    /// Its endpoint() is empty.
+    /// Errors: bad_address. Its what() shows the offending part and the reason. Where the text
+    /// looks like something else (a host name, a URL, a port alone), it also says what to write:
+    /// `parse address "127.0.0.256:80": "256" is above 255: not an address`. Its endpoint() is
+    /// empty.
     /// See: RFC 4291 §2.2, RFC 4007 §11; if_nametoindex(3).
     [[nodiscard]] CORO_EXPORT static result<endpoint> parse(std::string_view text);
 
@@ -53,9 +53,9 @@ public:
     /// Enough for every text that to_text() writes.
     static constexpr std::size_t text_capacity = 64;
 
-    /// Writes the canonical text into `buffer` and returns the part of it that was written. What
-    /// parse() gets from it is this endpoint again. The scope is written as a number, because the
-    /// name of an interface may change and asking for it is a system call.
+    /// Writes the canonical text into `buffer` and returns the part of it that was written. parse()
+    /// makes this endpoint of it again. The scope is written as a number, because the name of an
+    /// interface may change and asking for it is a system call.
     /// Requires: `buffer` has text_capacity bytes.
     /// See: RFC 5952 §4 and §5 (v4-mapped addresses end in dotted form).
     CORO_EXPORT std::string_view to_text(std::span<char> buffer) const noexcept;
@@ -82,7 +82,7 @@ private:
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// The kernel's form of `from`: what connect(2) and bind(2) take.
+/// The kernel's form of `from`; connect(2) and bind(2) take it.
 [[nodiscard]] CORO_EXPORT socket_address to_socket_address(const net::endpoint& from) noexcept;
 /// False when `from` is no IPv4 or IPv6 address; the flow label, which nobody sets, is dropped.
 [[nodiscard]] CORO_EXPORT bool from_socket_address(const socket_address& from,

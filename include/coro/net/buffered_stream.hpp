@@ -63,17 +63,18 @@ struct buffered_options {
     std::size_t limit = 64 * 1024;
 };
 
-/// Reads from `stream`, which it refers to: `stream` outlives it, and nobody else reads from it
-/// meanwhile (bytes may wait here that the other would miss). Writing is not its business. One task
+/// Reads from `stream` and refers to it: `stream` outlives it. No other task reads from `stream`
+/// meanwhile, because it would miss the bytes that wait here. Writing is not its business. One task
 /// reads at a time: a second one meets errc::busy.
 ///
-/// Cancel safety of everything here: whatever has come stays in the buffer, so a read that was
-/// cancelled, or timed out, or failed can be made again, or another one instead: no byte is lost.
+/// Cancel safety of everything here: the bytes that have come stay in the buffer, and no byte is
+/// lost. A read that was cancelled, or timed out, or failed can be made again, or another one
+/// instead.
 ///
-/// Memory: it holds a lease of the loop's pool while bytes of it are unread, and memory of its own
-/// (at most `limit`, and about what has come) while a record that lies in several leases is
-/// unread. While it waits with nothing unread it holds neither. A view that it has returned counts
-/// as unread until the next read begins; then the view ends.
+/// Memory: it holds a lease of the loop's pool while bytes of it are unread. While a record that
+/// lies in several leases is unread it holds memory of its own: at most `limit`, and about as much
+/// as has come. While it waits with nothing unread it holds neither. A view that it has returned
+/// counts as unread until the next read begins; then the view ends.
 ///
 /// When a record is longer than the limit, errc::limit_exceeded is thrown and its beginning stays
 /// in the buffer: read_some() takes it, or close the stream. The same read would fail again.
@@ -99,7 +100,7 @@ public:
         return {buffer_, detail::some_request(into)};
     }
 
-    /// Returns nothing. Fills all of `into`, which is at most limit() bytes long, or takes nothing.
+    /// Returns nothing. Fills all of `into`, at most limit() bytes, or takes nothing.
     /// Requires: `into` outlives the wait.
     /// Suspends only if fewer bytes are buffered; resumes on the stream's loop.
     /// Throws: io_error (errc::end_of_stream, whose bytes_transferred() are in the buffer;
@@ -129,8 +130,8 @@ public:
     }
 
     /// Returns `std::optional<std::string_view>`: the next line without its LF or CR LF; the view
-    /// is valid until the next read. What follows the last LF is a line too, unless it is empty.
-    /// Empty at end of stream.
+    /// is valid until the next read. The bytes after the last LF are a line too, unless there are
+    /// none. Empty at end of stream.
     /// Suspends only if no line end is buffered; resumes on the stream's loop.
     /// Throws: io_error (errc::limit_exceeded: limit() bytes are buffered, and no line end;
     /// errc::busy; what the stream's reads throw); cancelled.
@@ -139,9 +140,9 @@ public:
         return {buffer_, detail::line_request()};
     }
 
-    /// Returns `coro::const_bytes`: the next `count` bytes, at most limit(), of which it takes
-    /// none; fewer only if the stream ends before: `(co_await in.peek(1)).empty()` asks for the
-    /// end. Valid until the next read.
+    /// Returns `coro::const_bytes`: the next `count` bytes, at most limit(), and takes none of
+    /// them. They are fewer only if the stream ends before: `(co_await in.peek(1)).empty()` asks
+    /// for the end. Valid until the next read.
     /// Suspends only if fewer bytes are buffered; resumes on the stream's loop.
     /// Throws: io_error (errc::limit_exceeded, errc::busy, what the stream's reads throw);
     /// cancelled.

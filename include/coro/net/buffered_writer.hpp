@@ -24,7 +24,7 @@ struct CORO_EXPORT writer_release {
 };
 using writer_handle = std::unique_ptr<writer_state, writer_release>;
 
-/// What one write hands over: all of it, or nothing.
+/// The bytes of one write: it hands over all of them, or none.
 struct write_request {
     const char* verb = "write";
     const_bytes payload;
@@ -78,19 +78,19 @@ struct buffered_writer_access;
 
 namespace coro { inline namespace v0 { namespace net {
 
-/// Writes to the connection of `stream` through a buffer. What is written leaves at the end of the
-/// loop's turn, in one send, without a flush: sixteen small replies cost one system call. At most
-/// one send is in flight. Several tasks may write at once: each write stays in one piece, in the
-/// order in which the writes were made. An empty writer holds no buffer.
+/// Writes to the connection of `stream` through a buffer. All that is written leaves at the end of
+/// the loop's turn, in one send, without a flush: sixteen small replies cost one system call. At
+/// most one send is in flight. Several tasks may write at once: each write stays in one piece, in
+/// the order in which the writes were made. An empty writer holds no buffer.
 ///
-/// Errors of sending come out of the next write or flush, and of every one after it: what was
-/// buffered is gone. Only errc::busy (somebody else was writing to the stream itself) is told once
+/// Errors of sending come out of the next write or flush, and of every one after it: the buffered
+/// bytes are gone. Only errc::busy (somebody else was writing to the stream itself) is told once
 /// and keeps the bytes: flush again.
 ///
 /// `stream` may be moved, but not closed, while there are unsent bytes. Before you close it,
 /// half-close it or destroy the writer: co_await flush(). A writer that is destroyed with unsent
-/// bytes tells the report hook how many, unless the connection had failed; a send in flight goes
-/// on without it.
+/// bytes tells the report hook how many, unless the connection had failed. A send in flight goes on
+/// without it.
 class buffered_writer {
 public:
     /// options.limit: the most unsent bytes that are held.

@@ -9,7 +9,7 @@
 
 namespace coro { inline namespace v0 { namespace net {
 
-/// What can be read and written: stream, and what is derived from it.
+/// A type that can be read and written: stream, and the classes derived from it.
 template <typename Stream>
 concept byte_stream = std::derived_from<Stream, stream>;
 
@@ -17,7 +17,7 @@ concept byte_stream = std::derived_from<Stream, stream>;
 /// Requires: `from` outlives the wait; no other write is pending on `stream`.
 /// Suspends until the kernel has taken everything; resumes on the stream's loop.
 /// Throws: io_error (broken_pipe, connection_reset, timed_out, errc::busy, errc::closed,
-/// errc::broken) whose bytes_transferred() says how much had moved; cancelled, likewise.
+/// errc::broken); cancelled. bytes_transferred() of either says how many bytes had moved.
 /// Cancel safety: none: when it throws, a part may have been sent; the stream is then marked
 /// broken, and later exact transfers throw errc::broken. See: send(2).
 [[nodiscard("co_await it")]] inline detail::exact_awaiter<true> write_all(

@@ -51,8 +51,8 @@ struct frame_options {
 /// that many bytes. A payload may be empty. Refers to `in` and `out`, which outlive it and may be
 /// used directly between two messages; one task may read while others write.
 ///
-/// A frame may be longer than the limit of `in`, up to options.limit: then `in` holds it all the
-/// same, in memory that grows with what has come, not with what was announced.
+/// A frame may be longer than the limit of `in`, up to options.limit. Then `in` holds it all the
+/// same, in memory that grows with the bytes that have come, not with the announced length.
 template <byte_stream Stream>
 class framed_stream {
 public:
@@ -79,11 +79,12 @@ public:
     /// buffered_writer).
     /// Requires: `payload` outlives the wait.
     /// Suspends only while the buffer has no room, or until a frame as large as the writer's limit
-    /// has been sent; resumes on the stream's loop.
+    /// has been sent. It resumes on the stream's loop.
     /// Throws: io_error (errc::limit_exceeded: nothing was written; what buffered_writer::write
     /// throws); cancelled.
-    /// Cancel safety: on `cancelled` nothing was written, or, of a frame as large as the writer's
-    /// limit, a part: then every later write throws errc::broken, so that no frame follows a part.
+    /// Cancel safety: on `cancelled` nothing was written. A frame as large as the writer's limit
+    /// may have left in part. Then every later write throws errc::broken, so that no frame follows
+    /// a part.
     [[nodiscard("co_await it")]] detail::buffered_write write(
         const_bytes payload) noexcept {
         return detail::buffered_writer_access::write(out_, detail::frame_to_write(payload, limit_));

@@ -14,8 +14,8 @@ namespace coro { inline namespace v0 { namespace net {
 struct memory_options {
     /// Bytes that one direction holds while nobody reads; then writers wait. At least 1.
     std::size_t capacity = 64 * 1024;
-    /// The most that one read or one write moves. With 1 each byte comes alone: what a network may
-    /// do, and seldom does in a test. At least 1.
+    /// The most that one read or one write moves. With 1 each byte comes alone: a network may do
+    /// so, and seldom does in a test. At least 1.
     std::size_t chunk = std::numeric_limits<std::size_t>::max();
 };
 

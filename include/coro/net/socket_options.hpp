@@ -1,4 +1,4 @@
-// Options of TCP sockets: what to tell the kernel before a listener listens or a stream connects.
+// Options of TCP sockets, for the kernel, before a listener listens or a stream connects.
 #pragma once
 
 #include <chrono>
@@ -21,7 +21,7 @@ struct keepalive_options {
     int count = 6;  ///< unanswered probes that end the connection, 1 to 127
 };
 
-/// Options of one connection. Whatever is not set stays as the kernel has it.
+/// Options of one connection. An option that is not set stays as the kernel has it.
 struct stream_options {
     /// Send small writes at once instead of waiting for the acknowledgement of earlier ones. On by
     /// default here, unlike in the kernel: programs that wait for replies suffer from the delay,

@@ -1,5 +1,5 @@
-// transport: what a stream stands on when it is no socket (TLS, a pipe in memory, a recorder), and
-// the two things that are needed to write one: transfer and relay.
+// transport: the base of a stream that is no socket (TLS, a pipe in memory, a recorder), and the
+// two parts of which one is made: transfer and relay.
 //
 // All of it belongs to one loop: each function is called on its thread, resumes no task, and may
 // not throw where it is noexcept.
@@ -83,9 +83,9 @@ public:
     /// Asks `below` for what `what` asks for, with the buffers of `what`: nothing is copied.
     /// Requires: nothing of `what` has moved.
     CORO_EXPORT void forward(transfer what, stream& below) noexcept;
-    /// Reads at least one byte into `into`, which is not empty.
+    /// Reads at least one byte into `into`. Requires: that is not empty.
     CORO_EXPORT void receive(stream& below, mutable_bytes into) noexcept;
-    /// Writes at least one byte of `from`, which is not empty.
+    /// Writes at least one byte of `from`. Requires: that is not empty.
     CORO_EXPORT void send(stream& below, const_bytes from) noexcept;
     /// Asks for the request to end early. It ends all the same, with nothing moved or with success;
     /// does nothing when it has ended.
@@ -98,13 +98,13 @@ public:
     }
     /// Not set after success; std::errc::operation_canceled after a cancel().
     [[nodiscard]] CORO_EXPORT std::error_code error() const noexcept;
-    /// What was forwarded and not passed on; none for receive() and send(). Once it was completed
-    /// in another way it must not be used.
+    /// The transfer that was forwarded and not passed on; none for receive() and send(). Once it
+    /// was completed in another way it must not be used.
     [[nodiscard]] transfer forwarded() const noexcept { return for_; }
-    /// The bytes of forwarded() that this request has moved, piece by piece: call it with 0, then
+    /// The bytes of forwarded() that this request has moved, piece by piece. Call it with 0, then
     /// with the sum of the sizes of the pieces before. Empty: there is no more.
     [[nodiscard]] CORO_EXPORT const_bytes piece(std::size_t from) const noexcept;
-    /// Completes forwarded() with the answer of this request.
+    /// Completes forwarded() with the result of this request.
     CORO_EXPORT void pass_on() noexcept;
 
 private:
@@ -120,11 +120,11 @@ private:
 };
 
 /// Derive from it, and make a stream of it: `net::stream(std::make_unique<my_transport>(...))`. The
-/// stream's loop owns it from then on: it is destroyed at the end of a turn of the loop, after
-/// close(), when no transfer and no relay of it is pending any more.
+/// stream's loop owns it from then on. The loop destroys it at the end of a turn, after close(),
+/// when no transfer and no relay of it is pending any more.
 ///
-/// It meets at most one read and one write at a time, none of which is empty: the library answers
-/// errc::busy, and errc::closed after close(), before the transport is asked.
+/// It meets at most one read and one write at a time, and no empty ones. The library itself returns
+/// errc::busy, and errc::closed after close(), without asking the transport.
 class CORO_EXPORT transport {
 public:
     transport() = default;
@@ -137,13 +137,14 @@ public:
     virtual void submit(transfer what) noexcept = 0;
     /// The task wants to wait no longer. Complete `what` soon, now or later: withdraw() it if
     /// nothing was moved, else complete() it. No byte may be lost. May come twice, since close()
-    /// cancels too. What was forwarded is not withdrawn: cancel its relay.
+    /// cancels too. A transfer that was forwarded is not withdrawn: cancel its relay.
     virtual void cancel(transfer what) noexcept = 0;
     /// Ends the sending direction after what was sent; does not block. Throws: io_error.
     virtual void shutdown_send() = 0;
-    /// The stream is closed, or gone. Does not block; closes what is below. Called once. What was
-    /// pending was cancelled before; the library says errc::closed for what is withdrawn. A request
-    /// of a relay that is still pending must end soon: the run cannot end before it.
+    /// The stream is closed, or gone. Does not block; closes what is below. Called once. Pending
+    /// transfers were cancelled before; the library returns errc::closed for those that are
+    /// withdrawn. A request of a relay that is still pending must end soon: the run cannot end
+    /// before it.
     virtual void close() noexcept = 0;
     /// The same by a reset: the peer must not take it for a clean end. Called in place of close().
     virtual void abort() noexcept = 0;
@@ -152,7 +153,7 @@ public:
     /// Kind and peer, "tls example.org:443", for errors and task dumps. The text stays as long as
     /// the transport.
     [[nodiscard]] virtual std::string_view describe() const noexcept = 0;
-    /// A request of a relay of this transport has ended. Passes its answer on. It may ask again,
+    /// A request of a relay of this transport has ended. Passes its result on. It may ask again,
     /// and close the stream below. shutdown_send() of that stream may throw, which must not leave
     /// this function.
     virtual void ended(relay& which) noexcept { which.pass_on(); }

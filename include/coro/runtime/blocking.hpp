@@ -1,4 +1,4 @@
-// blocking(f, args…): a call that blocks or burns CPU, on a thread where it holds up nobody.
+// blocking(f, args…): a call that blocks or burns CPU, on a thread where it holds up no task.
 #pragma once
 
 #include <array>

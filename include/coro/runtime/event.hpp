@@ -7,7 +7,7 @@
 
 namespace coro { inline namespace v0 {
 
-/// A flag with waiters. set() lets everybody pass, now and later, until reset().
+/// A flag with waiters. set() lets every task pass, now and later, until reset().
 ///
 /// Belongs to the loop on which it was made. If that was outside of run(), or its run has ended, it
 /// belongs to the loop of the task that first uses it. Tasks of other loops of the run may wait()

@@ -13,6 +13,7 @@
 #include <coro/core/detail/hold.hpp>
 #include <coro/core/task.hpp>
 #include <coro/runtime/detail/poller_choice.hpp>
+#include <coro/runtime/task_observer.hpp>
 
 namespace coro { inline namespace v0 {
 
@@ -51,7 +52,8 @@ struct run_options {
     /// its lines. All others of the loop waited meanwhile. For the first hold among several tasks
     /// the report has only their number. Off unless it is set.
     time_span hold_limit = duration::max();
-    const detail::task_hooks* hooks = nullptr;
+    /// Told of each task. Not owned; must outlive the run.
+    task_observer* observer = nullptr;
     /// Decides all that is random in a simulation.
     std::uint64_t seed = 1;
 };
@@ -109,10 +111,9 @@ CORO_EXPORT int report_exit(const std::exception_ptr& error, bool tell_signal) n
 /// SIGINT that was ignored when the run began stays ignored. If another run of the process has
 /// them, or a signal_set watches one of the two, they stay there.
 /// Throws: what `main` threw; interrupted, if a signal ended it before it had a value. It throws
-/// io_error, with the cause and the remedy, if the run cannot begin: for lack of a poller,
-/// descriptors, memory or threads, or by a bad value. It throws simulation_stuck when nothing can
-/// happen any more in a simulation and all tasks have ended by a cancellation. `cancelled` never
-/// leaves it.
+/// io_error, with the cause and the remedy, if the run cannot begin: without a poller, descriptors,
+/// memory or threads, or with a bad value. It throws simulation_stuck when nothing can happen any
+/// more in a simulation and all tasks have ended by a cancellation. `cancelled` never leaves it.
 /// Requires: no other run() on this thread; `main` was not started before (both abort). A child of
 /// fork(2) may run, also inside of a task of its parent, but it must not go on with the parent's
 /// run.

@@ -37,7 +37,7 @@ class local_task_group;
 
 /// The choice of a group when a child ends with an exception (other than `cancelled`).
 enum class on_error : std::uint8_t {
-    cancel_siblings,  ///< cancel the group, wait for everybody, rethrow the first error
+    cancel_siblings,  ///< cancel the group, wait for all, rethrow the first error
     report_and_go_on, ///< hand it to the report hook; keeps none
 };
 

@@ -1,4 +1,4 @@
-// What a task may ask of itself: its deadline, and whether it is to stop.
+// Questions that a task may ask of itself: its deadline, and whether it is to stop.
 #pragma once
 
 #include <coro/base/time.hpp>

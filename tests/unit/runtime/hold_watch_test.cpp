@@ -211,15 +211,19 @@ TEST_F(hold_watch_test, measures_for_a_minute_and_no_longer) {
     EXPECT_EQ(later.reads, 2 * later.turns);
 }
 
-TEST_F(hold_watch_test, the_hooks_of_the_program_go_on_seeing_everything) {
+class counting_observer : public task_observer {
+public:
+    void spawned(const task_view&) noexcept override { ++counts[0]; }
+    void resumed(const task_view&) noexcept override { ++counts[1]; }
+    void suspended(const task_view&) noexcept override { ++counts[2]; }
+    void ended(const task_view&) noexcept override { ++counts[3]; }
+
+    std::array<int, 4> counts{};
+};
+
+TEST_F(hold_watch_test, the_observer_of_the_program_goes_on_seeing_everything) {
     const auto count_of = [](duration held) {
-        std::array<int, 4> counts{};
-        const task_hooks hooks{
-            .spawned = [](detail::strand&, void* to) noexcept { ++static_cast<int*>(to)[0]; },
-            .resumed = [](detail::strand&, void* to) noexcept { ++static_cast<int*>(to)[1]; },
-            .suspended = [](detail::strand&, void* to) noexcept { ++static_cast<int*>(to)[2]; },
-            .ended = [](detail::strand&, void* to) noexcept { ++static_cast<int*>(to)[3]; },
-            .user = counts.data()};
+        counting_observer observer;
         const auto main = [held](task_group& group) -> task<> {
             group.spawn({.name = "first"}, health, held);
             group.spawn({.name = "second"}, health, 0ms);
@@ -227,9 +231,9 @@ TEST_F(hold_watch_test, the_hooks_of_the_program_go_on_seeing_everything) {
             group.spawn({.name = "third"}, health, 0ms);
         };
         run_options how = watched();
-        how.hooks = &hooks;
+        how.observer = &observer;
         run(with_task_group(main), how);
-        return counts;
+        return observer.counts;
     };
     EXPECT_EQ(count_of(200ms), count_of(0ms));
 }

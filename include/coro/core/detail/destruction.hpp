@@ -32,7 +32,7 @@ struct destruction {
 CORO_EXPORT void destroy_later(std::coroutine_handle<> frame, task_promise_base& promise) noexcept;
 CORO_EXPORT void destroy_waiting() noexcept;
 /// For a frame that has not ended well. Aborts if it runs, and tells the report hook if it never
-/// ran and somebody has forgotten it.
+/// ran, and the program has forgotten it.
 CORO_EXPORT void destroy_unfinished(std::coroutine_handle<> frame,
                                     task_promise_base& promise) noexcept;
 

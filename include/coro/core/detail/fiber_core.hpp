@@ -140,7 +140,7 @@ private:
     frame_link* frame_ = nullptr;
     std::coroutine_handle<> host_{};
     void* context_ = nullptr;  ///< where the fiber goes on, while it does not run
-    void* caller_ = nullptr;   ///< where whoever has entered goes on, while it runs
+    void* caller_ = nullptr;   ///< where the code that entered goes on, while it runs
     fiber_stack* stack_;
     exception_state exceptions_;
     body_function body_;

@@ -71,7 +71,7 @@ constexpr void refuse_unawaitable() {
                   "and has neither operator co_await nor the three await_ members");
 }
 
-/// Awaits somebody else's awaitable. It may resume us on any thread; we go on at home. It cannot be
+/// Awaits a foreign awaitable. It may resume us on any thread; we go on at home. It cannot be
 /// cancelled: cancellation is met at the next await; the dump says so.
 template <typename Awaitable>
 class [[nodiscard]] foreign_awaiter final : public wait_point {

@@ -58,10 +58,10 @@ public:
 CORO_EXPORT void lend(std::unique_ptr<loan>& loans, const void* address, const void* group);
 /// Notes in all of `loans` who the borrower will be. Aborts if it could not start in time.
 CORO_EXPORT void lend_to(loan& loans, const std::source_location& made, const char* name);
-/// The frame of `lender` ends, by `error` if there is one. Aborts if somebody refers to it still.
+/// The frame of `lender` ends, by `error` if there is one. Aborts if a child still refers to it.
 CORO_EXPORT void check_lent(const frame_link& lender, const std::exception_ptr& error) noexcept;
 
-// --- what an argument refers to without owning it
+// --- objects that an argument refers to without owning them
 
 template <typename Kept>
 inline constexpr bool is_reference_wrapper = false;

@@ -88,7 +88,8 @@ inline constexpr std::uint32_t stubborn_after = 1000;
 /// Added to the count when that was reported.
 inline constexpr std::uint32_t stubborn_reported = 1u << 31;
 
-/// Observers of tasks, for tracing. Each member may be nullptr; they must not throw.
+/// Told of each strand: for task_observer and the hold watch. Each member may be nullptr; they
+/// must not throw.
 struct task_hooks {
     void (*spawned)(detail::strand& child, void* user) noexcept = nullptr;
     void (*resumed)(detail::strand& strand, void* user) noexcept = nullptr;

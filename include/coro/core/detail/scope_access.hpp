@@ -1,4 +1,4 @@
-// What the combinators of the library may do with a scope and its users may not.
+// The members of a scope that are for the combinators of the library, not for users.
 #pragma once
 
 #include <coro/core/cancel_scope.hpp>

@@ -45,8 +45,8 @@ public:
 
     /// Id(): not settled yet. A reader that finds a home here also finds that its run has begun.
     [[nodiscard]] Id get() const noexcept { return home_.load(std::memory_order_acquire); }
-    /// Makes `mine` the home in place of `found`; false, and the home in `found`, if somebody was
-    /// first.
+    /// Makes `mine` the home in place of `found`; false, and the home in `found`, if another loop
+    /// was first.
     bool settle(Id& found, Id mine) noexcept {
         return home_.compare_exchange_strong(found, mine, std::memory_order_acq_rel,
                                              std::memory_order_acquire);
@@ -104,10 +104,10 @@ template <typename Words = std_words>
 class lock_word {
 public:
     using bits = std::uint32_t;
-    static constexpr bits held = 1;    ///< by somebody, or on its way to somebody
+    static constexpr bits held = 1;    ///< by a task, or on its way to one
     static constexpr bits given = 2;   ///< to the home loop, which hands it on; a message says so
     static constexpr bits shared = 4;  ///< loops other than the home may take it
-    static constexpr bits news = 8;    ///< somebody waits: the holder tells the home loop
+    static constexpr bits news = 8;    ///< a task waits: the holder tells the home loop
     static constexpr bits turn = 16;   ///< a waiter is to be handed it: the holder gives it there
 
     /// How a holder signs, so that no task looks in vain at a lock that its own loop holds. A lock
@@ -133,7 +133,7 @@ public:
                 return true;
         return false;
     }
-    /// Whether it may soon be free: somebody else runs with it, and need not hand it on.
+    /// Whether it may soon be free: another task runs with it, and need not hand it on.
     [[nodiscard]] bool is_worth_a_look(bits signature) const noexcept {
         const bits is = word_.load(std::memory_order_relaxed);
         const bits holder = is >> signature_shift;

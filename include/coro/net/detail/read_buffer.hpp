@@ -1,4 +1,4 @@
-// The bytes that a buffered_stream has read and nobody has taken, and what can be asked of them.
+// The bytes that a buffered_stream has read and no task has taken, and the requests for them.
 #pragma once
 
 #include <cstddef>
@@ -39,8 +39,8 @@ public:
 
     // --- looking and taking
     [[nodiscard]] std::byte at(std::size_t index) const noexcept;
-    /// The end of the first `what` that begins at or after `from`; npos, and `from` moved to where
-    /// the next search may begin, if there is none yet.
+    /// The end of the first `what` that begins at or after `from`. If there is none yet: npos, and
+    /// `from` moves to where the next search may begin.
     [[nodiscard]] std::size_t find_end(std::string_view what, std::size_t& from) const noexcept;
     static constexpr std::size_t npos = static_cast<std::size_t>(-1);
     /// The first `count` bytes in one piece, not taken / taken. Requires: count <= size().
@@ -55,7 +55,7 @@ public:
     /// Requires: size() < bound. Throws: std::bad_alloc (then nothing is lost).
     [[nodiscard]] std::size_t prepare(std::size_t bound);
     /// The same for a read into the spill itself: at most `count` bytes behind those that are
-    /// unread, and never so few that growing for each read would cost more than reading.
+    /// unread. They are never so few that growing for each read would cost more than reading.
     [[nodiscard]] mutable_bytes spill_room(std::size_t count);
     void arrived(net::read_lease&& lease) noexcept;
     /// `count` bytes came into the spill_room(); 0 is the end of the stream.
@@ -113,7 +113,7 @@ private:
 /// Reads this large go past the leases: no copy.
 inline constexpr std::size_t direct_bytes = 4096;
 
-/// What requests for a known number of bytes have in common.
+/// The common part of requests for a known number of bytes.
 struct CORO_EXPORT counted_request {
     [[nodiscard]] static mutable_bytes direct(read_buffer& buffer, std::size_t needed);
     static void arrived(read_buffer& buffer, std::size_t count) noexcept { buffer.arrived(count); }
@@ -215,7 +215,7 @@ private:
     std::size_t count_;
 };
 
-/// What requests for bytes up to a delimiter have in common.
+/// The common part of requests for bytes up to a delimiter.
 class CORO_EXPORT delimited_request {
 public:
     explicit delimited_request(std::string_view delimiter) noexcept;

@@ -19,7 +19,7 @@ namespace coro { inline namespace v0 { namespace detail {
 ///                      at once in one resumption): keeps it for finish()
 ///   task<> wait()      waits until finish() has the result; may throw
 ///   R      finish()    the result; may throw
-/// What try_now() throws leaves the await in await_resume(): combinators rely on that.
+/// An exception of try_now() leaves the await in await_resume(): combinators rely on that.
 template <typename Derived>
 class ready_or_task : public awaiter_face<Derived> {
 public:

@@ -18,7 +18,7 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-// --- what is known of the parameters
+// --- the facts about the parameters
 
 template <typename... Types>
 struct type_list {};
@@ -162,7 +162,7 @@ constexpr decltype(auto) invoke_callable(Member Class::*member, Object&& object,
     return (object_of<Class>(std::forward<Object>(object)).*member)(std::forward<Args>(args)...);
 }
 
-// --- what a child needs beside its task
+// --- the parts of a child beside its task
 
 /// Lives from the spawn of a child until its task has been destroyed.
 class kept_base {
@@ -236,7 +236,7 @@ private:
     std::tuple<Kept...> args_;
 };
 
-// --- what spawn refuses
+// --- the calls that spawn refuses
 
 template <typename First>
 inline constexpr bool names_a_task_with_value = false;

@@ -107,8 +107,8 @@ private:
     std::optional<std::stop_callback<sender>> callback_;
 };
 
-/// scope -> source. The callbacks of the source are somebody else's code: they run from the loop's
-/// inbox, never inside of a cancellation.
+/// scope -> source. The callbacks of the source are foreign code: they run from the loop's inbox,
+/// never inside of a cancellation.
 class source_post final : public stop_post, public stop_listener {
 public:
     explicit source_post(std::stop_source to) noexcept
