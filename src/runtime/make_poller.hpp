@@ -5,7 +5,7 @@
 #include <string>
 #include <system_error>
 
-#include <coro/runtime/detail/poller_choice.hpp>
+#include <coro/runtime/poller_choice.hpp>
 
 #include "runtime/poller.hpp"
 

@@ -9,6 +9,7 @@
 
 namespace coro { inline namespace v0 {
 
+/// How bad what the library reports is.
 enum class severity : std::uint8_t {
     info,
     notice,   ///< what a peer did: a reset, an end in the midst of a message, silence

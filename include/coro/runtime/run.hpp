@@ -12,11 +12,12 @@
 #include <coro/base/error.hpp>
 #include <coro/core/detail/hold.hpp>
 #include <coro/core/task.hpp>
-#include <coro/runtime/detail/poller_choice.hpp>
+#include <coro/runtime/poller_choice.hpp>
 #include <coro/runtime/task_observer.hpp>
 
 namespace coro { inline namespace v0 {
 
+/// Whether run() watches signals.
 enum class signal_policy : std::uint8_t {
     handle,  ///< SIGINT and SIGTERM end run() in an orderly way; dispositions are restored after it
     leave,   ///< run() touches no signal (but fibers have SIGSEGV, to name who overflows a stack)

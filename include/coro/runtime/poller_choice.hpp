@@ -5,6 +5,7 @@
 
 namespace coro { inline namespace v0 {
 
+/// The world in which a run lives.
 enum class poller_choice : std::uint8_t {
     automatic,  ///< io_uring, or epoll (with a report) where it cannot be set up
     io_uring,
