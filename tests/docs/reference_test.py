@@ -32,10 +32,11 @@ def awaited(declaration):
     """`co_await name(…)` for a function that returns an awaiter or a task to be awaited."""
     if '[[nodiscard("co_await' not in declaration.replace("\n", " "):
         return declaration
-    if re.search(r"\\b(class|struct)\\b", declaration):
+    if re.search(r"\b(class|struct)\b", declaration):
         return declaration
     return re.sub(
-        r'\[\[nodiscard\("co_await[^"]*"\)\]\]\s*(?:CORO_EXPORT\s+)?((?:inline|static|constexpr)\s+)*'
+        r'\[\[nodiscard\("co_await[^"]*"\)\]\]\s*(?:CORO_EXPORT\s+)?'
+        r"(?:(?:inline|static|constexpr)\s+)*"
         r"[\w:]+(?:<(?:[^<>]|<[^<>]*>)*>)?\s+(?=\w+\()",
         lambda match: ("static " if "static" in match.group() else "") + "co_await ",
         declaration,
