@@ -15,7 +15,7 @@ struct view_access;
 
 }  // namespace detail
 
-/// What an observer may look at of a task: one given to run(), a spawned one, or a branch of
+/// A read-only view of a task for an observer: one given to run(), a spawned one, or a branch of
 /// when_all or when_any. Valid during the call that gets it.
 class task_view {
 public:
