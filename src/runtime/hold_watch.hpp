@@ -1,4 +1,4 @@
-// Who held the loop: notices a turn that took too long, and finds out in which task.
+// hold_watch: notices a turn that took too long, and finds out in which task.
 #pragma once
 
 #include <chrono>
@@ -33,7 +33,7 @@ public:
     void turn_ran(std::uint64_t resumed, const detail::strand* only) noexcept;
 
 private:
-    /// A strand at the moment at which it was resumed: what can be said of it when it has ended.
+    /// A strand at the moment at which it was resumed, for a report when it has ended.
     struct resumption {
         const detail::strand* strand = nullptr;
         const char* name = nullptr;

@@ -1,5 +1,5 @@
-// What other threads hand to a loop, the handshake that wakes it when it sleeps, and the gate that
-// knows whether it lives. Templates over their words, so that
+// mailbox: the messages of other threads to a loop, the handshake that wakes it when it sleeps, and
+// the gate that knows whether it lives. Templates over their words, so that
 // tests/unit/runtime/mailbox_interleavings_test.cpp can run them in every order; the proof is in
 // docs/design/concurrency.md.
 #pragma once
@@ -17,12 +17,13 @@ struct std_words_and_locks : std_words {
     using mutex = std::mutex;
 };
 
-/// What neighbours on one cache line disturb: the loop counts in its other members all the time. A
-/// post to a loop that turns took 130 ns in bursts of 32, and 31 once it had a line of its own.
+/// Neighbours on one cache line disturb each other: the loop counts in its other members all the
+/// time. A post to a loop that turns took 130 ns in bursts of 32, and 31 once it had a line of its
+/// own.
 inline constexpr std::size_t cache_line = 64;
 
-/// Any thread pushes, the loop takes all. A node belongs to who pushes it before, and to the loop
-/// after: it has a member `next`, a pointer to such a node.
+/// Any thread pushes, the loop takes all. A node belongs to the poster before the push, and to the
+/// loop after. It has a member `next`, a pointer to such a node.
 template <typename Node, typename Words = std_words>
 class alignas(cache_line) mailbox {
     template <typename T>
@@ -62,7 +63,7 @@ public:
         }
         return in_order;
     }
-    /// True: from now on who pushes wakes the loop, and nothing was pushed before. The loop waits,
+    /// True: from now on a poster wakes the loop, and nothing was pushed before. The loop waits,
     /// and says wakes_up() when it does no more.
     [[nodiscard]] bool falls_asleep() noexcept {
         sleeping_.store(true, std::memory_order_seq_cst);
@@ -104,7 +105,8 @@ public:
         loop_->post(work);
         return true;
     }
-    /// The loop, when it takes nothing more from foreign threads. What came before is in its inbox.
+    /// The loop, when it takes nothing more from foreign threads. All that came before is in its
+    /// inbox.
     void close() noexcept {
         const std::lock_guard lock(guard_);
         loop_ = nullptr;

@@ -1,4 +1,4 @@
-// What a sentence of misuse says of the task that runs: where it is, its name and number.
+// The part of a sentence of misuse about the task that runs: where it is, its name and number.
 #include "base/misuse_place.hpp"
 
 #include <coro/core/fiber.hpp>

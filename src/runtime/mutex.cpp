@@ -1,4 +1,4 @@
-// A mutex that tasks of several loops use: who takes it where he is, and who waits at home.
+// A mutex that tasks of several loops use: taken where a task runs, waited for at home.
 #include <coro/runtime/mutex.hpp>
 
 namespace coro { inline namespace v0 {
@@ -44,14 +44,14 @@ mutex::awaiter* mutex::next_to_tell() noexcept {
     return first != nullptr ? first : waiting_.pop_front();
 }
 
-/// What who frees it has to do for those who wait now.
+/// The requests to the holder for those that wait now.
 lock_word::bits mutex::rest() const noexcept {
     if (!handed_.empty()) return lock_word::news | lock_word::turn;
     return tells_nobody() ? 0 : lock_word::news;
 }
 
-/// The lock is this loop's. Who is told that it is free may find that somebody was faster; but
-/// while the news travel nobody else would have it.
+/// The lock is this loop's. A waiter that is told that it is free may find that another task was
+/// faster. But while the news travel no other task would have it.
 void mutex::hand_on() noexcept {
     if (awaiter* next = handed_.pop_front()) {
         word_.goes_on(rest());
@@ -62,8 +62,8 @@ void mutex::hand_on() noexcept {
     if (told != nullptr) told->end_invited();
 }
 
-/// Who is told comes also if somebody has taken it meanwhile: that he was passed over is what
-/// follow_invitation() finds.
+/// A waiter that is told comes also if another task has taken it meanwhile: follow_invitation()
+/// then finds that it was passed over.
 void mutex::hear_news() noexcept {
     if (word_.is_given()) return hand_on();
     if (!handed_.empty()) return;  // who has it gives it to this loop
@@ -95,10 +95,10 @@ bool mutex::awaiter::begin_by_agent() noexcept {
     return false;
 }
 
-/// Tries in any case: if it is free, and others wait, nobody else is told. Who is late because it
-/// was handed to somebody does not count as passed over, but only once: somebody else may have been
-/// before that. (If he counted at once, hand-overs would breed: while one is under way all who were
-/// told come in vain.)
+/// Tries in any case: if it is free, and others wait, nobody else is told. A waiter that is late
+/// because the lock was handed on does not count as passed over, but only once: a third task may
+/// have been before that. (If it counted at once, hand-overs would breed: while one is under way
+/// all that were told come in vain.)
 void mutex::awaiter::follow_invitation(bool withdrawn) noexcept {
     using outcome = detail::wait_outcome;
     while (!mutex_.take_shared()) {

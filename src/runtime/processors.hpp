@@ -19,7 +19,7 @@ namespace coro { inline namespace v0 { namespace detail {
 
 // --- the parts of it, for tests
 
-/// What a file says; nullopt when there is none. Tests plant their own.
+/// The text of a file; nullopt when there is none. Tests plant their own.
 using file_reader = std::optional<std::string> (*)(const std::string& path, void* user);
 
 /// A share of a processor's time: quota per period, both in microseconds.

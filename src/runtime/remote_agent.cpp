@@ -6,9 +6,9 @@
 //    │ ◄───────────────────────────── done ─│  strand and scope are gone
 //    │── release, if cancel was sent ─────► │  frees the record: no earlier message is under way
 //
-// Done may be an invitation: then the waiter tries by himself when it is his turn to run, and in
-// vain it begins anew with start. The wait object stays in the waiter's frame. Between start and
-// done it belongs to the home loop.
+// Done may be an invitation: then the waiter tries by itself when it is its turn to run. If that is
+// in vain, it begins anew with start. The wait object stays in the waiter's frame. Between start
+// and done it belongs to the home loop.
 #include <coro/core/detail/home_loop.hpp>
 
 #include <new>

@@ -45,8 +45,8 @@ private:
     bool installed_ = false;
 };
 
-/// What a signal_set shares with the handler: the handler marks what came and posts this to the
-/// set's loop. It outlives the set by as long as it is posted.
+/// The record that a signal_set shares with the handler: the handler marks the signals that came
+/// and posts this to the set's loop. It outlives the set by as long as it is posted.
 class signal_watch final : public posted {
 public:
     signal_watch(signal_set& of, std::uint64_t wanted) noexcept;

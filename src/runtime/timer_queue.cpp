@@ -53,7 +53,7 @@ void precise_timers::erase_heap(timer_node& node) noexcept {
         return;
     }
     (parent->next == &node ? parent->next : parent->prev) = rest;
-    // Upwards only as long as distances change, which cannot be for more than log2(n) nodes.
+    // Upwards only as long as distances change: that cannot be for more than log2(n) nodes.
     while (parent != nullptr && repair(*parent)) parent = parent->parent_;
 }
 

@@ -184,17 +184,16 @@ public:
     }
 
     /// Fires what is due at `now`, in (deadline, sequence) order, and returns how many fired. Takes
-    /// at most `limit` steps, where a step fires, files or cascades one timer; what is left is done
-    /// by the next call, and next_deadline() is in the past as long as something is.
-    /// Before the first of them it calls `late` with when it should have been called; that may arm
-    /// and disarm.
+    /// at most `limit` steps, where a step fires, files or cascades one timer. The next call does
+    /// the rest, and next_deadline() is in the past as long as a rest is left. Before the first of
+    /// them it calls `late` with when it should have been called; that may arm and disarm.
     /// Requires: not called from on_fire.
     template <typename Late>
     std::size_t expire(time_point now, std::size_t limit, Late late) noexcept {
         CORO_ASSERT(!expiring_, "timer_queue::expire() was called from on_fire");
         const time_point before = now_;
         if (now > now_) set_now(now);
-        // What is staged was put off by the call before, which fell due then at the latest.
+        // The call before put staged timers off, and they fell due then at the latest.
         const time_point due = staging_.empty() ? next_deadline() : before;
         if (due > now_) {
             follow_now();
