@@ -79,7 +79,8 @@ coro::task<> serve_table(const char* port) {
         co_await talk(peer, store);
         co_await peer.close_gracefully(1s);  // the peer gets to read the last line in any case
     };
-    co_await coro::serve(listener, handler, {.connections = 1'000, .idle = 60s, .drain = 2s});
+    co_await coro::serve(listener, handler,
+                         {.limits = {.connections = 1'000, .idle = 60s, .drain = 2s}});
 }
 
 int main(int argc, char** argv) {

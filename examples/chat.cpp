@@ -75,7 +75,8 @@ coro::task<> serve_chat(coro::net::endpoint where) {
     const auto handler = [&all](tcp_stream peer) -> coro::task<> {
         co_await chat_with(std::move(peer), all);
     };
-    co_await coro::serve(listener, handler, {.connections = 1'000, .idle = 1h, .drain = 2s});
+    co_await coro::serve(listener, handler,
+                         {.limits = {.connections = 1'000, .idle = 1h, .drain = 2s}});
 }
 
 int main(int argc, char** argv) {

@@ -62,12 +62,12 @@ coro::task<> serve_on(endpoint where, bool fibers) {
     auto listener = coro::net::tcp_listener::bind(where);
     std::printf("listening %s\n", listener.local_endpoint().to_string().c_str());
 
-    const coro::serve_options limits{.connections = 1'000, .idle = 10min, .drain = 2s};
+    const coro::server_limits limits{.connections = 1'000, .idle = 10min, .drain = 2s};
     const auto start_fiber = [](tcp_stream peer) -> coro::task<> {
         co_await coro::fiber(handle_in_fiber, std::move(peer));
     };
-    if (fibers) co_await coro::serve(listener, start_fiber, limits);
-    else co_await coro::serve(listener, handle, limits);
+    if (fibers) co_await coro::serve(listener, start_fiber, {.limits = limits});
+    else co_await coro::serve(listener, handle, {.limits = limits});
 }
 
 int main(int argc, char** argv) {

@@ -84,8 +84,8 @@ coro::task<> serve_proxy(endpoint where, endpoint target) {
     const auto handler = [target](tcp_stream client) -> coro::task<> {
         co_await handle(std::move(client), target);
     };
-    const coro::serve_options limits{.connections = most_connections, .idle = 5min, .drain = 2s};
-    co_await coro::serve(listener, handler, limits);
+    const coro::server_limits limits{.connections = most_connections, .idle = 5min, .drain = 2s};
+    co_await coro::serve(listener, handler, {.limits = limits});
 }
 
 int main(int argc, char** argv) {

@@ -79,7 +79,7 @@ coro::task<> run_once(const plan& tasks, endpoint where, stage& show) {
         co_await serve_serially(std::move(peer), show);
     };
     co_await coro::with_task_group([&](coro::task_group& group) -> coro::task<> {
-        group.spawn(coro::serve(listener, handler, {.idle = coro::duration::max()}));
+        group.spawn(coro::serve(listener, handler, {.limits = {.idle = coro::duration::max()}}));
         co_await run_tasks(tasks, listener.local_endpoint(), show);
         group.request_stop();
     });

@@ -188,6 +188,16 @@ def rule_layers(_root, files):
                 yield file, line, f"{other}/ is in no layer; add it to the table in tools/tidy.py"
 
 
+def rule_service_is_ordinary(_root, files):
+    """serve is what users could have written: a private header would be a part that they lack."""
+    for file in files:
+        if not file.within("src/service/*") or not file.is_cpp():
+            continue
+        for line, header, quoted in file.includes():
+            if (quoted and not header.startswith("service/")) or "/detail/" in header:
+                yield file, line, f"service/ uses what users can: public headers only; not {header}"
+
+
 def rule_owners(_root, files):
     for file in files:
         if not file.is_cpp():
@@ -458,6 +468,7 @@ def rule_version(_root, files):
 
 RULES = [
     rule_layers,
+    rule_service_is_ordinary,
     rule_owners,
     rule_no_system_switch,
     rule_calls,

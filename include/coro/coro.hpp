@@ -17,8 +17,11 @@
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/buffered_writer.hpp>
 #include <coro/net/framed_stream.hpp>
+#include <coro/net/detached_stream.hpp>
 #include <coro/net/exact.hpp>
 #include <coro/net/local.hpp>
+#include <coro/net/idle_guard.hpp>
+#include <coro/net/listener.hpp>
 #include <coro/net/memory_stream.hpp>
 #include <coro/net/readiness.hpp>
 #include <coro/net/socket_options.hpp>

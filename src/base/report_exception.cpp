@@ -1,12 +1,12 @@
 // Reports of an exception, by its type.
-#include "base/report_exception.hpp"
+#include <coro/base/report.hpp>
 
 #include <string>
 #include <string_view>
 
 #include <coro/base/error.hpp>
 
-namespace coro { inline namespace v0 { namespace detail {
+namespace coro { inline namespace v0 {
 
 namespace {
 
@@ -44,4 +44,4 @@ void report_exception(report_event event, const std::exception_ptr& error) noexc
     }
 }
 
-}}}  // namespace coro::v0::detail
+}}  // namespace coro::v0

@@ -5,8 +5,6 @@
 
 #include <coro/base/report.hpp>
 
-#include "base/report_exception.hpp"
-
 namespace coro { inline namespace v0 { namespace detail {
 
 branch_strand::branch_strand(branch_set& set, branch_base& of) noexcept

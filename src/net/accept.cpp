@@ -22,7 +22,7 @@ constexpr unsigned most_skipped = 64;
 void report_exhausted(int error, int shed) noexcept {
     report({.level = severity::warning, .verb = "accept", .endpoint = {}, .error = error_of(error),
             .text = shed == 0 ? "turned one client away; raise the limit of open files "
-                                "(ulimit -n) or lower serve_options.connections"
+                                "(ulimit -n) or lower server_limits.connections"
                               : "waiting for descriptors or memory to come back",
             .task = {}});
 }

@@ -1,4 +1,4 @@
-// The watch over a stream that has left the loop of its server.
+// Looks at streams, and the watch over one that has left the loop of its guard.
 #include "net/idle_watch.hpp"
 
 #include <algorithm>
@@ -11,8 +11,45 @@
 #include <coro/net/detail/socket.hpp>
 
 #include "net/io_failure.hpp"
+#include "net/transport_table.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
+
+namespace {
+
+/// False: it is closed.
+bool count_of(scheduler& loop, detail::handle of, std::uint64_t& moved) noexcept {
+    if (!of.is_transport()) return loop.poller().moved_bytes(of, moved) >= 0;
+    const net::transport* transport = loop.transports->find(of);
+    if (transport != nullptr) moved = transport->activity();
+    return transport != nullptr;
+}
+
+}  // namespace
+
+idle_look::finding idle_look::look(detail::loop& home, bool afresh) noexcept {
+    std::uint64_t moved = 0;
+    if (!count_of(scheduler_of(home), socket, moved)) return finding::gone;
+    // A silence is forgiven once: a loop that is late again and again must end it too.
+    const bool has_moved = moved != seen_;
+    if (has_moved || (afresh && !forgiven_)) {
+        seen_ = moved;
+        silent_looks_ = 0;
+        forgiven_ = !has_moved;
+        return finding::alive;
+    }
+    ++silent_looks_;
+    return found_idle() ? finding::idle : finding::alive;
+}
+
+void idle_look::end_stream(detail::loop& home) const noexcept {
+    scheduler& loop = scheduler_of(home);
+    detail::handle which = socket;
+    if (which.is_transport()) which = loop.transports->lowest_below(which);
+    if (which.is_transport()) return loop.transports->close(which, false);
+    const int failed = loop.poller().shutdown(which, shutdown_how::both);
+    static_cast<void>(failed);  // ENOTCONN: as good
+}
 
 idle_sentence::idle_sentence(duration span) noexcept {
     static constexpr std::array<std::pair<duration, std::string_view>, 4> units{{
@@ -30,9 +67,9 @@ idle_sentence::idle_sentence(duration span) noexcept {
     }
 }
 
-void report_idle(duration span, std::string_view peer) noexcept {
+void report_idle(std::string_view verb, duration span, std::string_view peer) noexcept {
     const idle_sentence text(span);
-    report({.level = severity::notice, .verb = "serve", .endpoint = peer, .error = {},
+    report({.level = severity::notice, .verb = verb, .endpoint = peer, .error = {},
             .text = text.view(), .task = {}});
 }
 
@@ -58,7 +95,7 @@ private:
     }
     void look() noexcept {
         const bool afresh = idle_look::stood_still(loop_.turn_time - due_, span_);
-        const idle_look::finding found = look_.look(loop_.poller(), afresh);
+        const idle_look::finding found = look_.look(loop_, afresh);
         if (found == idle_look::finding::alive) return arm();
         if (found == idle_look::finding::idle) end_connection();
         unlink();
@@ -67,8 +104,8 @@ private:
     void end_connection() noexcept {
         std::array<char, name_capacity> buffer;
         const std::string_view peer = peer_text({&loop_, look_.socket}, buffer);
-        static_cast<void>(loop_.poller().shutdown(look_.socket, shutdown_how::both));
-        report_idle(span_, peer);
+        look_.end_stream(loop_);
+        report_idle("serve", span_, peer);
     }
 
     scheduler& loop_;

@@ -70,6 +70,16 @@ task<> stream::close_gracefully(time_span limit) {
     }
 }
 
+void stream::reset_on_failure(bool on) noexcept {
+    const socket_ref& socket = socket_.ref();
+    if (!socket.handle) return;
+    scheduler& loop = loop_of(socket);
+    detail::socket_notes* const notes = socket.handle.is_transport()
+                                            ? loop.transports->notes(socket.handle)
+                                            : loop.poller().notes(socket.handle);
+    if (notes != nullptr) notes->reset_failed = on;
+}
+
 std::string stream::describe() const {
     const socket_ref& socket = socket_.ref();
     if (!socket.handle) return {};

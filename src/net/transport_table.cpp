@@ -178,10 +178,20 @@ socket_notes* transport_table::notes(detail::handle which) noexcept {
     return of == nullptr || of->closing ? nullptr : &of->notes;
 }
 
-bool transport_table::is_reset_when_failed(detail::handle which) noexcept {
+detail::handle transport_table::lowest_below(detail::handle which) noexcept {
     while (which.is_transport()) {
         const net::transport* of = find(which);
-        which = of != nullptr ? of->below_ : detail::handle{};
+        if (of == nullptr || !of->below_) break;
+        which = of->below_;
+    }
+    return which;
+}
+
+bool transport_table::is_reset_when_failed(detail::handle which) noexcept {
+    while (which.is_transport()) {
+        const entry* of = entry_of(which);
+        if (of != nullptr && of->notes.reset_failed) return true;
+        which = of != nullptr ? of->transport->below_ : detail::handle{};
     }
     const socket_notes* of = loop_.poller().notes(which);
     return of != nullptr && of->reset_failed;

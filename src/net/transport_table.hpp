@@ -46,7 +46,10 @@ public:
     /// nullptr for a handle that is stale or closing.
     [[nodiscard]] net::transport* find(detail::handle which) noexcept;
     [[nodiscard]] socket_notes* notes(detail::handle which) noexcept;
-    /// Whether a stream ends by a reset when an exception destroys it: what it stands on does.
+    /// What `which` stands on, or what that stands on, down to a socket; itself if it stands alone.
+    [[nodiscard]] detail::handle lowest_below(detail::handle which) noexcept;
+    /// Whether a stream ends by a reset when an exception destroys it: it was told to, or what
+    /// it stands on was.
     [[nodiscard]] bool is_reset_when_failed(detail::handle which) noexcept;
 
     /// Also while it is closing; empty if it is gone.

@@ -7,8 +7,6 @@
 #include <coro/base/detail/assert.hpp>
 #include <coro/base/report.hpp>
 
-#include "base/report_exception.hpp"
-
 namespace coro { inline namespace v0 {
 namespace {
 
@@ -24,7 +22,7 @@ detail::fiber_core& fiber_here() noexcept {
 }
 
 void report_unseen(const std::exception_ptr& error, const detail::strand& strand) noexcept {
-    detail::report_exception(
+    report_exception(
         {.level = severity::error, .verb = "task_group", .endpoint = {}, .error = {},
          .text = "a child of a local group that nobody joined ended with this error",
          .task = strand.name != nullptr ? strand.name : std::string_view{}},

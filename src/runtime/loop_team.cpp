@@ -12,10 +12,10 @@
 #include <system_error>
 
 #include <coro/base/report.hpp>
+#include <coro/runtime/stats.hpp>
 
 #include "runtime/make_poller.hpp"
 #include "runtime/observer_hooks.hpp"
-#include "runtime/process.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
@@ -45,7 +45,7 @@ std::string loop_of(unsigned index, unsigned count) {
         case std::errc::too_many_files_open:
             refuse(made.error, "cannot begin: " + which + " got no descriptor, and each loop needs "
                                "three: raise the limit of open files, now " +
-                               std::to_string(descriptor_limit()) +
+                               std::to_string(open_file_limit()) +
                                " (ulimit -n, LimitNOFILE=), or run fewer loops");
         case std::errc::too_many_files_open_in_system:
             refuse(made.error, "cannot begin: " + which + " got no descriptor, because the system "

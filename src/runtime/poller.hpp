@@ -140,8 +140,8 @@ struct file_mark {
 /// with it. A rebind takes it along.
 struct socket_notes {
     std::uint32_t broken = 0;           ///< bits of net's `direction`: framing is lost
-    duration idle = duration::max();    ///< what serve_limits::idle says of the connection
-    bool reset_failed = false;          ///< what serve_limits::reset_failed says of it
+    duration idle = duration::max();    ///< what server_limits::idle says of the connection
+    bool reset_failed = false;          ///< what serve_options::reset_failed says of it
 };
 
 /// Deterministic counts for tests and statistics; each backend counts what it really calls.

@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
+#include <coro/runtime/stats.hpp>
+
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
@@ -42,10 +44,14 @@ void raise_descriptor_limit() noexcept {
     limit_of_files.raised = true;
 }
 
-std::size_t descriptor_limit() noexcept {
+}}}  // namespace coro::v0::detail
+
+namespace coro { inline namespace v0 {
+
+std::size_t open_file_limit() noexcept {
     rlimit limit{};
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
     return static_cast<std::size_t>(limit.rlim_cur);
 }
 
-}}}  // namespace coro::v0::detail
+}}  // namespace coro::v0

@@ -1,15 +1,10 @@
 // What run() changes of the process: the limit of open files.
 #pragma once
 
-#include <cstddef>
-
 namespace coro { inline namespace v0 { namespace detail {
 
 /// Raises the soft limit of open files to the hard one, once a process; a forked child gets the old
 /// limit back (setrlimit(2): programs that use select(2) must not see descriptors above 1023).
 void raise_descriptor_limit() noexcept;
-
-/// The soft limit of open files as it is now.
-[[nodiscard]] std::size_t descriptor_limit() noexcept;
 
 }}}  // namespace coro::v0::detail

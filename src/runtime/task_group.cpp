@@ -5,7 +5,6 @@
 
 #include <coro/base/report.hpp>
 
-#include "base/report_exception.hpp"
 #include "runtime/group_child.hpp"
 #include "runtime/loop_team.hpp"
 #include "runtime/remote_child.hpp"
@@ -51,6 +50,53 @@ private:
     }
 
     child_needs needs_;
+};
+
+/// The same with what stands beside it, behind the strand in the block.
+class attended_child final : public group_child {
+public:
+    static void start(task_group& group, const char* called, task<>&& child,
+                      const companion_kind& what, void* arguments) {
+        const std::size_t size = sizeof(attended_child) + what.size;
+        auto* memory = static_cast<std::byte*>(allocate_block(size));
+        try {
+            what.make(memory + sizeof(attended_child), arguments);
+        } catch (...) {
+            free_block(memory, size);
+            throw;
+        }
+        (::new (memory) attended_child(group, called, std::move(child), what))->begin();
+    }
+
+private:
+    attended_child(task_group& of, const char* called, task<>&& child,
+                   const companion_kind& what) noexcept
+        : group_child(of, called, std::move(child)), companion_(what) {
+        static_assert(sizeof(attended_child) % alignof(std::max_align_t) == 0);
+        static constexpr strand_kind as_attended{
+            .resume = &resume_coroutine, .finished = &ended, .granted = nullptr};
+        kind = &as_attended;
+    }
+    ~attended_child() = default;
+
+    static void ended(detail::strand& strand) noexcept {
+        auto* self = static_cast<attended_child*>(&strand);
+        task_group& of = self->group();
+        const companion_kind& what = self->companion_;
+        void* const companion = reinterpret_cast<std::byte*>(self) + sizeof(attended_child);
+        tell_hooks_of_end(*self);
+        if (self->error()) [[unlikely]] {
+            if (is_cancelled_exception(self->error())) of.child_ended(strand.name, self->error());
+            else what.failed(companion, self->error());
+        }
+        self->end_task();
+        self->~attended_child();
+        what.destroy(companion);
+        free_block(self, sizeof(attended_child) + what.size);
+        leave_group(of);
+    }
+
+    const companion_kind& companion_;
 };
 
 bool is_cancelled_exception(const std::exception_ptr& error) noexcept {
@@ -141,7 +187,8 @@ task_group::~task_group() {
     CORO_ASSERT(alive_ == 0, "a task group was destroyed before its children had ended");
 }
 
-void task_group::start(spawn_options options, task<> child, detail::child_needs needs) {
+/// The sentences of a spawn that is refused.
+void task_group::check_spawn(task<>& child) const noexcept {
     CORO_ASSERT(!joined_, "spawn into a task group that has ended: its children must be spawned "
                           "before with_task_group returns");
     detail::check_startable(child, "spawn of a task that was moved from",
@@ -152,9 +199,22 @@ void task_group::start(spawn_options options, task<> child, detail::child_needs 
                                  static_cast<int>(promise.created.line()),
                                  "spawn of the body of a lambda with captures, which die before "
                                  "it: pass the captured values as arguments of spawn");
-    detail::loop& home = detail::this_loop();
-    CORO_ASSERT(&home == detail::scope_access::owner(scope_)->loop,
+    CORO_ASSERT(&detail::this_loop() == detail::scope_access::owner(scope_)->loop,
                 "spawn into a task group of another loop: only tasks of its own loop may spawn");
+}
+
+void task_group::start_with(const spawn_options& options, task<> child,
+                            const detail::companion_kind& kind, void* arguments) {
+    check_spawn(child);
+    CORO_ASSERT(options.loop == same_loop || options.loop == detail::this_loop().index,
+                "spawn_with onto another loop: a companion stays on the loop of its group");
+    detail::attended_child::start(*this, options.name, std::move(child), kind, arguments);
+}
+
+void task_group::start(spawn_options options, task<> child, detail::child_needs needs) {
+    check_spawn(child);
+    detail::loop& home = detail::this_loop();
+    const auto& promise = detail::task_access::promise(child);
     if (needs.loans) detail::lend_to(*needs.loans, promise.created, options.name);
     if (options.loop == same_loop || options.loop == home.index)
         return detail::child_strand::start(*this, options, std::move(child), std::move(needs));

@@ -3,8 +3,6 @@
 
 #include <coro/base/report.hpp>
 
-#include "base/report_exception.hpp"
-
 namespace coro { inline namespace v0 { namespace detail {
 
 void report_failed_cleanup(const std::exception_ptr& error) noexcept {

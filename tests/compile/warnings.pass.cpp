@@ -129,7 +129,7 @@ task<> network() {
     co_await coro::net::read_exact(peer, bytes);
     const auto lease = co_await peer.read_leased();
     static_cast<void>(lease.size());
-    co_await coro::serve(listener, echo, {.connections = 1});
+    co_await coro::serve(listener, echo, {.limits = {.connections = 1}});
 }
 
 /// An awaitable of another library.

@@ -209,7 +209,7 @@ TEST_P(fiber_streams_test, serve_hands_connections_to_fibers) {
         auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
         local_task_group group;
         group.spawn([](net::tcp_listener& from) -> task<> {
-            co_await serve(from, handle, {.connections = 4});
+            co_await serve(from, handle, {.limits = {.connections = 4}});
         }, std::ref(listener));
         local_task_group clients;
         for (unsigned i = 0; i < 8; ++i)

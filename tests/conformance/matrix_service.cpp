@@ -219,8 +219,8 @@ public:
             const auto handler = [this](net::tcp_stream stream) -> task<> {
                 co_await handle(std::move(stream));
             };
-            co_await serve(listener_, handler,
-                           {.connections = where_ == serve_stage::full ? 1u : 100u, .drain = 1h});
+            const std::size_t most = where_ == serve_stage::full ? 1 : 100;
+            co_await serve(listener_, handler, {.limits = {.connections = most, .drain = 1h}});
         };
         co_await with_cancel_scope(body);
     }

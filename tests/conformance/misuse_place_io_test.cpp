@@ -274,12 +274,12 @@ const misuse of_the_network[] = {
          std::array<char, 4> small{};
          static_cast<void>(endpoint().to_text(small));
      }},
-    {"server_for_nobody", "serve_options.connections must be at least 1", says::the_await,
+    {"server_for_nobody", "server_limits.connections must be at least 1", says::the_await,
      [] {
          in_task([]() -> task<> {
              auto listener = tcp_listener::bind(endpoint::loopback(0));
              const auto handler = [](tcp_stream) -> task<> { co_return; };
-             co_await coro::serve(listener, handler, {.connections = 0});
+             co_await coro::serve(listener, handler, {.limits = {.connections = 0}});
          });
      }},
     {"handler_with_a_moved_from_task", "a handler of serve returned a task that was moved from",

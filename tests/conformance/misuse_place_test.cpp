@@ -431,7 +431,7 @@ task<> serve_nobody() {
     co_await coro::yield();
     auto listener = tcp_listener::bind(endpoint::loopback(0));
     const auto handler = [](tcp_stream) -> task<> { co_return; };
-    co_await coro::serve(listener, handler, {.connections = 0});
+    co_await coro::serve(listener, handler, {.limits = {.connections = 0}});
 }
 
 /// In a task, in a fiber, and when a coroutine of the library's own finds the mistake.

@@ -156,12 +156,12 @@ TEST_P(misuse_death_test, a_lease_that_ends_outside_of_its_loop) {
 void serve_nobody(poller_choice world) {
     run_bare(world, []() -> task<> {
         auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
-        co_await serve(listener, echo, {.connections = 0});
+        co_await serve(listener, echo, {.limits = {.connections = 0}});
     });
 }
 
 TEST_P(misuse_death_test, a_server_of_no_connections) {
-    EXPECT_DEATH(serve_nobody(GetParam()), "serve_options.connections must be at least 1");
+    EXPECT_DEATH(serve_nobody(GetParam()), "server_limits.connections must be at least 1");
 }
 
 void read_until_nothing(poller_choice world) {

@@ -57,7 +57,7 @@ TEST_P(serve_caps_test, beyond_the_cap_nobody_is_taken_out_of_the_kernels_queue)
                 const auto handler = [&](net::tcp_stream peer) -> task<> {
                     return server.hold(std::move(peer));
                 };
-                group.spawn(serve(server.listener, handler, {.connections = cap}));
+                group.spawn(serve(server.listener, handler, {.limits = {.connections = cap}}));
                 for (int turn = 0; turn < 20; ++turn) co_await yield();  // an accept is pending
                 const std::size_t before = open_descriptors();
                 while (clients.size() < count) {
@@ -128,15 +128,15 @@ struct refusing_server {
                 return server.hold(std::move(peer));
             };
             group.spawn(serve(server.listener, handler, limits));
-            while (held.size() < limits.connections)
+            while (held.size() < limits.limits.connections)
                 held.push_back(co_await net::tcp_stream::connect(server.where));
-            while (server.active < limits.connections) co_await sleep_for(1ms);
+            while (server.active < limits.limits.connections) co_await sleep_for(1ms);
             co_await body();
             held.clear();
             group.request_stop();
         };
         co_await with_task_group(serving);
-        EXPECT_EQ(server.most, limits.connections);
+        EXPECT_EQ(server.most, limits.limits.connections);
     }
 };
 
@@ -159,7 +159,7 @@ TEST_P(refusal_test, who_comes_at_the_cap_reads_why_and_the_end_though_it_was_se
             all.held.push_back(co_await net::tcp_stream::connect(all.server.where));
             while (all.server.active < 2) co_await sleep_for(1ms);
         };
-        co_await all.run({.connections = 2, .refusal = no_room}, test);
+        co_await all.run({.limits = {.connections = 2}, .refusal = no_room}, test);
         EXPECT_TRUE(reports.entries.empty()) << "that a client is refused is no news";
     };
     in_world(body);
@@ -196,7 +196,7 @@ TEST_P(refusal_time_test,
             EXPECT_EQ(heard, no_room);
             EXPECT_GE(now() - begun, 1900ms);
         };
-        co_await all.run({.connections = 2, .refusal = no_room, .refusals = 3}, test);
+        co_await all.run({.limits = {.connections = 2, .refusals = 3}, .refusal = no_room}, test);
     };
     in_world(body);
 }
@@ -214,7 +214,7 @@ TEST_P(refusal_test, a_burst_at_the_cap_is_refused_so_many_at_a_time) {
                 each.close();
             }
         };
-        co_await all.run({.connections = 1, .refusal = no_room, .refusals = 4}, test);
+        co_await all.run({.limits = {.connections = 1, .refusals = 4}, .refusal = no_room}, test);
     };
     in_world(body);
 }
@@ -229,7 +229,7 @@ TEST_P(refusal_test, a_stop_does_not_wait_for_who_is_refused_longer_than_the_dra
             for (net::tcp_stream& each : silent) co_await hear(each, no_room);
         };
         const time_point begun = now();
-        co_await all.run({.connections = 1, .drain = 50ms, .refusal = no_room}, test);
+        co_await all.run({.limits = {.connections = 1, .drain = 50ms}, .refusal = no_room}, test);
         if (simulated()) {
             EXPECT_LT(now() - begun, 1s);
         }
@@ -243,7 +243,8 @@ TEST_P(refusal_test, refusals_count_among_the_descriptors_that_are_warned_of) {
         for (const std::string_view refusal : {std::string_view(), no_room}) {
             refusing_server all;
             const auto test = []() -> task<> { co_return; };
-            co_await all.run({.connections = 1, .refusal = refusal, .refusals = 1u << 31}, test);
+            const server_limits limits{.connections = 1, .refusals = 1u << 31};
+            co_await all.run({.limits = limits, .refusal = refusal}, test);
             EXPECT_EQ(reports.entries.size(), refusal.empty() ? 0u : 1u);
         }
         if (reports.entries.empty()) co_return;

@@ -364,7 +364,7 @@ task<> says_goodbye(net::tcp_stream peer) {
 
 /// Runs the handler until the drain is over, and then looks at what the client meets.
 task<std::string> end_after_drain(handler_function handler, serve_options limits = {}) {
-    limits.drain = 20ms;
+    limits.limits.drain = 20ms;
     auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
     net::tcp_stream client;
     const auto in_group = [&](task_group& group) -> task<> {
@@ -439,7 +439,7 @@ task<std::string> end_after_stop(handler_function handler) {
         co_return;
     };
     const std::string ended =
-        co_await end_with(std::move(handler), {.drain = 24h, .spread = false}, stop);
+        co_await end_with(std::move(handler), {.limits = {.drain = 24h}, .spread = false}, stop);
     co_return ended;
 }
 

@@ -237,7 +237,7 @@ TEST_P(serve_loops, the_fewest_are_counted_without_those_that_have_ended) {
                 co_await echo(std::move(peer));
             };
             const auto in_group = [&](task_group& group) -> task<> {
-                group.spawn(serve(listener, handler, {.connections = 4}));
+                group.spawn(serve(listener, handler, {.limits = {.connections = 4}}));
                 std::array<std::vector<net::tcp_stream>, 2> clients;
                 const auto connect_one_more = [&]() -> task<> {
                     net::tcp_stream client = co_await net::tcp_stream::connect(where);
@@ -500,7 +500,8 @@ TEST_P(serve_loops, a_connection_that_was_rebound_is_still_ended_when_it_is_idle
         auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
         const net::endpoint where = listener.local_endpoint();
         const auto in_group = [&](task_group& group) -> task<> {
-            group.spawn(serve(listener, move_to_loop_1, {.idle = limit, .spread = false}));
+            group.spawn(
+                serve(listener, move_to_loop_1, {.limits = {.idle = limit}, .spread = false}));
             net::tcp_stream client = co_await net::tcp_stream::connect(where);
             peer = client.local_endpoint().to_string();
             const time_point before_the_last = now();
@@ -547,7 +548,7 @@ TEST_P(serve_loops, the_watch_over_a_connection_that_was_rebound_ends_no_other_i
     const auto body = [&]() -> task<> {
         auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
         const auto in_group = [&](task_group& group) -> task<> {
-            group.spawn(serve(listener, handler, {.idle = limit, .spread = false}));
+            group.spawn(serve(listener, handler, {.limits = {.idle = limit}, .spread = false}));
             net::tcp_stream client = co_await net::tcp_stream::connect(listener.local_endpoint());
             EXPECT_EQ(co_await read_to_end(client), "");
             co_await sleep_for(4 * limit);  // the run is not to be over before the watch is
@@ -567,7 +568,7 @@ TEST_P(serve_loops, connections_that_were_rebound_may_close_before_they_are_idle
         auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
         const net::endpoint where = listener.local_endpoint();
         const auto in_group = [&](task_group& group) -> task<> {
-            group.spawn(serve(listener, move_to_loop_1, {.idle = 1h, .spread = false}));
+            group.spawn(serve(listener, move_to_loop_1, {.limits = {.idle = 1h}, .spread = false}));
             for (int i = 0; i < 20; ++i) {
                 net::tcp_stream client = co_await net::tcp_stream::connect(where);
                 co_await ping(client);

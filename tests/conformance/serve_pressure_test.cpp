@@ -46,7 +46,7 @@ task<> serve_with_few_descriptors(int port_to) {
     const std::uint16_t port = listener.local_endpoint().port();
     if (::write(port_to, &port, sizeof port) != sizeof port) std::abort();
     const turn_counter at_the_end(port_to);  // the signal cancels what stands here
-    co_await serve(listener, greet, {.connections = 10'000});
+    co_await serve(listener, greet, {.limits = {.connections = 10'000}});
 }
 
 [[noreturn]] void be_the_server(poller_choice world, int port_to) {

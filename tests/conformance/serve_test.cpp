@@ -98,7 +98,7 @@ TEST_P(serve_test, serves_and_returns_when_told_to_stop) {
 
 TEST_P(serve_test, at_the_cap_the_next_client_waits_until_one_leaves) {
     const auto body = [&]() -> task<> {
-        test_server server({.connections = 2});
+        test_server server({.limits = {.connections = 2}});
         const auto test = [&]() -> task<> {
             net::tcp_stream first = co_await net::tcp_stream::connect(server.where);
             net::tcp_stream second = co_await net::tcp_stream::connect(server.where);
@@ -122,7 +122,7 @@ TEST_P(serve_test, at_the_cap_the_next_client_waits_until_one_leaves) {
 TEST_P(serve_test, an_idle_connection_is_ended_and_a_busy_one_is_not) {
     const duration idle = simulated() ? duration(100ms) : duration(1s);
     const auto body = [&]() -> task<> {
-        test_server server({.idle = idle});
+        test_server server({.limits = {.idle = idle}});
         const auto test = [&]() -> task<> {
             net::tcp_stream quiet = co_await net::tcp_stream::connect(server.where);
             net::tcp_stream busy = co_await net::tcp_stream::connect(server.where);
@@ -169,7 +169,7 @@ TEST_P(serve_test, who_reads_a_download_slowly_is_not_idle) {
             co_await echo(std::move(peer));
         };
         const auto in_group = [&](task_group& group) -> task<> {
-            group.spawn(serve(listener, handler, {.idle = 500ms}));
+            group.spawn(serve(listener, handler, {.limits = {.idle = 500ms}}));
             net::connect_options small;
             small.stream.receive_buffer_bytes = 64 << 10;
             net::tcp_stream client =
@@ -196,7 +196,7 @@ TEST_P(serve_test, who_reads_a_download_slowly_is_not_idle) {
 /// Waits in the queue of a server that is at its cap.
 TEST_P(serve_test, on_stop_those_in_the_queue_are_served_and_handlers_finish) {
     const auto body = [&]() -> task<> {
-        test_server server({.connections = 100, .drain = 1min});
+        test_server server({.limits = {.connections = 100, .drain = 1min}});
         const auto test = [&]() -> task<> {
             net::tcp_stream early = co_await net::tcp_stream::connect(server.where);
             co_await ping(early);
@@ -243,7 +243,7 @@ TEST_P(serve_test, on_stop_handlers_between_requests_end_at_once_and_requests_fi
             return answer_requests(std::move(peer), may_answer, requests);
         };
         const auto in_group = [&](task_group& group) -> task<> {
-            group.spawn(serve(listener, handler, {.drain = 24h}));
+            group.spawn(serve(listener, handler, {.limits = {.drain = 24h}}));
             std::vector<net::tcp_stream> between;
             for (int i = 0; i < 20; ++i) {
                 between.push_back(co_await net::tcp_stream::connect(where));
@@ -274,7 +274,7 @@ TEST_P(serve_test, on_stop_handlers_between_requests_end_at_once_and_requests_fi
 TEST_P(serve_test, after_the_drain_handlers_are_cancelled_without_a_report) {
     const auto body = [&]() -> task<> {
         report_collector reports;
-        test_server server({.drain = 50ms});
+        test_server server({.limits = {.drain = 50ms}});
         net::tcp_stream stays;
         time_point begun{};
         const auto test = [&]() -> task<> {
@@ -406,7 +406,7 @@ TEST_P(serve_test, a_handler_that_throws_before_it_is_a_task_ends_nobody_else) {
         std::vector<std::string> peers;
         const auto serving = [&](task_group& group) -> task<> {
             // A reset might be faster than the end of connecting.
-            const serve_options limits{.connections = 1, .reset_failed = false};
+            const serve_options limits{.limits = {.connections = 1}, .reset_failed = false};
             group.spawn(serve(listener, late_task(), limits));
             for (int i = 0; i < 3; ++i) {
                 net::tcp_stream client = co_await net::tcp_stream::connect(where);
@@ -433,7 +433,7 @@ TEST_P(serve_test, a_cap_above_half_of_the_descriptor_limit_is_warned_of) {
     const auto body = [&]() -> task<> {
         report_collector reports;
         for (const std::size_t cap : {std::size_t{10}, std::size_t{1} << 40}) {
-            test_server server({.connections = cap});
+            test_server server({.limits = {.connections = cap}});
             const auto test = []() -> task<> { co_return; };
             co_await beside(server, test);
         }
@@ -489,7 +489,8 @@ task<> ping_until_the_end(net::endpoint where, std::uint32_t seed) {
 
 task<> shut_down_once(std::uint32_t seed) {
     std::mt19937 random(seed);
-    test_server server({.connections = 4, .drain = std::chrono::microseconds(random() % 2000)});
+    const std::chrono::microseconds drain(random() % 2000);
+    test_server server({.limits = {.connections = 4, .drain = drain}});
     const auto body = [&](task_group& group) -> task<> {
         group.spawn(server.run());
         for (std::uint32_t i = 0; i < 8; ++i)

@@ -60,7 +60,7 @@ task<> serve_through_a_stop(parent_line parent, crowd& all) {
     auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
     const net::endpoint where = listener.local_endpoint();
     const auto in_group = [&](task_group& group) -> task<> {
-        group.spawn(serve(listener, echo, {.idle = limit}));
+        group.spawn(serve(listener, echo, {.limits = {.idle = limit}}));
         for (int i = 0; i < clients; ++i) group.spawn(keep_asking, where, std::ref(all));
         while (all.answers < 3 * clients) co_await sleep_for(1ms);
         co_await until_it_was_stopped(parent, "asking");

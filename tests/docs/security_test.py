@@ -11,7 +11,7 @@ from pages import CXX, ROOT
 PAGE = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 # What the page names, as C++; options are looked at in a default-made object.
 OPTIONS = {
-    "serve_options": "coro::serve_options{}",
+    "server_limits": "coro::server_limits{}",
     "listen_options": "coro::net::listen_options{}",
     "buffered_options": "coro::net::buffered_options{}",
     "frame_options": "coro::net::frame_options{}",
@@ -86,17 +86,17 @@ class defaults(unittest.TestCase):
 
     def test_a_wrong_one_would_be_seen(self):
         fine, diagnostics = compiles(
-            ["static_assert(coro::serve_options{}.idle == 61s, \"idle\");"])
+            ["static_assert(coro::server_limits{}.idle == 61s, \"idle\");"])
         self.assertFalse(fine)
         self.assertIn("idle", diagnostics)
 
     def test_no_limit_of_a_server_is_missing(self):
         named = {name for _, _, names in rows() for name in names}
         text = (ROOT / "include/coro/service/server.hpp").read_text(encoding="utf-8")
-        body = re.search(r"struct serve_options \{(.*?)\n\};", text, re.DOTALL)[1]
+        body = re.search(r"struct server_limits \{(.*?)\n\};", text, re.DOTALL)[1]
         limits = set(re.findall(r"(?:size_t|time_span|duration) (\w+) =", body))
-        self.assertLessEqual({"connections", "idle", "drain"}, limits)
-        self.assertEqual({f"serve_options::{each}" for each in limits} - named, set())
+        self.assertLessEqual({"connections", "idle", "drain", "refusals"}, limits)
+        self.assertEqual({f"server_limits::{each}" for each in limits} - named, set())
 
 
 if __name__ == "__main__":

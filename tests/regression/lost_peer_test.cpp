@@ -248,7 +248,7 @@ TEST_P(lost_peer_test, a_vanished_client_gives_its_place_to_the_next) {
         const auto body = [&](task_group& group) -> task<> {
             group.spawn(
                 [](net::tcp_listener& on) -> task<> {
-                    co_await serve(on, echo, {.connections = 1, .idle = 500ms});
+                    co_await serve(on, echo, {.limits = {.connections = 1, .idle = 500ms}});
                 },
                 std::ref(listener));
             const int client = network.far_client(where.port());

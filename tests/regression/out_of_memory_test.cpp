@@ -81,7 +81,7 @@ task<> serve_a_client() {
     const net::endpoint where = listener.local_endpoint();
     const auto body = [&](task_group& group) -> task<> {
         group.spawn([](net::tcp_listener& from) -> task<> {
-            co_await serve(from, echo, {.connections = 10, .drain = 100ms});
+            co_await serve(from, echo, {.limits = {.connections = 10, .drain = 100ms}});
         }, std::ref(listener));
         static_cast<void>(co_await move_on_after(100ms, talk(where)));
         group.request_stop();  // not cancel(), which would end a server that hangs

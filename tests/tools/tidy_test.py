@@ -175,6 +175,16 @@ class rules(unittest.TestCase):
             "src/poller/uring_poller.cpp", code('#include "sim/sim_poller.hpp"'), "is a plug"
         )
 
+    def test_service_uses_a_private_header(self):
+        for line in (
+            '#include "runtime/scheduler.hpp"',
+            '#include "net/idle_watch.hpp"',
+            "#include <coro/net/detail/socket.hpp>",
+        ):
+            self.refuses("src/service/server.cpp", code(line), "public headers only")
+        self.accepts("src/service/server.cpp", code("#include <coro/net/tcp.hpp>"))
+        self.accepts("src/service/server.cpp", code('#include "service/server_share.hpp"'))
+
     def test_somebody_includes_a_plug(self):
         self.refuses(
             "src/runtime/run.cpp", code('#include "sim/sim_poller.hpp"'), "nobody includes sim/"
@@ -453,6 +463,7 @@ class rules(unittest.TestCase):
     def test_every_rule_is_named_here(self):
         known = {
             "rule_layers",
+            "rule_service_is_ordinary",
             "rule_owners",
             "rule_no_system_switch",
             "rule_calls",

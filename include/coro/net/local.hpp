@@ -45,6 +45,7 @@ public:
 
 private:
     friend class detail::local_connect_awaiter;
+    friend struct detail::stream_access;
     template <typename>
     friend class detail::accept_awaiter;
     explicit local_stream(detail::socket_ref from) noexcept : stream(from) {}

@@ -16,6 +16,7 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 class lease_awaiter;
+struct stream_access;
 }}}
 
 namespace coro { inline namespace v0 { namespace net {
@@ -285,6 +286,12 @@ public:
     /// See: RFC 9293 §3.10.5; socket(7) SO_LINGER.
     void abort() noexcept { socket_.abort(); }
 
+    /// Says that it ends by a reset, as by abort(), if an exception destroys it, so that the peer
+    /// does not take a part for the whole. close() is in order all the same, and so is the end of a
+    /// stream whose task is cancelled because a stop is over, unless an exact write was cut
+    /// (group_options::cancel_ends_stop, until_stop). serve says it of what it accepts.
+    CORO_EXPORT void reset_on_failure(bool on = true) noexcept;
+
     /// Whether there is a socket (not default-made, moved from or closed here).
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
     /// An exact transfer was cut short on it: framing is lost, later ones of that direction throw
@@ -302,6 +309,9 @@ public:
     [[nodiscard]] CORO_EXPORT std::uint64_t activity() const noexcept;
 
     [[nodiscard]] const detail::socket_ref& ref() const noexcept { return socket_.ref(); }
+
+private:
+    friend struct detail::stream_access;
 
 protected:
     explicit stream(detail::socket_ref from) noexcept : socket_(from) {}

@@ -1,6 +1,7 @@
 // The counts of a loop that tests, servers and operators read.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -38,5 +39,9 @@ struct loop_stats {
 
 /// The counters of the running loop. Requires: called inside of run().
 [[nodiscard]] CORO_EXPORT loop_stats current_loop_stats() noexcept;
+
+/// How many descriptors this process may have open: the soft limit, as it is now. Each connection
+/// takes one. See: getrlimit(2) RLIMIT_NOFILE.
+[[nodiscard]] CORO_EXPORT std::size_t open_file_limit() noexcept;
 
 }}  // namespace coro::v0

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <new>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -28,10 +29,27 @@ namespace detail {
 class group_run;
 class group_join;
 class child_strand;
+class attended_child;
 class group_child;
 class remote_child;
 
+/// What a group does with a companion, whose type it does not know.
+struct companion_kind {
+    std::size_t size;
+    void (*make)(void* where, void* arguments);
+    void (*failed)(void* self, const std::exception_ptr& error) noexcept;
+    void (*destroy)(void* self) noexcept;
+};
+
 }  // namespace detail
+
+/// What stands beside a child of a group (task_group::spawn_with) and learns of its error.
+template <typename Companion>
+concept child_companion =
+    std::is_nothrow_destructible_v<Companion> && alignof(Companion) <= alignof(std::max_align_t) &&
+    requires(Companion& it, const std::exception_ptr& error) {
+        { it.failed(error) } noexcept;
+    };
 
 class local_task_group;
 
@@ -54,6 +72,9 @@ struct group_options {
     on_error policy = on_error::cancel_siblings;
     /// Where further errors go; nullptr: their number is told to the report hook.
     group_errors* further = nullptr;
+    /// A cancellation of the group after a stop was requested is the end of that stop: tasks inside
+    /// have not failed by it, so their streams end in order (stream::reset_on_failure).
+    bool cancel_ends_stop = false;
 };
 
 /// spawn_options::loop: that of the group.
@@ -114,6 +135,26 @@ public:
         spawn_call(spawn_options{}, make, std::forward<Args>(args)...);
     }
 
+    /// Starts `child` with a `Companion(args…)` beside it, in the same block of memory: for what
+    /// the one who spawns keeps of each child, a permit or a count, at the cost of no coroutine. It
+    /// is told of an exception that ends the child, `cancelled` excepted, by `failed(error)`; the
+    /// policy of the group then does not apply. It is destroyed after the task.
+    /// Requires: as spawn; options.loop is that of the group (aborts).
+    /// Throws: what the constructor of `Companion` throws, std::bad_alloc; then nothing runs.
+    template <child_companion Companion, typename... Args>
+    void spawn_with(spawn_options options, task<> child, Args&&... args) {
+        auto make = [&](void* where) { ::new (where) Companion(std::forward<Args>(args)...); };
+        using maker = decltype(make);
+        static constexpr detail::companion_kind kind{
+            .size = sizeof(Companion),
+            .make = [](void* where, void* by) { (*static_cast<maker*>(by))(where); },
+            .failed = [](void* self, const std::exception_ptr& error) noexcept {
+                static_cast<Companion*>(self)->failed(error);
+            },
+            .destroy = [](void* self) noexcept { static_cast<Companion*>(self)->~Companion(); }};
+        start_with(options, std::move(child), kind, &make);
+    }
+
     /// Starts a fiber that calls `function(args…)`, as coro::fiber does; a child like any other. A
     /// capturing lambda is fine, and so are references to the arguments: both live in the fiber.
     template <typename Function, typename... Args>
@@ -165,6 +206,7 @@ private:
     friend class detail::group_run;
     friend class detail::group_join;
     friend class detail::child_strand;
+    friend class detail::attended_child;
     friend class detail::group_child;
     friend class detail::remote_child;
     friend class local_task_group;
@@ -172,6 +214,9 @@ private:
     CORO_EXPORT explicit task_group(group_options options) noexcept;
     CORO_EXPORT ~task_group();
     CORO_EXPORT void start(spawn_options options, task<> child, detail::child_needs needs);
+    CORO_EXPORT void start_with(const spawn_options& options, task<> child,
+                                const detail::companion_kind& kind, void* arguments);
+    void check_spawn(task<>& child) const noexcept;
     template <typename Function, typename... Args>
     void spawn_call(const spawn_options& options, Function& make, Args&&... args) {
         using call = detail::spawned_call<Function, std::decay_t<Args>...>;
@@ -273,6 +318,7 @@ public:
     explicit group_run(group_options options) noexcept : group(options), strand_(this_strand()) {
         scope_access::open(group.scope_, strand_);
         scope_access::enter(strand_, group.scope_);
+        if (options.cancel_ends_stop) scope_access::ends_with_stops(group.scope_);
     }
     group_join join() noexcept { return group_join(group); }
     /// The body has thrown: its error is one of the group's, in the order in which they came.

@@ -4,82 +4,196 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <exception>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
+#include <coro/core/detail/callable.hpp>
 #include <coro/core/task.hpp>
+#include <coro/net/detached_stream.hpp>
+#include <coro/net/listener.hpp>
 #include <coro/net/tcp.hpp>
+#include <coro/runtime/loop_handle.hpp>
 #include <coro/runtime/task_group.hpp>
 
 namespace coro { inline namespace v0 {
 
 /// Bounds of a server. All are on by default. A span of zero or less is reached at once,
 /// `duration::max()` or any span as great is no limit (base/time.hpp).
-struct serve_options {
+struct server_limits {
     /// Connections at once. At the cap serve stops accepting: clients wait in the kernel's queue,
     /// all of them, and cost no descriptor.
     std::size_t connections = 10'000;
     /// A connection on which no byte has moved for so long is ended: both directions are shut down,
     /// the handler reads the end of the stream. Moved is what the kernel counts: bytes that have
     /// come, read or not, and bytes that the peer's system has acknowledged. Ended after this span
-    /// at least, and an eighth of it later at most, if the loop is not late itself.
+    /// at least, and an eighth of it later at most, if the loop is not late itself (idle_guard).
     time_span idle = std::chrono::seconds(60);
     /// After a stop was requested handlers may finish for so long; then they are cancelled.
     time_span drain = std::chrono::seconds(10);
+    /// The second cap: so many are refused at once, beside `connections`; who comes beyond it waits
+    /// in the kernel's queue. One takes until the client has closed its end, two seconds at most.
+    /// Counts only with serve_options::refusal.
+    std::size_t refusals = 100;
+};
+
+/// What a server does, and its limits.
+struct serve_options {
+    server_limits limits{};
     /// In a run of several loops: hand each connection to the loop that has the fewest. false: all
-    /// stay on the loop of the listener, as for one listener a loop (listen_options::reuse_port).
+    /// stay on the loop of the listener, as for one listener a loop (listen_options::reuse_port),
+    /// and as all do that cannot move: streams over a transport, and all in a simulation.
     bool spread = true;
     /// A handler that ends with an exception has not finished: its connection ends by a reset,
     /// which no client takes for a clean end, and what is unsent is thrown away. So does a stream
     /// that the handler has moved elsewhere, if an exception destroys it there. One that is closed
     /// before, by close(), is not reset. One that is cancelled because the drain is over, or by
-    /// until_stop, is only if a message was cut (tcp_stream::is_broken). false: all are closed in
+    /// until_stop, is only if a message was cut (stream::is_broken). false: all are closed in
     /// order.
     bool reset_failed = true;
-    /// Said at the cap to who comes next, whose connection is then ended in order: "-ERR max number
-    /// of clients\r\n", or a response 503. The handler is not asked. Empty: nobody is refused,
-    /// clients wait. Requires: outlives the await.
+    /// Said at the cap to the client that comes next, whose connection is then ended in order:
+    /// "-ERR max number of clients\r\n", or a response 503. The handler is not asked. Empty: nobody
+    /// is refused, clients wait. Requires: outlives the await.
     std::string_view refusal{};
-    /// The second cap: so many are refused at once, beside `connections`; who comes beyond it waits
-    /// in the kernel's queue. One takes until the client has closed its end, two seconds at most.
-    std::size_t refusals = 100;
 };
 
 static_assert(std::is_trivially_destructible_v<serve_options>);
 
 namespace detail {
 
-using handler_call = task<> (*)(void* handler, net::tcp_stream&& stream);
+/// A connection on its way to another loop.
+class arrival {
+public:
+    virtual ~arrival() = default;
+    /// On that loop: it is there, or could not be.
+    virtual void arrived(net::stream& stream) noexcept = 0;
+    virtual void lost(const std::exception_ptr& error) noexcept = 0;
+};
 
-[[nodiscard("co_await it")]] CORO_EXPORT task<> serve_connections(net::tcp_listener& listener,
-                                                                  serve_options limits,
-                                                                  handler_call call,
-                                                                  void* handler);
+/// What serve is to its listener.
+class acceptor {
+public:
+    /// Whether one more connection may be accepted, be it to serve it or to refuse it.
+    virtual bool has_room() noexcept = 0;
+    /// Waits until that is so.
+    virtual task<> room() = 0;
+    /// Whether one more can be served.
+    virtual bool has_place() noexcept = 0;
+    /// Moves from `stream`.
+    virtual void accepted(net::stream& stream) noexcept = 0;
 
-template <typename Handler>
-task<> call_handler(void* handler, net::tcp_stream&& stream) {
-    return (*static_cast<Handler*>(handler))(std::move(stream));
-}
+protected:
+    ~acceptor() = default;
+};
 
-template <typename Handler>
-task<> serve_coroutine(net::tcp_listener& listener, Handler handler, serve_options limits) {
+/// What serve knows of the types of its listener and its handler.
+class served {
+public:
+    /// Accepts until it is cancelled.
+    virtual task<> accept_all(acceptor& by) = 0;
+    /// Accepts those that wait already, and closes the listener.
+    virtual task<> accept_if_waiting(acceptor& by) = 0;
+    /// Calls the handler, which takes `stream`.
+    virtual task<> call(net::stream& stream) = 0;
+    /// Takes `stream` to another loop. False: it stays, as it is.
+    virtual bool move_to(const loop_handle& loop, net::stream& stream,
+                         std::unique_ptr<arrival>& as) = 0;
+
+protected:
+    ~served() = default;
+};
+
+/// Connections taken after a stop was requested: net.core.somaxconn bounds the queue of a listener,
+/// 4096 since Linux 5.4 (listen(2)).
+inline constexpr unsigned most_waiting = 4096;
+
+template <typename Listener, typename Handler>
+class served_types final : public served {
+    using stream = typename Listener::stream;
+
+public:
+    served_types(Listener& listener, Handler& handler) noexcept
+        : listener_(listener), handler_(handler) {}
+
+    task<> accept_all(acceptor& by) override {
+        for (;;) {
+            if (!by.has_room()) co_await by.room();
+            stream next = co_await listener_.accept();
+            by.accepted(next);
+        }
+    }
+    task<> accept_if_waiting([[maybe_unused]] acceptor& by) override {
+        if constexpr (net::draining_listener<Listener>) {
+            // Those that wait already, and not those that go on coming: no queue is longer.
+            for (unsigned taken = 0; taken < most_waiting && by.has_place(); ++taken) {
+                std::optional<stream> next = co_await listener_.accept_if_waiting();
+                if (next) by.accepted(*next);
+                else if (listener_.close_if_idle()) break;
+            }
+        }
+        listener_.close();
+        co_return;
+    }
+    task<> call(net::stream& of) override {
+        task<> child = handler_(std::move(static_cast<stream&>(of)));
+        check_startable(child, "a handler of serve returned a task that was moved from",
+                        "a handler of serve returned a task that had been started before");
+        task_access::promise(child).capturing_closure = false;  // serve keeps it
+        return child;
+    }
+    bool move_to([[maybe_unused]] const loop_handle& loop, [[maybe_unused]] net::stream& of,
+                 [[maybe_unused]] std::unique_ptr<arrival>& as) override {
+        if constexpr (net::detachable<stream>) {
+            loop.post(journey{net::detached_stream<stream>(std::move(static_cast<stream&>(of))),
+                              std::move(as)});
+            return true;
+        } else {
+            return false;
+        }
+    }
+
+private:
+    struct journey {
+        void operator()() noexcept {
+            try {
+                stream here = moving.attach();
+                as->arrived(here);
+            } catch (...) {
+                as->lost(std::current_exception());
+            }
+        }
+        net::detached_stream<stream> moving;
+        std::unique_ptr<arrival> as;
+    };
+
+    Listener& listener_;
+    Handler& handler_;
+};
+
+[[nodiscard("co_await it")]] CORO_EXPORT task<> serve_connections(served& what,
+                                                                  serve_options options);
+
+template <typename Listener, typename Handler>
+task<> serve_coroutine(Listener& listener, Handler handler, serve_options options) {
     using plain = std::remove_reference_t<std::unwrap_reference_t<Handler>>;  // may be const
-    const void* const called = std::addressof(static_cast<plain&>(handler));
-    co_await serve_connections(listener, limits, &call_handler<plain>, const_cast<void*>(called));
+    served_types<Listener, plain> what(listener, handler);
+    co_await serve_connections(what, options);
 }
 
 }  // namespace detail
 
-/// Returns nothing. Accepts connections from `listener` and runs `handler(tcp_stream)` for each as
-/// a task of its own, until a stop is requested (run's first signal, cancel_scope::request_stop) or
-/// it is cancelled. On stop it takes the connections that wait already, as far as there is room
-/// below the cap, closes the listener (the kernel resets those that still waited), lets handlers
-/// finish for limits.drain, cancels the rest, and returns when all have ended. A handler's
-/// exception ends its connection by a reset (limits.reset_failed), is told to the report hook with
-/// the peer, and the server goes on.
-/// In a run of several loops the handlers run on all of them (limits.spread), each on one:
+/// Returns nothing. Accepts streams from `listener`, a tcp_listener or any net::listener, and runs
+/// `handler(stream)` for each as a task of its own, until a stop is requested (run's first signal,
+/// cancel_scope::request_stop) or it is cancelled. On stop it takes the connections that wait
+/// already, as far as there is room below the cap, closes the listener (the kernel resets those
+/// that still waited), lets handlers finish for limits.drain, cancels the rest, and returns when
+/// all have ended. A handler's exception ends its connection by a reset (options.reset_failed), is
+/// told to the report hook with the peer, and the server goes on.
+/// In a run of several loops the handlers run on all of them (options.spread), each on one:
 /// `handler` is then called by several threads at once. `handler` is kept to the end and may
 /// capture. A cap above half the limit of open files is reported as a warning with the remedy.
 /// Requires: `listener` outlives the await.
@@ -87,20 +201,20 @@ task<> serve_coroutine(net::tcp_listener& listener, Handler handler, serve_optio
 /// Throws: io_error (what the listener meets beyond what accept() survives; errc::closed when it is
 /// closed by others); cancelled, after all handlers have ended.
 /// Cancel safety: connections end as their handlers do.
-template <typename Handler>
-    requires std::invocable<std::unwrap_reference_t<std::decay_t<Handler>>&, net::tcp_stream>
-[[nodiscard("co_await it or spawn it")]] task<> serve(net::tcp_listener& listener,
-                                                      Handler&& handler,
-                                                      serve_options limits = {}) {
+template <net::listener Listener, typename Handler>
+    requires std::invocable<std::unwrap_reference_t<std::decay_t<Handler>>&,
+                            typename Listener::stream>
+[[nodiscard("co_await it or spawn it")]] task<> serve(Listener& listener, Handler&& handler,
+                                                      serve_options options = {}) {
     detail::check_body_callable<Handler>();
     static_assert(std::is_same_v<std::invoke_result_t<
                                      std::unwrap_reference_t<std::decay_t<Handler>>&,
-                                     net::tcp_stream>,
+                                     typename Listener::stream>,
                                  task<>>,
                   "coro: a handler of serve returns a task<>: a lambda that waits says "
                   "-> coro::task<> and has a co_await or co_return");
-    return detail::serve_coroutine<std::decay_t<Handler>>(listener, std::forward<Handler>(handler),
-                                                          limits);
+    return detail::serve_coroutine<Listener, std::decay_t<Handler>>(
+        listener, std::forward<Handler>(handler), options);
 }
 
 }}  // namespace coro::v0

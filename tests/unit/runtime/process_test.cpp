@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <coro/runtime/stats.hpp>
+
 #include <gtest/gtest.h>
 
 namespace coro::detail {
@@ -30,7 +32,7 @@ rlimit limit_now() {
     if (::setrlimit(RLIMIT_NOFILE, &low) != 0 || low.rlim_max <= soft) std::_Exit(10);
     raise_descriptor_limit();
     if (limit_now().rlim_cur != low.rlim_max) std::_Exit(11);
-    if (descriptor_limit() != low.rlim_max) std::_Exit(12);
+    if (open_file_limit() != low.rlim_max) std::_Exit(12);
     const pid_t child = ::fork();
     if (child == 0) std::_Exit(limit_now().rlim_cur == soft ? 0 : 1);
     int status = -1;

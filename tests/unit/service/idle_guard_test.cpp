@@ -77,7 +77,7 @@ TEST_F(idle_guard_test, who_reads_a_download_slowly_is_not_idle) {
     };
     net::listen_options large;
     large.accepted.send_buffer_bytes = 2 << 20;
-    simulate(beside_server(hand_out, {.idle = 1s}, client, large));
+    simulate(beside_server(hand_out, {.limits = {.idle = 1s}}, client, large));
     EXPECT_EQ(read, download);
     EXPECT_TRUE(answered);
 }
@@ -113,7 +113,7 @@ TEST_F(idle_guard_test, who_only_sends_is_ended_one_limit_after_its_last_byte_an
             const auto client = [&](net::endpoint where) -> task<> {
                 co_await send_with_pauses(where, pauses, seen);
             };
-            simulate(beside_server(swallow, {.idle = limit}, client));
+            simulate(beside_server(swallow, {.limits = {.idle = limit}}, client));
             EXPECT_EQ(seen.sent, 12) << percent;
             EXPECT_GE(seen.silent, limit) << percent << " %, first after " << first / 1ms;
             EXPECT_LE(seen.silent, limit + limit / 8 + 2ms) << "one look later at most";
@@ -127,7 +127,7 @@ TEST_F(idle_guard_test, who_never_speaks_is_ended_one_limit_after_it_came) {
         const auto client = [&](net::endpoint where) -> task<> {
             co_await send_with_pauses(where, {}, seen);
         };
-        simulate(beside_server(swallow, {.idle = limit}, client));
+        simulate(beside_server(swallow, {.limits = {.idle = limit}}, client));
         EXPECT_GE(seen.silent, limit);
         EXPECT_LE(seen.silent, limit + limit / 8 + 2ms);
     }
@@ -182,7 +182,7 @@ TEST_F(idle_guard_test, after_a_standstill_everybody_has_a_fresh_span) {
                 };
                 co_await coro::with_task_group(body);
             };
-            simulate(beside_server(echo, {.idle = limit}, client));
+            simulate(beside_server(echo, {.limits = {.idle = limit}}, client));
             EXPECT_EQ(answers, 20 * 50) << before / 1ms << " ms, " << still / 1ms << " ms";
             EXPECT_GE(silent, limit) << before / 1ms << " ms, " << still / 1ms << " ms";
             EXPECT_LE(silent, limit + limit / 4) << "it is ended all the same";
@@ -223,7 +223,7 @@ TEST_F(idle_guard_test, a_loop_that_is_late_in_every_turn_ends_who_is_silent) {
             };
             co_await coro::with_task_group(asking);
         };
-        simulate(beside_server(echo, {.idle = limit}, client));
+        simulate(beside_server(echo, {.limits = {.idle = limit}}, client));
         EXPECT_GE(silent, limit);
         EXPECT_LE(looks, 17u) << "the first, eight that may be forgiven by one, and eight more";
         EXPECT_EQ(answers, 100) << late / 1ms << " ms";
@@ -246,7 +246,7 @@ TEST_F(idle_guard_test, looks_at_256_connections_in_a_turn_and_at_the_others_in_
         };
         co_await coro::with_task_group(body);
     };
-    simulate(beside_server(swallow, {.idle = 8s}, client));
+    simulate(beside_server(swallow, {.limits = {.idle = 8s}}, client));
     EXPECT_EQ(world.seen.most_looks, 256u);
     EXPECT_EQ(world.seen.all_looks, clients * 9u) << "the first only begins, eight find silence";
 }
@@ -258,7 +258,7 @@ TEST_F(idle_guard_test, a_busy_connection_is_looked_at_eight_times_in_a_span) {
     const auto client = [&](net::endpoint where) -> task<> {
         co_await ask(where, 100, answers);  // ten seconds and the way of the bytes
     };
-    simulate(beside_server(echo, {.idle = 4s}, client));
+    simulate(beside_server(echo, {.limits = {.idle = 4s}}, client));
     EXPECT_EQ(answers, 100);
     EXPECT_EQ(world.seen.all_looks, 20u);
 }
@@ -277,7 +277,7 @@ TEST_F(idle_guard_test, the_report_names_the_guard_and_not_what_the_handler_met)
         auto stream = co_await net::tcp_stream::connect(where);
         co_await coro::sleep_for(5s);
     };
-    simulate(beside_server(flood, {.idle = 1500ms}, client));
+    simulate(beside_server(flood, {.limits = {.idle = 1500ms}}, client));
     ASSERT_EQ(log.lines.size(), 1u);
     EXPECT_EQ(log.lines.front(), "serve: idle for 1500 ms, ended []");
 }
@@ -293,7 +293,7 @@ TEST_F(idle_guard_test, other_errors_of_a_handler_that_was_ended_are_its_own) {
         sender seen;
         co_await send_with_pauses(where, {}, seen);
     };
-    simulate(beside_server(handler, {.idle = 1s}, client));
+    simulate(beside_server(handler, {.limits = {.idle = 1s}}, client));
     ASSERT_EQ(log.lines.size(), 1u);
     EXPECT_EQ(log.lines.front(), "serve: another reason []");
 }

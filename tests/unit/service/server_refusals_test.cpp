@@ -90,15 +90,16 @@ TEST_F(server_refusals_test, caps_up_to_the_largest_serve_and_refuse_as_many_as_
               countless - 1, countless}) {
             SCOPED_TRACE(std::to_string(connections) + ", " + std::to_string(refusals));
             counts seen;
-            simulate(visit({.connections = connections, .refusal = no_room, .refusals = refusals},
-                           visits, seen));
+            const coro::server_limits limits{.connections = connections, .refusals = refusals};
+            simulate(visit({.limits = limits, .refusal = no_room}, visits, seen));
             EXPECT_EQ(seen.served, connections);
             EXPECT_EQ(seen.refused, visits - connections);
         }
     }
     for (const std::size_t refusals : {std::size_t{0}, std::size_t{1}, countless}) {
         counts seen;
-        simulate(visit({.connections = countless, .refusal = no_room, .refusals = refusals},
+        const coro::server_limits limits{.connections = countless, .refusals = refusals};
+        simulate(visit({.limits = limits, .refusal = no_room},
                        visits, seen));
         EXPECT_EQ(seen.served, visits);
     }
@@ -133,7 +134,7 @@ task<> stop_beside_refused(std::size_t count, coro::duration left_after, coro::d
                 leaving.spawn(close_after, std::ref(served), left_after);
             }
         };
-        took = co_await server.run({.connections = 1, .refusal = no_room}, body);
+        took = co_await server.run({.limits = {.connections = 1}, .refusal = no_room}, body);
     };
     co_await coro::with_task_group(with_leaver);
 }

@@ -76,7 +76,7 @@ TEST_F(server_spans_test, idle) {
     for_each_extreme_span([](const char* name, auto span, span_meaning meaning) {
         SCOPED_TRACE(name);
         one_visit visit;
-        simulate(visit_once({.idle = span}, visit, 1h, 0s, 2h));
+        simulate(visit_once({.limits = {.idle = span}}, visit, 1h, 0s, 2h));
         EXPECT_EQ(visit.answered, meaning == span_meaning::no_limit);
         EXPECT_FALSE(visit.handler_cancelled) << "an idle connection ends by the end of the stream";
     });
@@ -86,7 +86,8 @@ TEST_F(server_spans_test, drain) {
     for_each_extreme_span([](const char* name, auto span, span_meaning meaning) {
         SCOPED_TRACE(name);
         one_visit visit;
-        simulate(visit_once({.idle = coro::duration::max(), .drain = span}, visit, 0s, 1h, 1s));
+        const coro::server_limits limits{.idle = coro::duration::max(), .drain = span};
+        simulate(visit_once({.limits = limits}, visit, 0s, 1h, 1s));
         const bool no_limit = meaning == span_meaning::no_limit;
         EXPECT_EQ(visit.answered, no_limit);
         EXPECT_EQ(visit.handler_cancelled, !no_limit);

@@ -22,6 +22,12 @@ public:
         prev_->next_ = next_;
         next_ = prev_ = this;
     }
+    /// Stands where `other` stood, which is unlinked then. Requires: this one is not linked.
+    void take_place_of(list_node& other) noexcept {
+        if (!other.linked()) return;
+        insert_before(other);
+        other.unlink();
+    }
 
 private:
     template <typename, typename>

@@ -1,0 +1,75 @@
+// detached_stream: a connection on its way from one loop of a run to another.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <utility>
+
+#include <coro/base/time.hpp>
+#include <coro/net/detail/stream_access.hpp>
+#include <coro/net/stream.hpp>
+
+namespace coro { inline namespace v0 { namespace detail {
+
+/// A socket that no poller has, and what follows it.
+class CORO_EXPORT detached_socket {
+public:
+    /// Takes the socket of `from`. Throws: io_error; then `from` is as before.
+    explicit detached_socket(owned_socket& from);
+    detached_socket(detached_socket&& other) noexcept
+        : descriptor_(std::exchange(other.descriptor_, -1)),
+          broken_(other.broken_),
+          reset_failed_(other.reset_failed_),
+          idle_(other.idle_) {}
+    detached_socket& operator=(detached_socket&& other) noexcept;
+    ~detached_socket();
+
+    [[nodiscard]] bool holds() const noexcept { return descriptor_ >= 0; }
+    /// Of the running loop. Throws: io_error; then it is closed.
+    [[nodiscard]] socket_ref attach();
+
+private:
+    int descriptor_;
+    std::uint32_t broken_ = 0;
+    bool reset_failed_ = false;
+    duration idle_ = duration::max();
+};
+
+}}}  // namespace coro::v0::detail
+
+namespace coro { inline namespace v0 { namespace net {
+
+/// Streams that can move between loops: stream and tcp_stream, and no class derived from them.
+template <typename Stream>
+concept detachable =
+    std::derived_from<Stream, stream> && detail::stream_access::is_plain<Stream>;
+
+/// A stream that belongs to no loop: taken off one, to be attached to another of the same run.
+/// Move-only; a value that a message carries (loop_handle::post, channel, an argument of spawn).
+/// Its broken mark, its idle span and reset_on_failure() go with it. Where the other loop fetches
+/// the stream itself, tcp_stream::rebind() is shorter. Destroying it closes the connection; that is
+/// done on a loop of the run.
+template <detachable Stream>
+class detached_stream {
+public:
+    /// Takes `from` off the running loop, its own; `from` is then a stream without a connection.
+    /// Requires: no lease, buffered_stream or buffered_writer of it is alive.
+    /// Throws: io_error (errc::busy while an operation is pending on it; errc::closed;
+    /// not_supported for a stream that stands on a transport, and in a simulation); then `from` is
+    /// as before.
+    explicit detached_stream(Stream&& from) : socket_(detail::stream_access::owner(from)) {}
+
+    /// Makes it a stream of the running loop. Requires: not attached before.
+    /// Throws: io_error (not_enough_memory, errc::closed); then the connection is closed.
+    [[nodiscard]] Stream attach() {
+        return detail::stream_access::make<Stream>(socket_.attach());
+    }
+
+    /// Whether there is a connection (not moved from, not attached).
+    [[nodiscard]] explicit operator bool() const noexcept { return socket_.holds(); }
+
+private:
+    detail::detached_socket socket_;
+};
+
+}}}  // namespace coro::v0::net

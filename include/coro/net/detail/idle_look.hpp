@@ -1,0 +1,52 @@
+// How a silent stream is told from a busy one: what the guard looks at, and the watch over a stream
+// that has left its loop by rebind().
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+#include <coro/base/detail/export.hpp>
+#include <coro/base/time.hpp>
+#include <coro/core/detail/loop.hpp>
+#include <coro/runtime/detail/operation.hpp>
+
+namespace coro { inline namespace v0 { namespace detail {
+
+/// Looks at the bytes that have moved on a stream. They are looked at every eighth of the span;
+/// eight looks in a row that find no byte are a silence of one span at least. A stream that is
+/// looked at late ages by one look all the same: a loop that stands still counts as one.
+class idle_look {
+public:
+    enum class finding : std::uint8_t { gone, alive, idle };
+
+    static constexpr unsigned looks_in_span = 8;
+    static constexpr duration step_of(duration span) noexcept {
+        return span <= duration::zero() ? duration(1) : (span - duration(1)) / looks_in_span +
+                                                            duration(1);
+    }
+    /// A look that comes so late says that the loop stood still. Then peers had to wait for us, and
+    /// all connections get a fresh span, each once until it moves a byte. A machine that is busy
+    /// makes every loop late by less.
+    static constexpr bool stood_still(duration late, duration span) noexcept {
+        return late > std::max<duration>(span / 2, std::chrono::milliseconds(50));
+    }
+
+    explicit idle_look(detail::handle of) noexcept { socket = of; }
+
+    /// Requires: `home` is the running loop, and that of the stream.
+    CORO_EXPORT finding look(detail::loop& home, bool afresh) noexcept;
+    /// Ends the stream in both directions. Of one that stands on another one: that.
+    CORO_EXPORT void end_stream(detail::loop& home) const noexcept;
+
+    [[nodiscard]] bool found_idle() const noexcept { return silent_looks_ >= looks_in_span; }
+
+    detail::handle socket;
+
+private:
+    std::uint64_t seen_ = UINT64_MAX;  ///< the first look only begins
+    std::uint32_t silent_looks_ = 0;
+    bool forgiven_ = false;  ///< a standstill was, since a byte moved
+};
+
+}}}  // namespace coro::v0::detail

@@ -1,0 +1,21 @@
+// What the library may do with a stream and users may not.
+#pragma once
+
+#include <utility>
+
+#include <coro/net/stream.hpp>
+
+namespace coro { inline namespace v0 { namespace detail {
+
+struct stream_access {
+    static owned_socket& owner(net::stream& of) noexcept { return of.socket_; }
+    /// Whether a `Stream` is made of nothing but a socket.
+    template <typename Stream>
+    static constexpr bool is_plain = requires(socket_ref from) { Stream(from); };
+    template <typename Stream>
+    static Stream make(socket_ref from) noexcept {
+        return Stream(from);
+    }
+};
+
+}}}  // namespace coro::v0::detail

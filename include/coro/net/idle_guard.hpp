@@ -1,0 +1,94 @@
+// idle_guard: ends streams on which no byte has moved for a span; what serve watches with.
+#pragma once
+
+#include <string_view>
+
+#include <coro/base/time.hpp>
+#include <coro/net/detail/idle_look.hpp>
+#include <coro/net/stream.hpp>
+#include <coro/runtime/detail/timer.hpp>
+
+namespace coro { inline namespace v0 { namespace net {
+
+/// Ends streams of its loop that are silent: both directions are shut down, as if the peer had
+/// left, so that reads return the end of the stream. A stream that is made of nothing but a
+/// transport is closed; of one that stands on another stream that one is ended. One guard has one
+/// timer for all that it watches, and looks at each stream eight times in the span: a message costs
+/// it nothing. A silent stream ends after the span at least, and an eighth of it later at most.
+/// After the loop stood still for longer than half of the span every stream has a fresh span, once
+/// in a silence.
+class idle_guard {
+public:
+    class watch;
+
+    /// For streams of the running loop. A span of zero or less ends a silent stream at once, one as
+    /// great as duration::max() never. Requires: called inside of run().
+    CORO_EXPORT explicit idle_guard(time_span span) noexcept;
+    idle_guard(const idle_guard&) = delete;
+    idle_guard& operator=(const idle_guard&) = delete;
+    /// Requires: no watch of it is alive (aborts).
+    CORO_EXPORT ~idle_guard();
+
+    /// Watches over `stream` from now on, as long as the watch lives. The stream may be moved, and
+    /// closed, meanwhile; one that moves to another loop takes its span along and is watched there.
+    /// Requires: `stream` belongs to this loop (aborts).
+    [[nodiscard]] CORO_EXPORT watch watch_over(const stream& which) noexcept;
+
+    [[nodiscard]] duration span() const noexcept { return span_; }
+    /// Tells the report hook, as a notice: `verb: idle for 60 s, ended [peer]`.
+    CORO_EXPORT void report_end(std::string_view verb, std::string_view peer) const noexcept;
+
+private:
+    void put_last(watch& which, time_point looked_at) noexcept;
+    void arm_for_first() noexcept;
+    void look() noexcept;
+    void look_at(watch& which) noexcept;
+
+    struct look_timer : detail::timer_node {
+        explicit look_timer(idle_guard& of) noexcept
+            : timer_node([](timer_node& fired) noexcept {
+                  static_cast<look_timer&>(fired).self.look();
+              }),
+              self(of) {}
+        idle_guard& self;
+    };
+
+    detail::loop& loop_;
+    duration span_;
+    duration step_;             ///< between two looks at one stream
+    time_point due_{};          ///< what the timer was armed for
+    time_point stood_until_{};  ///< until then the loop stood still
+    detail::intrusive_list<watch> watches_;
+    look_timer timer_;
+};
+
+/// A stream as its guard sees it. Movable; one moved from watches over nothing. Belongs to the loop
+/// of the guard.
+class idle_guard::watch : private detail::list_node<idle_guard::watch> {
+public:
+    watch(watch&& other) noexcept : look_(other.look_), look_at_(other.look_at_) {
+        take_place_of(other);
+    }
+    watch& operator=(watch&& other) noexcept {
+        if (this == &other) return *this;
+        unlink();
+        look_ = other.look_;
+        look_at_ = other.look_at_;
+        take_place_of(other);
+        return *this;
+    }
+    ~watch() = default;
+
+    /// Whether the guard has ended the stream.
+    [[nodiscard]] bool has_ended() const noexcept { return look_.found_idle(); }
+
+private:
+    friend class idle_guard;
+    friend class detail::intrusive_list<watch>;
+    explicit watch(detail::handle of) noexcept : look_(of) {}
+
+    detail::idle_look look_;
+    time_point look_at_{};  ///< when it is to be looked at next; one step after the last look
+};
+
+}}}  // namespace coro::v0::net
