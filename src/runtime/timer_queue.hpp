@@ -20,10 +20,10 @@
 //  4. Order: a timer of the precise queue fires only when no slot can hold an earlier one. For that
 //     the slot of a tick that has begun but not ended is spliced early, if (and only if) something
 //     in the precise queue is due within this tick. So all firing is in (deadline, sequence) order.
-//  5. extend() stores the new deadline and leaves the node where it is. Whoever takes a node out of
-//     a slot, or off the top of the precise queue, files it again when its deadline has moved.
-//  6. now_ is the time of the last expire(); "10 ms away" is counted from there. What is armed
-//     into the wheel therefore has a tick beyond the one in which now_ lies, also from on_fire.
+//  5. extend() stores the new deadline and leaves the node where it is. Code that takes a node out
+//     of a slot, or off the top of the precise queue, files it again when its deadline has moved.
+//  6. now_ is the time of the last expire(); "10 ms away" is counted from there. So a timer that is
+//     armed into the wheel has a tick beyond the one in which now_ lies, also from on_fire.
 #pragma once
 
 #include <array>
