@@ -29,6 +29,7 @@ PLUG_INCLUDES = [
     "coro/version.hpp",
     "coro/runtime/detail/operation.hpp",
     "runtime/poller.hpp",
+    "runtime/poller_options.hpp",
     "runtime/make_poller.hpp",
     "runtime/thread.hpp",
 ]

@@ -7,6 +7,7 @@
 
 #include <coro/runtime/detail/this_strand.hpp>
 
+#include "net/adopt.hpp"
 #include "net/io_failure.hpp"
 #include "runtime/scheduler.hpp"
 
@@ -65,6 +66,12 @@ using detail::error_of;
 detail::local_connect_awaiter local_stream::connect(const local_address& to) noexcept {
     return detail::local_connect_awaiter(to);
 }
+
+local_stream local_stream::adopt(int descriptor) {
+    return local_stream(detail::adopt_stream(descriptor, detail::address_family::local));
+}
+
+int local_stream::release() { return detail::release_stream(socket_); }
 
 local_address local_stream::remote_endpoint() const {
     return detail::address_of(socket_.ref(), "getpeername", &detail::poller::remote_address);

@@ -6,6 +6,7 @@
 
 #include <coro/runtime/detail/this_strand.hpp>
 
+#include "net/adopt.hpp"
 #include "net/apply_options.hpp"
 #include "net/io_failure.hpp"
 #include "runtime/scheduler.hpp"
@@ -109,6 +110,12 @@ using detail::error_of;
 detail::connect_awaiter tcp_stream::connect(endpoint to, const connect_options& options) noexcept {
     return {to, options};
 }
+
+tcp_stream tcp_stream::adopt(int descriptor) {
+    return tcp_stream(detail::adopt_stream(descriptor, detail::address_family::ipv4));
+}
+
+int tcp_stream::release() { return detail::release_stream(socket_); }
 
 endpoint tcp_stream::remote_endpoint() const {
     detail::socket_address raw;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "poller/epoll_poller.hpp"
+#include "poller/uring_options.hpp"
 #include "poller/uring_poller.hpp"
 #include "sim/sim_poller.hpp"
 

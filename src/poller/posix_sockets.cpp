@@ -232,6 +232,7 @@ int posix_sockets::adopt(int descriptor, detail::handle& out) noexcept {
     // Also the check that it is a socket at all: EBADF or ENOTSOCK.
     if (::getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0) return -errno;
     if (::getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) return -errno;
+    const int mode = ::fcntl(descriptor, F_GETFL);
     // O_NONBLOCK belongs to the open file description: a duplicate elsewhere sees it too.
     if (!add_descriptor_flag(descriptor, F_GETFD, F_SETFD, FD_CLOEXEC) ||
         !add_descriptor_flag(descriptor, F_GETFL, F_SETFL, O_NONBLOCK)) {
@@ -247,6 +248,7 @@ int posix_sockets::adopt(int descriptor, detail::handle& out) noexcept {
     socket_slot* slot = make_slot(descriptor);
     if (slot == nullptr) return -ENOMEM;
     slot->listening = listening != 0;
+    slot->was_blocking = mode >= 0 && (mode & O_NONBLOCK) == 0;
     if (domain == AF_UNIX) {
         begin_local(*slot);
     } else if (socket_address peer; ask_peer(descriptor, peer) == 0) {
@@ -254,6 +256,29 @@ int posix_sockets::adopt(int descriptor, detail::handle& out) noexcept {
     }
     out = handle_of(*slot);
     return 0;
+}
+
+int posix_sockets::check_stream(int descriptor, address_family family) noexcept {
+    const auto ask = [&](int what, int& answer) {
+        socklen_t size = sizeof answer;
+        return ::getsockopt(descriptor, SOL_SOCKET, what, &answer, &size) == 0 ? 0 : -errno;
+    };
+    int type = 0;
+    int domain = 0;
+    int protocol = 0;
+    int listening = 0;
+    if (const int error = ask(SO_TYPE, type); error != 0) return error;
+    if (const int error = ask(SO_DOMAIN, domain); error != 0) return error;
+    if (const int error = ask(SO_PROTOCOL, protocol); error != 0) return error;
+    if (const int error = ask(SO_ACCEPTCONN, listening); error != 0) return error;
+    const bool local = family == address_family::local;
+    const bool of_ip = domain == AF_INET || domain == AF_INET6;
+    if (local ? domain != AF_UNIX : !of_ip) return -EAFNOSUPPORT;
+    const bool is_tcp = protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
+    if (type != SOCK_STREAM || (of_ip && !is_tcp)) return -EPROTOTYPE;
+    if (listening != 0) return -EINVAL;
+    socket_address peer;
+    return ask_peer(descriptor, peer) == 0 ? 0 : -ENOTCONN;
 }
 
 int posix_sockets::watch(int descriptor, detail::handle& out) noexcept {
@@ -276,6 +301,10 @@ int posix_sockets::release(detail::handle socket, int& descriptor) noexcept {
     if (const int error = forget(*slot); error != 0) return error;
     descriptor = slot->descriptor;
     slot->descriptor = -1;
+    if (slot->was_blocking) {
+        const int mode = ::fcntl(descriptor, F_GETFL);
+        if (mode >= 0) static_cast<void>(::fcntl(descriptor, F_SETFL, mode & ~O_NONBLOCK));
+    }
     free_slot(*slot);
     return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "poller/fork_mark.hpp"
 #include "runtime/poller.hpp"
+#include "runtime/poller_options.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 
@@ -46,6 +47,7 @@ struct socket_slot {
     bool watched = false;    ///< made by watch(): never open, closing from the start, for poll_*
     bool borrowed = false;   ///< the descriptor is not ours to close
     bool shut_sending = false;
+    bool was_blocking = false;  ///< when it was adopted: release() gives it back so
     /// unix(7): `moved` is meant instead of `remote`, and a receive may end early at discarded
     /// ancillary data.
     bool local = false;
@@ -89,6 +91,7 @@ public:
     int shed_connection(detail::handle listener) noexcept override;
     int adopt(int descriptor, detail::handle& out) noexcept override;
     int release(detail::handle socket, int& descriptor) noexcept override;
+    int check_stream(int descriptor, address_family family) noexcept override;
     void discard(int descriptor) noexcept override;
     int close_if_idle(detail::handle listener) noexcept override;
     int watch(int descriptor, detail::handle& out) noexcept final;

@@ -10,7 +10,9 @@
 
 #include "poller/fork_mark.hpp"
 #include "poller/uring_abi.hpp"
+#include "poller/uring_options.hpp"
 #include "runtime/poller.hpp"
+#include "runtime/poller_options.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 

@@ -8,6 +8,7 @@
 #include <coro/runtime/poller_choice.hpp>
 
 #include "runtime/poller.hpp"
+#include "runtime/poller_options.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 

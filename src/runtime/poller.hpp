@@ -48,7 +48,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string_view>
 
 #include <coro/base/time.hpp>
@@ -178,69 +177,115 @@ public:
     /// "io_uring", "epoll" or "simulation".
     [[nodiscard]] virtual std::string_view name() const noexcept = 0;
 
+    // On each function: what it does and returns, how it fails, on which thread. "Loop" is the
+    // thread that runs the loop.
+
     // --- hot half
+
+    /// Begins `op`. True: it is done, phase == completed. False: it will come out of wait().
+    /// Fails through op.result only. Loop.
     [[nodiscard]] virtual bool submit(operation& op) noexcept = 0;
+    /// Asks for the end of `op`, which comes out of wait() all the same. Cannot fail; does nothing
+    /// to one that is completed. Loop.
     virtual void cancel(operation& op) noexcept = 0;
+    /// Appends to `completed` what has completed, and sleeps until something has, until `deadline`
+    /// or until a wake(). Cannot fail; may return early. Loop.
     virtual void wait(time_point deadline, operation_list& completed) noexcept = 0;
-    /// Whether the last wait() may have left behind something that had come; no system call.
+    /// Whether the last wait() may have left behind something that had come. No system call;
+    /// cannot fail. Loop.
     [[nodiscard]] virtual bool has_more() const noexcept = 0;
-    /// Makes a wait() under way, or the next one, return. Thread-safe and async-signal-safe.
+    /// Makes a wait() under way, or the next one, return. Cannot fail. Any thread, and signal
+    /// handlers.
     virtual void wake() noexcept = 0;
+    /// The time, monotonic, as deadlines are meant. Cannot fail. Loop.
     [[nodiscard]] virtual time_point now() noexcept = 0;
     /// False in a child process after fork(2), which must not touch what it shares with its parent:
     /// everything above aborts there, and so does what touches a socket; only wake() does nothing.
+    /// Cannot fail. Any thread.
     [[nodiscard]] virtual bool is_ours() const noexcept { return true; }
+    /// Takes back the buffer of a receive_leased, by what the operation said of it. Aborts when it
+    /// was returned before. Loop.
     virtual void return_lease(std::uint32_t lease_id, void* data, bool from_heap) noexcept = 0;
-    /// Lends a buffer to a receive_leased that somebody else than the poller completes: sets its
+    /// Lends a buffer to a receive_leased that is completed by another than the poller: sets its
     /// lease_*, and returns the size of the buffer; 0 when the cap is reached or memory is out.
+    /// Loop.
     virtual std::size_t lend(operation& op) noexcept = 0;
 
-    // --- cold half: answers 0 or a negated errno (or result_closed)
+    // --- cold half: returns 0, or on failure a negated errno or result_closed; then nothing has
+    // changed, and no output is written. Nothing of it blocks, but listen_local(). Loop, all of it.
+
+    /// Makes a stream socket of `family`, non-blocking and close-on-exec. -EMFILE, -ENFILE,
+    /// -ENOMEM, -EAFNOSUPPORT.
     virtual int open_stream(address_family family, detail::handle& out) noexcept = 0;
+    /// Gives the socket an address; port 0 chooses one. -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
+    /// -EINVAL for a second time: bind(2).
     virtual int bind(detail::handle socket, const socket_address& where) noexcept = 0;
+    /// Lets clients connect; at most about `backlog` wait. -EADDRINUSE, -EINVAL: listen(2).
     virtual int listen(detail::handle socket, int backlog) noexcept = 0;
+    /// Sets one option. -EINVAL for a value that is out of range; -ENOPROTOOPT, -EOPNOTSUPP for an
+    /// option that this socket does not have.
     virtual int set_option(detail::handle socket, socket_option which, int value) noexcept = 0;
+    /// Reads one option into `value`. Fails as set_option().
     virtual int get_option(detail::handle socket, socket_option which, int& value) noexcept = 0;
+    /// Our own address, as getsockname(2) says it.
     virtual int local_address(detail::handle socket, socket_address& out) noexcept = 0;
-    /// The peer as captured at accept or connect; no system call.
+    /// The peer as it was at accept or connect: no system call for IP, one for a local socket.
+    /// -ENOTCONN without a peer.
     virtual int remote_address(detail::handle socket, socket_address& out) noexcept = 0;
+    /// Ends directions of a connection; what is pending on them completes. -ENOTCONN.
     virtual int shutdown(detail::handle socket, shutdown_how how) noexcept = 0;
+    /// The handle is stale from now on; what is pending completes with result_closed. Cannot fail;
+    /// does nothing to a stale handle.
     virtual void close(detail::handle socket) noexcept = 0;
     /// Closes a listener on which no accept is pending, unless a connection waits: then -EAGAIN,
-    /// and it is as before. The narrowest gap there is between the last look and the close.
+    /// and it is as before. The narrowest gap there is between the last look and the close. -EBUSY
+    /// while an accept is pending.
     virtual int close_if_idle(detail::handle listener) noexcept = 0;
     /// Bytes of a TCP connection that have arrived here, read or not, and those that the peer's
     /// system has acknowledged, together: two looks differ when a byte has moved between them.
     /// Counted by the kernel (an end of stream may count as a byte), asked for by a system call;
     /// nothing is counted per message of TCP. The poller counts those of a local socket: what was
-    /// sent has arrived there.
+    /// sent has arrived there. -EOPNOTSUPP for another kind of socket.
     virtual int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept = 0;
-    /// nullptr for a handle that is stale or closing. Lives as long as the slot.
+    /// The notes of an open socket, which live as long as its slot. nullptr for a handle that is
+    /// stale or closing.
     virtual socket_notes* notes(detail::handle socket) noexcept = 0;
     /// Gives up one waiting connection of a listener when no descriptor is left: closes the
-    /// reserved descriptor, accepts and closes the connection, reserves again. 0 if one was shed,
-    /// else errno.
+    /// reserved descriptor, accepts and closes the connection, reserves again. 0 if one was shed;
+    /// -EAGAIN when nobody waits; or why nothing could be accepted.
     virtual int shed_connection(detail::handle listener) noexcept = 0;
-    /// Takes over / gives away an operating system descriptor; -EOPNOTSUPP in a simulation.
+    /// Takes over a descriptor of the operating system: the poller owns it, and it does not block
+    /// any more. -EBADF, -ENOTSOCK, -ENOMEM, and it stays the caller's; -EOPNOTSUPP in a
+    /// simulation.
     virtual int adopt(int descriptor, detail::handle& out) noexcept = 0;
+    /// Gives a socket away: the caller owns the descriptor, and the handle is stale. It blocks
+    /// again if it did when it was adopted. -EBUSY while something is pending on it; -EOPNOTSUPP
+    /// in a simulation.
     virtual int release(detail::handle socket, int& descriptor) noexcept = 0;
-    /// Closes a descriptor that release() gave away and nobody adopted.
+    /// Whether `descriptor` is a connected stream socket of `family`, in which ipv4 stands for both
+    /// of IP. Changes nothing. -EBADF, -ENOTSOCK; -EPROTOTYPE for another type; -EAFNOSUPPORT;
+    /// -EINVAL for a listener; -ENOTCONN; -EOPNOTSUPP in a simulation.
+    virtual int check_stream(int descriptor, address_family family) noexcept = 0;
+    /// Closes a descriptor that release() gave away and nobody adopted. Cannot fail.
     virtual void discard(int descriptor) noexcept = 0;
     /// A handle for one poll_* operation on a descriptor of the program's, which must stay open
-    /// until the operation has completed. -EBADF for none; -EOPNOTSUPP in a simulation.
+    /// until the operation has completed. -EBADF for none; -ENOMEM; -EOPNOTSUPP in a simulation.
     virtual int watch(int descriptor, detail::handle& out) noexcept = 0;
     /// Binds a local socket to `where` and listens. A file at that path which no process listens at
-    /// (its server is dead) is replaced. 0, and `out` says which file was made; -EADDRINUSE when
-    /// a server listens there; -EEXIST for a file that is no socket; -EAGAIN when another process
-    /// has had the folder locked, flock(2), for a second; or what bind(2) answers. After an error
-    /// there is no file of ours.
+    /// (its server is dead) is replaced. `out` says which file was made. -EADDRINUSE when a server
+    /// listens there; -EEXIST for a file that is no socket; -EAGAIN when another process has had
+    /// the folder locked, flock(2), for the second that this waits at most; or as bind(). After a
+    /// failure there is no file of ours.
     virtual int listen_local(detail::handle socket, const socket_address& where,
                              const local_file& options, file_mark& out) noexcept = 0;
-    /// Removes the file that listen_local() has made at `where`, if it is there still.
+    /// Removes the file that listen_local() has made at `where`, if it is there still. Cannot fail:
+    /// one that may not be removed stays.
     virtual void remove_file(const socket_address& where, const file_mark& mark) noexcept = 0;
-    /// Fills `into` with random bytes: getrandom(2), or the seed of a simulation.
+    /// Fills `into` with random bytes: getrandom(2), or the seed of a simulation. Aborts when the
+    /// kernel gives none.
     virtual void random(void* into, std::size_t size) noexcept = 0;
 
+    /// How many things are alive. Cannot fail.
     [[nodiscard]] virtual poller_census census() const noexcept = 0;
 
     /// The time of the present turn, set by the scheduler.
@@ -250,38 +295,6 @@ public:
     /// Then it returned, if whoever waits looks here; otherwise it aborted.
     bool stuck = false;
     bool stuck_is_looked_at = false;
-};
-
-/// What a poller is made from; a copy of the relevant part of run's options and the environment.
-struct poller_options {
-    unsigned ring_entries = 512;        ///< submission queue entries (CORO_URING sq=)
-    unsigned completion_entries = 0;    ///< 0: four times ring_entries (CORO_URING cq=)
-    /// Buffers in the pool; a pool that is found empty doubles, up to `lease_buffers_most`
-    /// (CORO_URING buffers= sets both). A small pool stays in the cache and costs idle
-    /// connections nothing; one of 64 that does not grow costs a thousand busy ones a poll and a
-    /// system call more each.
-    unsigned lease_buffers = 64;
-    unsigned lease_buffers_most = 4096;
-    unsigned lease_buffer_bytes = 16384;
-    /// The cap on allocated lease buffers beyond the pool; above it a leased receive answers
-    /// result_limit. A connection holds one at most, so this is a cap on busy connections: 1 GiB.
-    unsigned leases_on_heap = 65536;
-    std::uint32_t disabled_features = 0;  ///< uring_feature bits (CORO_URING disable=, mask=)
-    std::uint64_t seed = 1;               ///< simulation: all that is random in it
-};
-
-/// Features of the running kernel that the io_uring poller uses if they are there. Each missing one
-/// is handled by itself. `CORO_URING=disable=a+b` takes them away by these names.
-enum uring_feature : std::uint32_t {
-    uring_single_issuer = 1u << 0,      ///< "single_issuer", 6.0
-    uring_defer_taskrun = 1u << 1,      ///< "defer_taskrun", 6.1; falls back to coop_taskrun
-    uring_coop_taskrun = 1u << 2,       ///< "coop_taskrun", 5.19
-    uring_submit_all = 1u << 3,         ///< "submit_all", 5.18
-    uring_buffer_ring = 1u << 4,        ///< "buffer_ring", 5.19; without: leases by poll + receive
-    uring_registered_ring = 1u << 5,    ///< "registered_ring", 5.18
-    uring_no_iowait = 1u << 6,          ///< "no_iowait", 6.15
-    uring_no_sqarray = 1u << 7,         ///< "no_sqarray", 6.6
-    uring_wait_argument = 1u << 8,      ///< "wait_argument" (EXT_ARG), 5.11; without: a timeout op
 };
 
 }}}  // namespace coro::v0::detail

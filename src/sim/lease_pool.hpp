@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/poller.hpp"
+#include "runtime/poller_options.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 

@@ -70,6 +70,7 @@ sim_poller::outcome sim_poller::attempt_accept(sim_socket& listener, operation& 
 int sim_poller::close_if_idle(detail::handle handle) noexcept {
     const sim_socket* listener = find(handle);
     if (listener == nullptr) return result_closed;
+    if (listener->receiver != nullptr) return -EBUSY;
     if (!listener->accept_queue.empty()) return -EAGAIN;
     close(handle);
     return 0;

@@ -30,6 +30,7 @@
 #include <vector>
 
 #include "runtime/poller.hpp"
+#include "runtime/poller_options.hpp"
 #include "sim/event_heap.hpp"
 #include "sim/lease_pool.hpp"
 #include "sim/port_table.hpp"
@@ -77,6 +78,9 @@ public:
     int adopt(int descriptor, detail::handle& out) noexcept override;
     int release(detail::handle socket, int& descriptor) noexcept override;
     void discard(int /*descriptor*/) noexcept override {}  // release() gives none
+    int check_stream(int /*descriptor*/, address_family /*family*/) noexcept override {
+        return -EOPNOTSUPP;
+    }
     int watch(int /*descriptor*/, detail::handle& /*out*/) noexcept override { return -EOPNOTSUPP; }
     int listen_local(detail::handle socket, const socket_address& where, const local_file& options,
                      file_mark& out) noexcept override;

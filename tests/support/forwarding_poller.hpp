@@ -82,6 +82,9 @@ public:
     int watch(int descriptor, detail::handle& out) noexcept override {
         return world_->watch(descriptor, out);
     }
+    int check_stream(int descriptor, address_family family) noexcept override {
+        return world_->check_stream(descriptor, family);
+    }
     int listen_local(detail::handle socket, const socket_address& where, const local_file& options,
                      file_mark& out) noexcept override {
         return world_->listen_local(socket, where, options, out);

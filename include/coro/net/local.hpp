@@ -38,6 +38,20 @@ public:
         return detail::rebind_awaiter(socket_);
     }
 
+    /// Takes `descriptor` over, a connected Unix stream socket that other code has made: the stream
+    /// owns it from now on. Makes it non-blocking and close-on-exec.
+    /// Throws: io_error (bad_file_descriptor; not_a_socket; wrong_protocol_type or
+    /// address_family_not_supported: it is of another kind; invalid_argument: it listens;
+    /// not_connected; not_enough_memory; operation_not_supported in a simulation). Then it stays
+    /// the caller's. Requires: called inside of run(); nothing else uses it meanwhile.
+    [[nodiscard]] CORO_EXPORT static local_stream adopt(int descriptor);
+    /// Gives the connection up and returns its descriptor, which the caller must close. It blocks
+    /// again if it did when it was adopted; a socket that the library has made does not block.
+    /// Throws: io_error (errc::busy while an operation is pending on it; errc::closed;
+    /// operation_not_supported in a simulation). Then the stream is as before.
+    /// Requires: no lease, buffered_stream or buffered_writer of it is alive.
+    [[nodiscard]] CORO_EXPORT int release();
+
     /// The peer's name; unnamed for most clients. Throws: io_error (errc::closed).
     [[nodiscard]] CORO_EXPORT local_address remote_endpoint() const;
     /// Throws: io_error (errc::closed). See: getsockname(2).

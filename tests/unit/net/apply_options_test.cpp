@@ -56,6 +56,7 @@ public:
     int adopt(int, detail::handle&) noexcept override { return unexpected(); }
     int release(detail::handle, int&) noexcept override { return unexpected(); }
     int watch(int, detail::handle&) noexcept override { return unexpected(); }
+    int check_stream(int, address_family) noexcept override { return unexpected(); }
     int listen_local(detail::handle, const socket_address&, const local_file&,
                      file_mark&) noexcept override {
         return unexpected();

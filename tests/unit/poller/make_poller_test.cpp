@@ -1,4 +1,5 @@
 // What CORO_POLLER and CORO_URING mean, and what is said when they mean nothing.
+#include "poller/uring_options.hpp"
 #include "runtime/make_poller.hpp"
 
 #include <gtest/gtest.h>

@@ -1,0 +1,26 @@
+// What a poller is made from: sizes of rings and of the pool of leases.
+#pragma once
+
+#include <cstdint>
+
+namespace coro { inline namespace v0 { namespace detail {
+
+/// What a poller is made from; a copy of the relevant part of run's options and the environment.
+struct poller_options {
+    unsigned ring_entries = 512;        ///< submission queue entries (CORO_URING sq=)
+    unsigned completion_entries = 0;    ///< 0: four times ring_entries (CORO_URING cq=)
+    /// Buffers in the pool; a pool that is found empty doubles, up to `lease_buffers_most`
+    /// (CORO_URING buffers= sets both). A small pool stays in the cache and costs idle
+    /// connections nothing; one of 64 that does not grow costs a thousand busy ones a poll and a
+    /// system call more each.
+    unsigned lease_buffers = 64;
+    unsigned lease_buffers_most = 4096;
+    unsigned lease_buffer_bytes = 16384;
+    /// The cap on allocated lease buffers beyond the pool; above it a leased receive answers
+    /// result_limit. A connection holds one at most, so this is a cap on busy connections: 1 GiB.
+    unsigned leases_on_heap = 65536;
+    std::uint32_t disabled_features = 0;  ///< uring_feature bits (CORO_URING disable=, mask=)
+    std::uint64_t seed = 1;               ///< simulation: all that is random in it
+};
+
+}}}  // namespace coro::v0::detail
