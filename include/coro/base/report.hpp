@@ -40,9 +40,10 @@ CORO_EXPORT void set_report_hook(report_hook hook, void* user) noexcept;
 /// Hands `event` to the hook.
 CORO_EXPORT void report(const report_event& event) noexcept;
 
-/// Reports `event` with what `error` tells: of an io_error the code, the verb, and the endpoint, if
-/// it has one; that of `event` then names the task, unless it is the same. Of any other exception
-/// its text, behind `event.text`. For an exception that nobody else will see.
+/// Reports `event` with the details of `error`: of an io_error the code, the verb, and the
+/// endpoint, if it has one. The endpoint of `event` then names the task, unless it is the same. Of
+/// any other exception it adds the text, behind that of `event`. For an exception that no caller
+/// will see.
 CORO_EXPORT void report_exception(report_event event, const std::exception_ptr& error) noexcept;
 
 }}  // namespace coro::v0
