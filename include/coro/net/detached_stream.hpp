@@ -55,8 +55,7 @@ public:
     /// Takes `from` off the running loop, its own; `from` is then a stream without a connection.
     /// Requires: no lease, buffered_stream or buffered_writer of it is alive.
     /// Throws: io_error (errc::busy while an operation is pending on it; errc::closed;
-    /// not_supported for a stream that stands on a transport, and in a simulation); then `from` is
-    /// as before.
+    /// not_supported for a stream on a transport, and in a simulation). Then `from` is as before.
     explicit detached_stream(Stream&& from) : socket_(detail::stream_access::owner(from)) {}
 
     /// Makes it a stream of the running loop. Requires: not attached before.

@@ -10,7 +10,7 @@
 
 namespace coro { inline namespace v0 { namespace net {
 
-/// Ends streams of its loop that are silent: both directions are shut down, as if the peer had
+/// Ends streams of its loop that are silent. It shuts both directions down, as if the peer had
 /// left, so that reads return the end of the stream. A stream that is made of nothing but a
 /// transport is closed; of one that stands on another stream that one is ended. One guard has one
 /// timer for all that it watches, and looks at each stream eight times in the span: a message costs

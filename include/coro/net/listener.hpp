@@ -10,7 +10,7 @@
 
 namespace coro { inline namespace v0 { namespace net {
 
-/// What accepts streams: tcp_listener, and any type of your own. It has
+/// A type that accepts streams: tcp_listener, and any type of your own. It has
 ///   stream       the type of what it accepts: net::stream, or a class derived from it
 ///   accept()     returns a task or an operation that yields the next stream. On `cancelled` no
 ///                connection was taken. It must not wait for what a client sends: a handshake is
@@ -27,7 +27,7 @@ concept listener =
 
 /// A listener that also tells, by `task<std::optional<stream>> accept_if_waiting()`, which
 /// connections wait already, and by `bool close_if_idle() noexcept` closes itself if none does. Of
-/// these serve takes at a stop whoever waits.
+/// these serve takes at a stop every client that waits.
 template <typename Listener>
 concept draining_listener = listener<Listener> && requires(Listener& it) {
     { it.accept_if_waiting() } -> std::same_as<task<std::optional<typename Listener::stream>>>;

@@ -19,7 +19,7 @@ struct bound_file;
 namespace coro { inline namespace v0 { namespace net {
 
 /// A connection of a Unix socket: a stream, and what only that kind has. Belongs to the loop on
-/// which it was made, until rebind(). What was sent is with the peer when it is destroyed.
+/// which it was made, until rebind(). Bytes that were sent are with the peer when it is destroyed.
 class local_stream : public stream {
 public:
     /// A stream without a connection: every operation on it is errc::closed.
@@ -87,7 +87,7 @@ public:
 
     /// Binds to `where` and listens. A file at that path that nobody listens at, as a server leaves
     /// it that was killed, is replaced. To tell a dead server from one that lives, bind connects,
-    /// and has the folder locked meanwhile (flock(2)); it waits at most a second for that lock.
+    /// and has the folder locked meanwhile (flock(2)). It waits at most a second for that lock.
     /// Throws: io_error (address_in_use: a server listens there; file_exists: something is there
     /// that is no socket; resource_unavailable_try_again: another process keeps the folder locked;
     /// no_such_file_or_directory, permission_denied: the folder, ...).

@@ -28,36 +28,38 @@ struct server_limits {
     /// Connections at once. At the cap serve stops accepting: clients wait in the kernel's queue,
     /// all of them, and cost no descriptor.
     std::size_t connections = 10'000;
-    /// A connection on which no byte has moved for so long is ended: both directions are shut down,
-    /// the handler reads the end of the stream. Moved is what the kernel counts: bytes that have
-    /// come, read or not, and bytes that the peer's system has acknowledged. Ended after this span
-    /// at least, and an eighth of it later at most, if the loop is not late itself (idle_guard).
+    /// The server ends a connection on which no byte has moved for so long. It shuts both
+    /// directions down, and the handler reads the end of the stream. Moved is what the kernel
+    /// counts: bytes that have come, read or not, and bytes that the peer's system has
+    /// acknowledged. Ended after this span at least, and an eighth of it later at most, if the loop
+    /// is not late itself (idle_guard).
     time_span idle = std::chrono::seconds(60);
     /// After a stop was requested handlers may finish for so long; then they are cancelled.
     time_span drain = std::chrono::seconds(10);
-    /// The second cap: so many are refused at once, beside `connections`; who comes beyond it waits
+    /// The second cap: so many are refused at once, beside `connections`; a client beyond it waits
     /// in the kernel's queue. One takes until the client has closed its end, two seconds at most.
     /// Counts only with serve_options::refusal.
     std::size_t refusals = 100;
 };
 
-/// What a server does, and its limits.
+/// The choices of a server, and its limits.
 struct serve_options {
     server_limits limits{};
-    /// In a run of several loops: hand each connection to the loop that has the fewest. false: all
-    /// stay on the loop of the listener, as for one listener a loop (listen_options::reuse_port),
-    /// and as all do that cannot move: streams over a transport, and all in a simulation.
+    /// In a run of several loops: hand each connection to the loop that has the fewest. With false
+    /// all stay on the loop of the listener, as for one listener a loop
+    /// (listen_options::reuse_port). Those that cannot move stay too: streams over a transport, and
+    /// all in a simulation.
     bool spread = true;
-    /// A handler that ends with an exception has not finished: its connection ends by a reset,
-    /// which no client takes for a clean end, and what is unsent is thrown away. So does a stream
+    /// A handler that ends with an exception has not finished. Its connection ends by a reset,
+    /// which no client takes for a clean end, and unsent bytes are thrown away. So does a stream
     /// that the handler has moved elsewhere, if an exception destroys it there. One that is closed
     /// before, by close(), is not reset. One that is cancelled because the drain is over, or by
-    /// until_stop, is only if a message was cut (stream::is_broken). false: all are closed in
-    /// order.
+    /// until_stop, is reset only if a message was cut (stream::is_broken). With false all are
+    /// closed in order.
     bool reset_failed = true;
-    /// Said at the cap to the client that comes next, whose connection is then ended in order:
-    /// "-ERR max number of clients\r\n", or a response 503. The handler is not asked. Empty: nobody
-    /// is refused, clients wait. Requires: outlives the await.
+    /// The bytes for a client that comes at the cap, as "-ERR max number of clients\r\n", or a
+    /// response 503. The server then ends its connection in order. The handler is not asked. Empty:
+    /// nobody is refused, clients wait. Requires: outlives the await.
     std::string_view refusal{};
 };
 
@@ -74,7 +76,7 @@ public:
     virtual void lost(const std::exception_ptr& error) noexcept = 0;
 };
 
-/// What serve is to its listener.
+/// The face of serve to its listener.
 class acceptor {
 public:
     /// Whether one more connection may be accepted, be it to serve it or to refuse it.
@@ -90,7 +92,7 @@ protected:
     ~acceptor() = default;
 };
 
-/// What serve knows of the types of its listener and its handler.
+/// The part of serve that knows the types of its listener and its handler.
 class served {
 public:
     /// Accepts until it is cancelled.
@@ -187,15 +189,15 @@ task<> serve_coroutine(Listener& listener, Handler handler, serve_options option
 }  // namespace detail
 
 /// Returns nothing. Accepts streams from `listener`, a tcp_listener or any net::listener, and runs
-/// `handler(stream)` for each as a task of its own, until a stop is requested (run's first signal,
-/// cancel_scope::request_stop) or it is cancelled. On stop it takes the connections that wait
-/// already, as far as there is room below the cap, closes the listener (the kernel resets those
-/// that still waited), lets handlers finish for limits.drain, cancels the rest, and returns when
-/// all have ended. A handler's exception ends its connection by a reset (options.reset_failed), is
-/// told to the report hook with the peer, and the server goes on.
-/// In a run of several loops the handlers run on all of them (options.spread), each on one:
-/// `handler` is then called by several threads at once. `handler` is kept to the end and may
-/// capture. A cap above half the limit of open files is reported as a warning with the remedy.
+/// `handler(stream)` for each as a task of its own. It does so until a stop is requested (run's
+/// first signal, cancel_scope::request_stop) or it is cancelled. On stop it takes the connections
+/// that wait already, as far as there is room below the cap. It closes the listener, and the kernel
+/// resets those that still waited. It lets handlers finish for limits.drain, cancels the rest, and
+/// returns when all have ended. A handler's exception ends its connection by a reset
+/// (options.reset_failed), is told to the report hook with the peer, and the server goes on. In a
+/// run of several loops the handlers run on all of them (options.spread), each on one. Several
+/// threads then call `handler` at once. `handler` is kept to the end and may capture. A cap above
+/// half the limit of open files is reported as a warning with the remedy.
 /// Requires: `listener` outlives the await.
 /// Suspends for the life of the server; resumes on this loop.
 /// Throws: io_error (what the listener meets beyond what accept() survives; errc::closed when it is

@@ -18,16 +18,16 @@ namespace coro { inline namespace v0 { namespace testing {
 /// run(), and may be called many times.
 using stream_factory = std::function<task<std::pair<net::stream, net::stream>>()>;
 
-/// What streams of a kind may lack.
+/// Features that streams of a kind may lack.
 struct stream_kind {
     /// Whether the peer of abort() meets connection_reset. Unix sockets cannot tell it: their peer
     /// may read the end of the stream.
     bool can_reset = true;
 };
 
-/// Runs every case on pairs that `make` makes, in the world that `options` ask for, and returns a
-/// sentence for each promise that was not kept: none, and the streams conform. Each case runs with
-/// the two ends as they were made, and exchanged. It takes a second or two in real time.
+/// Runs every case on pairs that `make` makes, in the world that `options` ask for. Returns a
+/// sentence for each broken promise: none, and the streams conform. Each case runs with the two
+/// ends as they were made, and exchanged. It takes a second or two in real time.
 ///
 /// The cases: order and completeness of what is sent, in short transfers, in both directions at
 /// once; vectored and leased forms; transfers of no byte; half-close and the end of the stream;

@@ -1,5 +1,5 @@
-// How a silent stream is told from a busy one: what the guard looks at, and the watch over a stream
-// that has left its loop by rebind().
+// idle_look: the bytes by which the guard tells a silent stream from a busy one, and the watch over
+// a stream that has left its loop by rebind().
 #pragma once
 
 #include <algorithm>
@@ -13,9 +13,9 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// Looks at the bytes that have moved on a stream. They are looked at every eighth of the span;
-/// eight looks in a row that find no byte are a silence of one span at least. A stream that is
-/// looked at late ages by one look all the same: a loop that stands still counts as one.
+/// Looks at the bytes that have moved on a stream. The guard looks at them every eighth of the
+/// span. Eight looks in a row that find no byte are a silence of one span at least. A stream that
+/// is looked at late ages by one look all the same: a loop that stands still counts as one.
 class idle_look {
 public:
     enum class finding : std::uint8_t { gone, alive, idle };

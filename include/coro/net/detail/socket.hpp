@@ -1,4 +1,4 @@
-// What streams and listeners hold of a socket, and the base of the operations on it.
+// The reference of streams and listeners to a socket, and the base of the operations on it.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// What names a stream or listener: a loop, and a handle in its poller's table or in its table of
+/// The name of a stream or listener: a loop, and a handle in its poller's table or in its table of
 /// transports. Copies refer to the same one. The loop may be gone: it is named by its id.
 struct socket_ref {
     socket_ref() = default;
@@ -28,7 +28,8 @@ inline void check_home(socket_ref socket) noexcept {
     if (socket.loop && !is_here(socket.loop)) [[unlikely]] used_elsewhere(socket);
 }
 
-/// Owns a socket: closes it at the end. Never blocks; what is pending on it ends with errc::closed.
+/// Owns a socket: closes it at the end. Never blocks; pending operations on it end with
+/// errc::closed.
 class owned_socket {
 public:
     owned_socket() noexcept = default;
@@ -56,7 +57,7 @@ public:
         if (ref_.handle) close_socket(std::exchange(ref_, {}));
     }
 
-    /// Closes by a reset; what is unsent is thrown away.
+    /// Closes by a reset; unsent bytes are thrown away.
     void abort() noexcept {
         if (ref_.handle) reset_socket(std::exchange(ref_, {}));
     }
@@ -81,7 +82,7 @@ enum class direction : std::uint8_t { receiving = 1, sending = 2, either = 3 };
 CORO_EXPORT void mark_broken(socket_ref socket, direction which) noexcept;
 [[nodiscard]] CORO_EXPORT bool is_broken(socket_ref socket, direction which) noexcept;
 
-/// What an operation is called in errors and dumps.
+/// The name of an operation in errors and dumps.
 [[nodiscard]] constexpr const char* verb_of(opcode code) noexcept {
     switch (code) {
         case opcode::receive:
