@@ -61,7 +61,7 @@ private:
                         operation_list& completed) noexcept;
     void end_watch(socket_slot& slot) noexcept;
 
-    // --- the calls; each answers a result or would_block
+    // --- the calls; each returns a result or would_block
     std::int32_t try_receive(socket_slot& slot, std::span<io_slice> into) noexcept;
     std::int32_t try_receive_leased(socket_slot& slot, operation& op) noexcept;
     std::int32_t peek_for_lease(socket_slot& slot) noexcept;

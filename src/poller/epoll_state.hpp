@@ -1,4 +1,4 @@
-// What the files of epoll_poller share: names of its events and of the states of an operation.
+// Names that the files of epoll_poller share: of its events and of the states of an operation.
 #pragma once
 
 #include <cstdint>

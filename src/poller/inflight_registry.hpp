@@ -1,9 +1,9 @@
 // A debug registry of the buffers that the kernel may still write into.
 //
 // No sanitizer sees the kernel write: a buffer that is freed while a receive is pending is
-// corrupted in silence. Tests switch the registry on; then each pending receive records its range,
-// and whoever gives memory back (a frame, a pool, a test's allocator) asks here first. Switched
-// off, it costs one read of a bool for each receive.
+// corrupted in silence. Tests switch the registry on. Then each pending receive records its range.
+// Code that gives memory back (a frame, a pool, a test's allocator) asks here first. Switched off,
+// it costs one read of a bool for each receive.
 #pragma once
 
 #include <atomic>

@@ -2,7 +2,7 @@
 // before the receive of its bytes. It sees system calls of libc, but not what goes through a ring.
 #pragma once
 
-// g++ defines __SANITIZE_THREAD__; clang answers through __has_feature.
+// g++ defines __SANITIZE_THREAD__; clang tells through __has_feature.
 #if defined(__SANITIZE_THREAD__)
 #define CORO_KERNEL_ORDER_SEEN 1
 #elif defined(__has_feature)

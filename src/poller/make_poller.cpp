@@ -230,7 +230,7 @@ std::string apply_uring_environment(std::string_view text, poller_options& optio
         const std::string error = apply_part(cut(text, ','), changed);
         if (!error.empty()) return "CORO_URING: " + error;
     }
-    // io_uring_setup(2) would answer a bare EINVAL.
+    // io_uring_setup(2) would return a bare EINVAL.
     if (changed.completion_entries != 0 && changed.completion_entries < changed.ring_entries) {
         return "CORO_URING: cq=" + std::to_string(changed.completion_entries) +
                " is too small, allowed is a number not below sq=" +

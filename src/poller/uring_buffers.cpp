@@ -1,4 +1,4 @@
-// Registration of the buffer ring and the accounting of who has which buffer.
+// Registration of the buffer ring, and the record of the holder of each buffer.
 #include "poller/uring_buffers.hpp"
 
 #include <sys/mman.h>

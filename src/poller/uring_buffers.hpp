@@ -38,7 +38,7 @@ public:
     void taken(std::uint32_t id) noexcept;
     /// Takes one. Requires: !kernel_chooses(), available() > 0.
     std::uint32_t take() noexcept;
-    /// Puts one back, for whoever comes next.
+    /// Puts one back, for the next receive.
     void give_back(std::uint32_t id) noexcept;
 
 private:

@@ -1,6 +1,6 @@
 // Leased receives by io_uring: a buffer is taken only when bytes have come.
 //
-// With a buffer ring the kernel chooses the buffer at that moment. If the ring is empty it answers
+// With a buffer ring the kernel chooses the buffer at that moment. If the ring is empty it returns
 // ENOBUFS at once, bytes or not; then the pool grows. When it must not grow any more, the operation
 // waits by a poll that holds no buffer, and when it fires takes what is there: the ring again if
 // buffers came back, otherwise one from the heap under the cap, otherwise it ends with
@@ -54,7 +54,7 @@ void uring_poller::on_lease(socket_slot& slot, operation& op, std::int32_t resul
     }
     if (result == -ENOBUFS && (op.backend_state & polling) == 0) {
         ++counters.no_buffers;
-        // What is available now came back, or was made, after the kernel had looked.
+        // Buffers that are available now came back, or were made, after the kernel had looked.
         if (buffers_.available() == 0 && !buffers_.grow()) op.backend_state |= polling;
         if (!ending) {
             postpone(op, owes_request);

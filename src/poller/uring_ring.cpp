@@ -17,7 +17,8 @@
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
-/// What EINVAL from io_uring_setup(2) takes away, one after the other: the youngest flag first.
+/// The flags that EINVAL from io_uring_setup(2) takes away, one after the other: the youngest
+/// first.
 constexpr std::array set_up_ladder = {uring_no_sqarray, uring_defer_taskrun, uring_single_issuer,
                                       uring_coop_taskrun, uring_submit_all};
 
@@ -217,7 +218,7 @@ int uring_ring::map(const io_uring_params& parameters) noexcept {
     return 0;
 }
 
-/// What is missing, or nullptr.
+/// The name of the missing part, or nullptr.
 const char* uring_ring::probe() noexcept {
     constexpr unsigned most = 256;
     alignas(io_uring_probe) std::array<std::byte, sizeof(io_uring_probe) +
@@ -289,7 +290,7 @@ unsigned uring_ring::unsubmitted_after_publishing() noexcept {
     return unsubmitted();
 }
 
-/// The kernel would answer EEXIST, or, worse, take a registered number for a ring of that thread.
+/// The kernel would return EEXIST, or, worse, take a registered number for a ring of that thread.
 void uring_ring::check_caller() const noexcept {
     check_ours();
     CORO_ASSERT(std::this_thread::get_id() == owner_,

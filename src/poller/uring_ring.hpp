@@ -35,7 +35,7 @@ public:
     /// After an open() that failed: the errno.
     [[nodiscard]] int open_error() const noexcept { return open_error_; }
 
-    /// Bit set of uring_feature: what is there and was not disabled.
+    /// Bit set of uring_feature: those that are there and were not disabled.
     [[nodiscard]] std::uint32_t features() const noexcept { return features_; }
     [[nodiscard]] bool has(uring_feature one) const noexcept { return (features_ & one) != 0; }
 
@@ -64,7 +64,7 @@ public:
     [[nodiscard]] bool overflowed() const noexcept {
         return (load(sq_flags_) & IORING_SQ_CQ_OVERFLOW) != 0;
     }
-    /// Hands at most `most` completions to `take` and frees their places; answers how many.
+    /// Hands at most `most` completions to `take` and frees their places; returns how many.
     template <typename Take>
     unsigned reap(unsigned most, Take take) noexcept {
         const unsigned tail = load(cq_tail_shared_);

@@ -1,4 +1,4 @@
-// What the files of uring_poller share: names of its requests and of the states of an operation.
+// Names that the files of uring_poller share: of its requests and of the states of an operation.
 #pragma once
 
 #include <sys/socket.h>

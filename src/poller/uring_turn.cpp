@@ -102,7 +102,7 @@ void uring_poller::rearm() noexcept {
         } else if (arm(slot_at(op.target.index), op)) {
             continue;
         }
-        // No room and no memory at present; what came meanwhile is handed out first.
+        // No room and no memory at present; completions that came meanwhile are handed out first.
         postpone(op, owed);
         return;
     }
