@@ -1,5 +1,4 @@
-// framed_connection: a TCP connection that carries messages. Bare TCP carries bytes, and does not
-// say where a reply ends.
+// framed_connection: a connection that several tasks share, one exchange of messages after another.
 #pragma once
 
 #include <utility>
@@ -7,12 +6,9 @@
 #include <coro/coro.hpp>
 
 struct framed_connection {
-    explicit framed_connection(coro::net::tcp_stream from) : stream(std::move(from)) {}
+    explicit framed_connection(coro::net::stream from) : messages(std::move(from)) {}
 
-    coro::net::tcp_stream stream;
-    coro::net::buffered_stream<coro::net::tcp_stream> in{stream};
-    coro::net::buffered_writer out{stream};
-    coro::net::framed_stream<coro::net::tcp_stream> messages{in, out};
+    coro::net::framed_stream messages;
     /// Whose turn it is to read, where several tasks use the connection. A task that gives up its
     /// turn before its reply has come leaves that to the next one: close the connection then.
     coro::mutex replies;

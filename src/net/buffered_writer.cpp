@@ -10,6 +10,7 @@
 
 #include <coro/base/detail/assert.hpp>
 #include <coro/base/report.hpp>
+#include <coro/net/detail/stream_access.hpp>
 
 #include "net/io_failure.hpp"
 #include "net/transport_table.hpp"
@@ -346,9 +347,11 @@ void send_turn_awaiter::end(std::error_code error) noexcept {
 
 namespace coro { inline namespace v0 { namespace net {
 
-buffered_writer::buffered_writer(net::stream& stream, buffered_options options)
-    : state_(new detail::writer_state(stream.ref(), options.limit)) {}
+buffered_writer::buffered_writer(const net::stream& stream, buffered_options options)
+    : state_(new detail::writer_state(detail::stream_access::ref(stream), options.limit)) {}
 
-std::size_t buffered_writer::unsent() const noexcept { return state_->unsent(); }
+std::size_t buffered_writer::unsent() const noexcept {
+    return state_ != nullptr ? state_->unsent() : 0;
+}
 
 }}}  // namespace coro::v0::net

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include <coro/net/detail/stream_access.hpp>
 #include <coro/runtime/sleep.hpp>
 
 #include "net/idle_watch.hpp"
@@ -29,7 +30,7 @@ idle_guard::idle_guard(time_span span) noexcept
 idle_guard::~idle_guard() { loop_.disarm_timer(timer_); }
 
 idle_guard::watch idle_guard::watch_over(const stream& which) noexcept {
-    const detail::socket_ref& socket = which.ref();
+    const detail::socket_ref& socket = detail::stream_access::ref(which);
     detail::check_home(socket);
     CORO_ASSERT(&loop_ == detail::current, "an idle_guard was used on another loop than its own");
     watch made(socket.handle);

@@ -107,14 +107,14 @@ private:
     bool reset_ = false;
 };
 
-struct connection {
-    explicit connection(const memory_options& options) : pipes{pipe(options), pipe(options)} {}
+struct both_ways {
+    explicit both_ways(const memory_options& options) : pipes{pipe(options), pipe(options)} {}
     std::array<pipe, 2> pipes;
 };
 
 class memory_end final : public transport {
 public:
-    memory_end(std::shared_ptr<connection> of, unsigned side) noexcept
+    memory_end(std::shared_ptr<both_ways> of, unsigned side) noexcept
         : all_(std::move(of)), out_(all_->pipes[side]), in_(all_->pipes[1 - side]) {}
 
     void submit(transfer what) noexcept override { (what.sends() ? out_ : in_).submit(what); }
@@ -132,7 +132,7 @@ public:
     std::string_view describe() const noexcept override { return "memory"; }
 
 private:
-    std::shared_ptr<connection> all_;
+    std::shared_ptr<both_ways> all_;
     pipe& out_;
     pipe& in_;
 };
@@ -144,7 +144,7 @@ memory_stream::memory_stream(std::unique_ptr<transport> of) : stream(std::move(o
 std::pair<memory_stream, memory_stream> memory_stream::pair(const memory_options& options) {
     CORO_ASSERT(options.capacity != 0 && options.chunk != 0,
                 "a memory_stream with a capacity or a chunk of 0 bytes can carry nothing");
-    const auto all = std::make_shared<connection>(options);
+    const auto all = std::make_shared<both_ways>(options);
     memory_stream one(std::make_unique<memory_end>(all, 0u));
     memory_stream other(std::make_unique<memory_end>(all, 1u));
     return {std::move(one), std::move(other)};

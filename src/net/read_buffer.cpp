@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <new>
+#include <utility>
 
 #include <coro/base/detail/assert.hpp>
 #include <coro/core/detail/loop.hpp>
@@ -24,14 +26,34 @@ void copy_bytes(std::byte* to, const std::byte* from, std::size_t count) noexcep
 
 }  // namespace
 
-read_buffer::read_buffer(net::stream& source, std::size_t limit) noexcept
+read_buffer::read_buffer(socket_ref source, std::size_t limit) noexcept
     : source_(source), limit_(limit) {
     CORO_ASSERT(limit != 0, "a buffered_stream with a limit of 0 bytes can read nothing");
 }
 
+read_buffer::read_buffer(read_buffer&& other) noexcept
+    : source_(std::exchange(other.source_, {})),
+      lease_(std::move(other.lease_)),
+      lease_begin_(std::exchange(other.lease_begin_, 0)),
+      spill_(std::exchange(other.spill_, nullptr)),
+      spill_capacity_(std::exchange(other.spill_capacity_, 0)),
+      spill_begin_(std::exchange(other.spill_begin_, 0)),
+      spill_end_(std::exchange(other.spill_end_, 0)),
+      limit_(other.limit_),
+      ended_(std::exchange(other.ended_, false)) {
+    CORO_ASSERT(!other.waited_, "a buffered_stream was moved while a task waits in its read");
+}
+
+read_buffer& read_buffer::operator=(read_buffer&& other) noexcept {
+    CORO_ASSERT(!waited_, "a buffered_stream was replaced while a task waits in its read");
+    if (this == &other) return *this;
+    this->~read_buffer();
+    return *::new (this) read_buffer(std::move(other));
+}
+
 void read_buffer::fail(errc code, const char* verb, std::size_t unread) const {
     std::array<char, name_capacity> peer;
-    throw io_error(code, verb, peer_text(source_.ref(), peer), unread);
+    throw io_error(code, verb, peer_text(source_, peer), unread);
 }
 
 void read_buffer::begin(const char* verb) {

@@ -7,6 +7,7 @@
 #include <span>
 
 #include <coro/base/detail/assert.hpp>
+#include <coro/net/detail/stream_access.hpp>
 #include <coro/net/stream.hpp>
 
 #include "net/io_failure.hpp"
@@ -161,9 +162,10 @@ void relay::send(stream& below, const_bytes from) noexcept {
 }
 
 void relay::ask(stream& below) noexcept {
-    detail::check_home(below.ref());
+    const detail::socket_ref& socket = detail::stream_access::ref(below);
+    detail::check_home(socket);
     CORO_ASSERT(!is_pending(), "a relay was given a request while another one is pending");
-    target = below.ref().handle;
+    target = socket.handle;
     of_.below_ = target;
     pending_ = true;
     lease_data = nullptr;

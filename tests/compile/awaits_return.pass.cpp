@@ -15,8 +15,8 @@ task<int> number();
 task<> nothing();
 
 task<> streams(coro::net::tcp_listener& listener, coro::net::local_listener& near_by,
-               coro::net::buffered_stream<coro::net::tcp_stream>& in,
-               coro::net::framed_stream<coro::net::tcp_stream>& framed) {
+               coro::net::buffered_stream& in,
+               coro::net::framed_stream& framed) {
     std::same_as<coro::net::tcp_stream> auto peer = co_await listener.accept();
     std::same_as<std::optional<coro::net::tcp_stream>> auto waiting =
         co_await listener.accept_if_waiting();

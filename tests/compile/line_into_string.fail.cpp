@@ -3,6 +3,6 @@
 
 #include <string>
 
-coro::task<> main_task(coro::net::buffered_stream<coro::net::tcp_stream>& in) {
+coro::task<> main_task(coro::net::buffered_stream& in) {
     std::string line = co_await in.read_line();
 }

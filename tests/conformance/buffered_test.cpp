@@ -103,7 +103,7 @@ TEST_P(buffered_streams, frames_of_all_sizes_go_both_ways) {
             co_await messages.flush();
             stream.shutdown_send();
         };
-        const auto send = [](framed_stream<tcp_stream>& to,
+        const auto send = [](framed_stream& to,
                              const std::vector<std::string>& messages) -> task<> {
             for (const std::string& message : messages) co_await to.write(as_bytes(message));
         };

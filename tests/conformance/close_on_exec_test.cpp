@@ -87,7 +87,7 @@ TEST_P(close_on_exec_test, every_kind_of_descriptor_has_the_flag) {
         poller& world = scheduler_of(this_loop()).poller();
         detail::handle adopted;
         EXPECT_EQ(world.adopt(bare_socket(), adopted), 0);
-        EXPECT_LT(world.shed_connection(listener.ref().handle), 0);
+        EXPECT_LT(world.shed_connection(stream_access::ref(listener).handle), 0);
         all.expect_close_on_exec(9 + 1 + 1);
         world.close(adopted);
     }(opened));

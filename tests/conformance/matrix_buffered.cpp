@@ -12,7 +12,7 @@
 namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
-using reader = net::buffered_stream<net::tcp_stream>;
+using reader = net::buffered_stream;
 
 enum class read_what : std::uint8_t { some, fill, view, until, line, peek, frame };
 
@@ -105,7 +105,7 @@ private:
     std::size_t come_;
     std::optional<reader> in_;
     std::optional<net::buffered_writer> out_;
-    std::optional<net::framed_stream<net::tcp_stream>> frames_;
+    std::optional<net::framed_stream> frames_;
     std::string sent_;
     std::string taken_;
 };
@@ -192,7 +192,7 @@ private:
     write_what what_;
     std::optional<reader> in_;
     std::optional<net::buffered_writer> out_;
-    std::optional<net::framed_stream<net::tcp_stream>> frames_;
+    std::optional<net::framed_stream> frames_;
     bool framed_ = false;  ///< a frame follows the pattern
     std::string gathered_;
 };

@@ -9,7 +9,52 @@ struct ignoring {
 };
 using travelling = coro::net::detached_stream<tcp_stream>;
 
+/// A connection in memory under whose reader something is done to it.
+template <typename Do>
+task<> under_a_reader(Do what) {
+    auto ends = coro::net::memory_stream::pair();
+    coro::net::connection near(std::move(ends.first));
+    const auto children = [&](coro::task_group& group) -> task<> {
+        group.spawn([](coro::net::connection& from) -> task<> {
+            static_cast<void>(co_await from.in.read_line());
+        }, std::ref(near));
+        co_await coro::yield();
+        co_await coro::yield();
+        what(near);
+    };
+    co_await coro::with_task_group(children);
+}
+
 const misuse of_servers[] = {
+    {"reader_that_is_moved_under_a_task",
+     "a buffered_stream was moved while a task waits in its read", says::or_later,
+     [] {
+         in_task([]() -> task<> {
+             co_await under_a_reader([](coro::net::connection& of) {
+                 const coro::net::connection moved(std::move(of));
+             });
+         });
+     }},
+    {"reader_that_is_replaced_under_a_task",
+     "a buffered_stream was replaced while a task waits in its read", says::or_later,
+     [] {
+         in_task([]() -> task<> {
+             co_await under_a_reader([](coro::net::connection& of) {
+                 auto ends = coro::net::memory_stream::pair();
+                 of = coro::net::connection(std::move(ends.first));
+             });
+         });
+     }},
+    {"writer_that_was_moved_from", "a buffered_writer was used that was moved from",
+     says::or_later,
+     [] {
+         in_task([]() -> task<> {
+             auto ends = coro::net::memory_stream::pair();
+             coro::net::buffered_writer out(ends.first);
+             const coro::net::buffered_writer moved(std::move(out));
+             co_await out.flush();
+         });
+     }},
     {"companion_on_another_loop",
      "spawn_with onto another loop: a companion stays on the loop of its group", says::or_later,
      [] {

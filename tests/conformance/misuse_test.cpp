@@ -113,7 +113,7 @@ TEST_P(misuse_death_test, questions_to_a_stream_on_a_loop_of_another_run) {
         [](net::tcp_stream& stream) { stream.set_options({.no_delay = false}); },
         [](net::tcp_stream& stream) { stream.shutdown_send(); },
         [](net::tcp_stream& stream) {
-            static_cast<void>(is_broken(stream.ref(), direction::either));
+            static_cast<void>(is_broken(stream_access::ref(stream), direction::either));
         },
     };
     for (const question ask : questions) {

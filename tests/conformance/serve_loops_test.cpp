@@ -522,11 +522,11 @@ TEST_P(serve_loops, a_connection_that_was_rebound_is_still_ended_when_it_is_idle
 /// On loop 1. The slot of the stream that was closed is taken by the next one, which has no limit.
 task<> close_and_take_its_place(net::tcp_stream peer, duration limit) {
     co_await peer.rebind();
-    const detail::handle watched = peer.ref().handle;
+    const detail::handle watched = stream_access::ref(peer).handle;
     auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
     peer.close();
     net::tcp_stream client = co_await net::tcp_stream::connect(listener.local_endpoint());
-    EXPECT_EQ(client.ref().handle.index, watched.index) << "another slot";
+    EXPECT_EQ(stream_access::ref(client).handle.index, watched.index) << "another slot";
     net::tcp_stream next = co_await listener.accept();
     co_await sleep_for(2 * limit);  // longer than any watch waits
     co_await say(client, "still here");

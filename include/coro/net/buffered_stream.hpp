@@ -33,10 +33,12 @@ public:
             const mutable_bytes direct = request_.direct(buffer_);
             if (direct.empty()) {
                 const std::size_t room = buffer_.prepare(request_.bound(buffer_));
-                net::read_lease lease = co_await buffer_.source().read_leased(room);
+                lease_awaiter next(buffer_.source(), room);
+                net::read_lease lease = co_await next;
                 buffer_.arrived(std::move(lease));
             } else {
-                const std::size_t count = co_await buffer_.source().read_some(direct);
+                read_awaiter next(buffer_.source(), direct);
+                const std::size_t count = co_await next;
                 request_.arrived(buffer_, count);
             }
         } while (!request_.look(buffer_));
@@ -63,9 +65,10 @@ struct buffered_options {
     std::size_t limit = 64 * 1024;
 };
 
-/// Reads from `stream` and refers to it: `stream` outlives it. No other task reads from `stream`
+/// Reads from the connection of a stream. The stream may be moved. No other task reads from it
 /// meanwhile, because it would miss the bytes that wait here. Writing is not its business. One task
-/// reads at a time: a second one meets errc::busy.
+/// reads at a time: a second one meets errc::busy. Move-only; moving it while a task waits in its
+/// read aborts, and views stay valid. One moved from has no connection: errc::closed.
 ///
 /// Cancel safety of everything here: the bytes that have come stay in the buffer, and no byte is
 /// lost. A read that was cancelled, or timed out, or failed can be made again, or another one
@@ -78,16 +81,13 @@ struct buffered_options {
 ///
 /// When a record is longer than the limit, errc::limit_exceeded is thrown and its beginning stays
 /// in the buffer: read_some() takes it, or close the stream. The same read would fail again.
-template <byte_stream Stream>
 class buffered_stream {
     template <typename Request>
     using reading = detail::buffered_read<Request>;
 
 public:
-    explicit buffered_stream(Stream& stream, buffered_options options = {}) noexcept
-        : buffer_(stream, options.limit) {}
-    buffered_stream(const buffered_stream&) = delete;
-    buffered_stream& operator=(const buffered_stream&) = delete;
+    explicit buffered_stream(const stream& from, buffered_options options = {}) noexcept
+        : buffer_(detail::stream_access::ref(from), options.limit) {}
 
     /// Returns `std::size_t`: how many bytes were read, at least one and at most `into.size()`; 0
     /// at end of stream, or, at once, when `into` is empty.
@@ -168,9 +168,8 @@ namespace coro { inline namespace v0 { namespace detail {
 
 /// For what reads by requests of its own.
 struct buffered_stream_access {
-    template <typename Request, typename Stream>
-    static buffered_read<Request> read(net::buffered_stream<Stream>& from,
-                                       Request request) noexcept {
+    template <typename Request>
+    static buffered_read<Request> read(net::buffered_stream& from, Request request) noexcept {
         return {from.buffer_, request};
     }
 };

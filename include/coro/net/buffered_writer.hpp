@@ -8,6 +8,7 @@
 #include <memory>
 #include <system_error>
 
+#include <coro/base/detail/assert.hpp>
 #include <coro/core/task.hpp>
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/detail/ready_or_task.hpp>
@@ -87,6 +88,8 @@ namespace coro { inline namespace v0 { namespace net {
 /// bytes are gone. Only errc::busy (somebody else was writing to the stream itself) is told once
 /// and keeps the bytes: flush again.
 ///
+/// Move-only; tasks that wait in it go on. One moved from aborts when it is used.
+///
 /// `stream` may be moved, but not closed, while there are unsent bytes. Before you close it,
 /// half-close it or destroy the writer: co_await flush(). A writer that is destroyed with unsent
 /// bytes tells the report hook how many, unless the connection had failed. A send in flight goes on
@@ -94,9 +97,7 @@ namespace coro { inline namespace v0 { namespace net {
 class buffered_writer {
 public:
     /// options.limit: the most unsent bytes that are held.
-    CORO_EXPORT explicit buffered_writer(net::stream& stream, buffered_options options = {});
-    buffered_writer(const buffered_writer&) = delete;
-    buffered_writer& operator=(const buffered_writer&) = delete;
+    CORO_EXPORT explicit buffered_writer(const net::stream& stream, buffered_options options = {});
 
     /// Returns nothing. Copies `from` into the buffer, whole. When it is as large as the limit or
     /// larger it is sent from where it lies, after everything that is buffered.
@@ -110,7 +111,7 @@ public:
     /// much, and later writes throw errc::broken. See: send(2).
     [[nodiscard("co_await it")]] detail::buffered_write write(
         const_bytes from) noexcept {
-        return {*state_, detail::write_request{.payload = from}};
+        return {state(), detail::write_request{.payload = from}};
     }
 
     /// Returns nothing. Begins to send at once, and waits until the kernel has taken everything
@@ -119,7 +120,7 @@ public:
     /// Throws: io_error, as write(); cancelled.
     /// Cancel safety: on `cancelled` nothing is lost: the bytes stay queued and are sent.
     [[nodiscard("co_await it")]] detail::flush_awaiter flush() noexcept {
-        return detail::flush_awaiter(*state_);
+        return detail::flush_awaiter(state());
     }
 
     /// Bytes that were written and that the kernel has not taken.
@@ -127,6 +128,11 @@ public:
 
 private:
     friend struct detail::buffered_writer_access;
+
+    detail::writer_state& state() const noexcept {
+        CORO_ASSERT(state_ != nullptr, "a buffered_writer was used that was moved from");
+        return *state_;
+    }
 
     detail::writer_handle state_;
 };
@@ -138,7 +144,7 @@ namespace coro { inline namespace v0 { namespace detail {
 /// For what writes by requests of its own.
 struct buffered_writer_access {
     static buffered_write write(net::buffered_writer& to, const write_request& request) noexcept {
-        return {*to.state_, request};
+        return {to.state(), request};
     }
 };
 

@@ -1,17 +1,13 @@
 // write_all and read_exact: exact transfers on any stream.
 #pragma once
 
-#include <concepts>
 #include <cstddef>
 
 #include <coro/core/task.hpp>
+#include <coro/net/detail/stream_access.hpp>
 #include <coro/net/stream.hpp>
 
 namespace coro { inline namespace v0 { namespace net {
-
-/// A type that can be read and written: stream, and the classes derived from it.
-template <typename Stream>
-concept byte_stream = std::derived_from<Stream, stream>;
 
 /// Returns nothing. Writes all of `from`.
 /// Requires: `from` outlives the wait; no other write is pending on `stream`.
@@ -22,7 +18,8 @@ concept byte_stream = std::derived_from<Stream, stream>;
 /// broken, and later exact transfers throw errc::broken. See: send(2).
 [[nodiscard("co_await it")]] inline detail::exact_awaiter<true> write_all(
     net::stream& stream, const_bytes from) noexcept {
-    return {stream.ref(), const_cast<std::byte*>(from.data()), from.size()};
+    return {detail::stream_access::ref(stream), const_cast<std::byte*>(from.data()),
+            from.size()};
 }
 
 /// Returns nothing. Fills all of `into`.
@@ -34,7 +31,7 @@ concept byte_stream = std::derived_from<Stream, stream>;
 /// Cancel safety: none on a bare stream, as write_all; buffered_stream::read_exact has it.
 [[nodiscard("co_await it")]] inline detail::exact_awaiter<false> read_exact(
     net::stream& stream, mutable_bytes into) noexcept {
-    return {stream.ref(), into.data(), into.size()};
+    return {detail::stream_access::ref(stream), into.data(), into.size()};
 }
 
 }}}  // namespace coro::v0::net

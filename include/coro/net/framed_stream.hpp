@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include <coro/base/detail/assert.hpp>
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/buffered_writer.hpp>
+#include <coro/net/connection.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {
 
@@ -48,19 +50,31 @@ struct frame_options {
 };
 
 /// Messages over a stream of bytes: each is its length in 4 bytes, the most significant first, then
-/// that many bytes. A payload may be empty. Refers to `in` and `out`, which outlive it and may be
-/// used directly between two messages; one task may read while others write.
+/// that many bytes. A payload may be empty. One task may read while others write. Move-only, as a
+/// connection is.
 ///
-/// A frame may be longer than the limit of `in`, up to options.limit. Then `in` holds it all the
-/// same, in memory that grows with the bytes that have come, not with the announced length.
-template <byte_stream Stream>
+/// It owns its connection, or refers to a reader and a writer, which outlive it. Both may be used
+/// directly between two messages: in(), out().
+///
+/// A frame may be longer than the limit of the reader, up to options.limit: then the reader holds
+/// it all the same, in memory that grows with what has come, not with what was announced.
 class framed_stream {
 public:
-    explicit framed_stream(buffered_stream<Stream>& in, buffered_writer& out,
-                    frame_options options = {}) noexcept
-        : in_(in), out_(out), limit_(options.limit) {
-        CORO_ASSERT(limit_ <= std::numeric_limits<std::uint32_t>::max(),
-                    "the limit of frames does not fit their 4-byte length");
+    /// Owns `over`: `framed_stream messages(connection(std::move(peer)))`.
+    explicit framed_stream(connection over, frame_options options = {}) noexcept
+        : limit_(checked(options.limit)), owned_(std::move(over)) {}
+    /// Owns a connection over `over`. Throws: std::bad_alloc.
+    explicit framed_stream(stream over, frame_options options = {})
+        : framed_stream(connection(std::move(over)), options) {}
+    /// Refers to them.
+    framed_stream(buffered_stream& in, buffered_writer& out, frame_options options = {}) noexcept
+        : limit_(checked(options.limit)), in_(&in), out_(&out) {}
+
+    [[nodiscard]] buffered_stream& in() noexcept { return owned_ ? owned_->in : *in_; }
+    [[nodiscard]] buffered_writer& out() noexcept { return owned_ ? owned_->out : *out_; }
+    /// Closes the connection that it owns; one to which it refers is closed by its stream.
+    void close() noexcept {
+        if (owned_) owned_->stream.close();
     }
 
     /// Returns `std::optional<coro::const_bytes>`: the payload of the next frame, valid until the
@@ -72,7 +86,7 @@ public:
     /// cancelled.
     /// Cancel safety: on any throw no byte has been taken; call again to go on.
     [[nodiscard("co_await it")]] auto read() noexcept {
-        return detail::buffered_stream_access::read(in_, detail::frame_request(limit_));
+        return detail::buffered_stream_access::read(in(), detail::frame_request(limit_));
     }
 
     /// Returns nothing. Writes `payload` as one frame, which leaves at the end of the turn (see
@@ -87,18 +101,26 @@ public:
     /// a part.
     [[nodiscard("co_await it")]] detail::buffered_write write(
         const_bytes payload) noexcept {
-        return detail::buffered_writer_access::write(out_, detail::frame_to_write(payload, limit_));
+        return detail::buffered_writer_access::write(out(),
+                                                     detail::frame_to_write(payload, limit_));
     }
 
     /// Returns nothing, once everything written was handed to the kernel: buffered_writer::flush.
     [[nodiscard("co_await it")]] detail::flush_awaiter flush() noexcept {
-        return out_.flush();
+        return out().flush();
     }
 
 private:
-    buffered_stream<Stream>& in_;
-    buffered_writer& out_;
+    static std::size_t checked(std::size_t limit) noexcept {
+        CORO_ASSERT(limit <= std::numeric_limits<std::uint32_t>::max(),
+                    "the limit of frames does not fit their 4-byte length");
+        return limit;
+    }
+
     std::size_t limit_;
+    std::optional<connection> owned_;
+    buffered_stream* in_ = nullptr;  ///< these two if it owns none
+    buffered_writer* out_ = nullptr;
 };
 
 }}}  // namespace coro::v0::net

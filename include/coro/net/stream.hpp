@@ -300,15 +300,12 @@ public:
         return detail::is_broken(socket_.ref(), detail::direction::either);
     }
 
-
     /// Kind and peer, as errors name them: an address, or what the transport says of itself. Empty
     /// for a stream that is closed.
     [[nodiscard]] CORO_EXPORT std::string describe() const;
     /// Bytes that have moved so far, in both directions together: two looks differ when a byte has
     /// moved between them. For TCP the kernel counts, in a system call. 0 for a closed stream.
     [[nodiscard]] CORO_EXPORT std::uint64_t activity() const noexcept;
-
-    [[nodiscard]] const detail::socket_ref& ref() const noexcept { return socket_.ref(); }
 
 private:
     friend struct detail::stream_access;

@@ -115,9 +115,8 @@ public:
     /// Throws: io_error (errc::closed). See: getsockname(2).
     [[nodiscard]] CORO_EXPORT endpoint local_endpoint() const;
 
-    [[nodiscard]] const detail::socket_ref& ref() const noexcept { return socket_.ref(); }
-
 private:
+    friend struct detail::stream_access;
     explicit tcp_listener(detail::socket_ref from) noexcept : socket_(from) {}
 
     detail::owned_socket socket_;

@@ -53,7 +53,7 @@ static void layouts() {
     layout<coro::net::connect_options>("connect_options");
     layout<coro::net::stream_options>("stream_options");
     layout<coro::net::read_lease>("read_lease");
-    layout<coro::net::buffered_stream<coro::net::tcp_stream>>("buffered_stream");
+    layout<coro::net::buffered_stream>("buffered_stream");
     layout<coro::net::buffered_writer>("buffered_writer");
 }
 

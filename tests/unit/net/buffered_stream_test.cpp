@@ -66,7 +66,7 @@ TEST(buffered_stream, a_read_whose_answer_goes_through_the_run_queue_keeps_other
         buffered_stream in(pair.server);
         co_await in.peek(104);
         bool busy = false;
-        const auto other = [](buffered_stream<tcp_stream>& from, bool& met) -> task<> {
+        const auto other = [](buffered_stream& from, bool& met) -> task<> {
             const auto line = co_await as_result(from.read_line());
             met = !line && line.error().code() == errc::busy;
         };
@@ -268,7 +268,7 @@ TEST(buffered_stream, errors_come_out_of_combinators_in_order) {
 TEST(buffered_stream, a_second_reader_is_busy) {
     const auto body = [](stream_pair& pair) -> task<> {
         buffered_stream in(pair.server);
-        const auto first = [](buffered_stream<tcp_stream>& from) -> task<> {
+        const auto first = [](buffered_stream& from) -> task<> {
             EXPECT_EQ(co_await from.read_line(), "line");
         };
         co_await with_task_group([&](task_group& group) -> task<> {
@@ -463,7 +463,7 @@ private:
 
     random_source random_;
     std::size_t limit_;
-    buffered_stream<tcp_stream> in_;
+    buffered_stream in_;
     const std::string& text_;
     canceller& cancels_;
     std::size_t at_ = 0;

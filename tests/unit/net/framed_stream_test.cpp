@@ -26,9 +26,9 @@ public:
     explicit framed(tcp_stream& stream, frame_options options = {}, buffered_options buffers = {})
         : in(stream, buffers), out(stream, buffers), messages(in, out, options) {}
 
-    buffered_stream<tcp_stream> in;
+    buffered_stream in;
     buffered_writer out;
-    framed_stream<tcp_stream> messages;
+    framed_stream messages;
 };
 
 TEST(framed_stream, a_frame_is_a_big_endian_length_and_the_payload) {
@@ -152,7 +152,7 @@ std::string message_of(std::uint64_t number, random_source& random) {
     return std::to_string(number) + ":" + std::string(size, static_cast<char>('a' + number % 26));
 }
 
-task<> write_messages(framed_stream<tcp_stream>& to, std::vector<std::string>& accepted,
+task<> write_messages(framed_stream& to, std::vector<std::string>& accepted,
                       unsigned& interrupted, std::uint64_t seed) {
     random_source random(seed);
     for (std::uint64_t number = 0; number < 60; ++number) {
@@ -166,7 +166,7 @@ task<> write_messages(framed_stream<tcp_stream>& to, std::vector<std::string>& a
     co_await to.flush();
 }
 
-task<> read_messages(framed_stream<tcp_stream>& from, std::vector<std::string>& got,
+task<> read_messages(framed_stream& from, std::vector<std::string>& got,
                      unsigned& interrupted, std::uint64_t seed) {
     random_source random(seed);
     for (;;) {

@@ -50,9 +50,9 @@ struct place {
     tcp_listener listener = tcp_listener::bind(endpoint::loopback(0));
     local_listener local = local_listener::bind(local_address::path("coro-second-await"));
     local_stream local_end;
-    buffered_stream<tcp_stream> in;
+    buffered_stream in;
     buffered_writer out;
-    framed_stream<tcp_stream> messages;
+    framed_stream messages;
     event flag;
     mutex lock;
     semaphore places{1};

@@ -17,13 +17,14 @@ namespace coro { inline namespace v0 { namespace detail {
 /// with no view of the last result alive, both are gone.
 class CORO_EXPORT read_buffer {
 public:
-    /// Of what is read from `source`, which outlives it.
-    read_buffer(net::stream& source, std::size_t limit) noexcept;
-    read_buffer(const read_buffer&) = delete;
-    read_buffer& operator=(const read_buffer&) = delete;
+    /// Of what is read from `source`.
+    read_buffer(socket_ref source, std::size_t limit) noexcept;
+    /// Requires: no task waits in a read. One moved from has no source.
+    read_buffer(read_buffer&& other) noexcept;
+    read_buffer& operator=(read_buffer&& other) noexcept;
     ~read_buffer() { drop_spill(); }
 
-    [[nodiscard]] net::stream& source() const noexcept { return source_; }
+    [[nodiscard]] socket_ref source() const noexcept { return source_; }
     [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
     [[nodiscard]] std::size_t size() const noexcept { return spilled() + leased(); }
     [[nodiscard]] std::size_t at_most(std::size_t count) const noexcept {
@@ -90,7 +91,7 @@ private:
     void spill(std::size_t count);
     void gather();
 
-    net::stream& source_;
+    socket_ref source_;
     net::read_lease lease_;
     std::size_t lease_begin_ = 0;
     std::byte* spill_ = nullptr;

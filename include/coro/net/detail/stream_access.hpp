@@ -8,6 +8,11 @@
 namespace coro { inline namespace v0 { namespace detail {
 
 struct stream_access {
+    /// Of a stream or a listener.
+    template <typename Owner>
+    static const socket_ref& ref(const Owner& of) noexcept {
+        return of.socket_.ref();
+    }
     static owned_socket& owner(net::stream& of) noexcept { return of.socket_; }
     /// Whether a `Stream` is made of nothing but a socket.
     template <typename Stream>
