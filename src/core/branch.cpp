@@ -23,8 +23,7 @@ const strand_kind branch_set::plain{
 
 void branch_set::open(std::coroutine_handle<> resume) noexcept {
     owner_->resume_point = resume;
-    owner_->waiting = this;
-    owner_->waiting_since = owner_->loop->turn_time;
+    owner_->wait_on(*this);
     scope_access::open(scope_, *owner_);
 }
 

@@ -229,8 +229,7 @@ void owned_socket::reset_socket(socket_ref which) noexcept { end_at_home<&reset_
 
 bool rebind_awaiter::suspend(frame_link*, std::coroutine_handle<> resume) noexcept {
     strand_->resume_point = resume;
-    strand_->waiting = this;
-    strand_->waiting_since = strand_->loop->turn_time;
+    strand_->wait_on(*this);
     message_.of = this;
     message_.run = [](posted& self) noexcept { static_cast<message&>(self).of->leave(); };
     from_ = socket_.ref();

@@ -15,8 +15,7 @@ class group_child : public strand {
 public:
     /// Puts the strand into the run queue.
     void begin() noexcept {
-        if (loop->hooks != nullptr && loop->hooks->spawned != nullptr) [[unlikely]]
-            loop->hooks->spawned(*this, loop->hooks->user);
+        strand_spawned(*this);
         loop->make_ready(*this);
     }
 
@@ -24,11 +23,7 @@ protected:
     group_child(task_group& group, const char* task_name, task<>&& child) noexcept
         : strand(this_loop(), group.scope_), group_(group), task_(std::move(child)) {
         name = task_name;
-        resume_point = task_access::frame(task_);
-        task_promise_base& promise = task_access::promise(task_);
-        promise.strand = this;
-        promise.state = frame_state::detached;
-        leaf = &promise;
+        put_first(*this, task_access::promise(task_), task_access::frame(task_));
         ++group.alive_;
     }
     ~group_child() = default;

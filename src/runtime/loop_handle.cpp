@@ -45,10 +45,7 @@ struct foreign_run::state {
         loop.foreign_task_began();
         foreign_strand& mine = running.emplace(loop, *this);
         mine.name = "sync_wait";
-        mine.resume_point = frame;
-        root->strand = &mine;
-        root->state = frame_state::detached;
-        mine.leaf = root;
+        put_first(mine, *root, frame);
         strand_spawned(mine);
         loop.make_ready(mine);
     }

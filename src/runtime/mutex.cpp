@@ -111,4 +111,10 @@ void mutex::awaiter::follow_invitation(bool withdrawn) noexcept {
     set_outcome(outcome::done);
 }
 
+void mutex::awaiter::cancel_wait() noexcept {
+    unlink();
+    end_cancelled();
+}
+void mutex::awaiter::describe(detail::text_sink& out) const noexcept { out.write("lock mutex"); }
+
 }}  // namespace coro::v0

@@ -25,8 +25,7 @@ class agent final : public wait_point {
 public:
     agent(detail::strand& waiter, detail::loop& home, remote_awaiter what, bool invited) noexcept
         : waiter_(waiter), home_(home), away_(*waiter.loop), what_(what) {
-        waiter.waiting = this;
-        waiter.waiting_since = away_.turn_time;
+        waiter.wait_on(*this);
         if (invited) invite();
         else send_start();
     }

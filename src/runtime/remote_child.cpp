@@ -80,11 +80,7 @@ void remote_child::begin() noexcept {
     scope_access::set_deadline(scope_, deadline_);
     child_strand& mine = strand_.emplace(away_, scope_, *this);
     mine.name = name_;
-    mine.resume_point = task_access::frame(*task_);
-    task_promise_base& promise = task_access::promise(*task_);
-    promise.strand = &mine;
-    promise.state = frame_state::detached;
-    mine.leaf = &promise;
+    put_first(mine, task_access::promise(*task_), task_access::frame(*task_));
     if (born_stopped_) scope_.request_stop();
     if (born_cancelled_) cancel_as_the_group();
     strand_spawned(mine);

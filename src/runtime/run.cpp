@@ -34,10 +34,7 @@ public:
                                                  },
                                              .granted = nullptr};
         kind = &as_root;
-        resume_point = frame;
-        root.strand = this;
-        root.state = frame_state::detached;
-        leaf = &root;
+        put_first(*this, root, frame);
         strand_spawned(*this);
         on.make_ready(*this);
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <coro/base/detail/assert.hpp>
+#include <coro/base/detail/export.hpp>
 #include <coro/base/detail/intrusive_list.hpp>
 #include <coro/core/detail/wait.hpp>
 
@@ -56,7 +57,7 @@ private:
     detail::intrusive_list<awaiter> waiters_;
 };
 
-class [[nodiscard("co_await it")]] event::awaiter final
+class [[nodiscard("co_await it")]] CORO_EXPORT event::awaiter final
     : public detail::library_awaiter<event::awaiter>, public detail::list_node<event::awaiter> {
 public:
     explicit awaiter(event& of) noexcept : event_(of) {}
@@ -69,11 +70,8 @@ public:
     }
     void finish() const noexcept {}  // the event may be gone
 
-    void cancel_wait() noexcept override {
-        unlink();
-        end_cancelled();
-    }
-    void describe(detail::text_sink& out) const noexcept override { out.write("wait for event"); }
+    void cancel_wait() noexcept override;
+    void describe(detail::text_sink& out) const noexcept override;
 
 private:
     friend class event;

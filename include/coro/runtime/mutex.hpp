@@ -120,7 +120,7 @@ private:
     mutex* held_ = nullptr;
 };
 
-class [[nodiscard("co_await it")]] mutex::awaiter final
+class [[nodiscard("co_await it")]] CORO_EXPORT mutex::awaiter final
     : public detail::library_awaiter<mutex::awaiter>, public detail::list_node<mutex::awaiter> {
 public:
     explicit awaiter(mutex& of) noexcept : mutex_(of) {}
@@ -136,15 +136,12 @@ public:
         return mutex_.home_.is_elsewhere() || mutex_.word_.is_shared();
     }
     bool start() noexcept;
-    CORO_EXPORT bool begin_by_agent() noexcept;
-    CORO_EXPORT void follow_invitation(bool withdrawn) noexcept;
+    bool begin_by_agent() noexcept;
+    void follow_invitation(bool withdrawn) noexcept;
     [[nodiscard]] scoped_lock finish() const noexcept { return scoped_lock(mutex_); }
 
-    void cancel_wait() noexcept override {
-        unlink();
-        end_cancelled();
-    }
-    void describe(detail::text_sink& out) const noexcept override { out.write("lock mutex"); }
+    void cancel_wait() noexcept override;
+    void describe(detail::text_sink& out) const noexcept override;
 
 private:
     friend class mutex;

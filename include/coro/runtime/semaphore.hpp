@@ -3,10 +3,10 @@
 
 #include <atomic>
 #include <cstddef>
-#include <string>
 #include <utility>
 
 #include <coro/base/detail/assert.hpp>
+#include <coro/base/detail/export.hpp>
 #include <coro/base/detail/intrusive_list.hpp>
 #include <coro/core/detail/wait.hpp>
 
@@ -126,7 +126,7 @@ private:
     std::size_t amount_ = 0;
 };
 
-class [[nodiscard("co_await it")]] semaphore::awaiter final
+class [[nodiscard("co_await it")]] CORO_EXPORT semaphore::awaiter final
     : public detail::library_awaiter<semaphore::awaiter>,
       public detail::list_node<semaphore::awaiter> {
 public:
@@ -140,16 +140,8 @@ public:
     }
     [[nodiscard]] permit finish() const noexcept { return permit(semaphore_, amount_); }
 
-    void cancel_wait() noexcept override {
-        unlink();
-        end_cancelled();
-        semaphore_.serve();  // it may have stood before smaller requests
-    }
-    void describe(detail::text_sink& out) const noexcept override {
-        out.write("acquire ");
-        out.write(std::to_string(amount_));
-        out.write(" of semaphore");
-    }
+    void cancel_wait() noexcept override;
+    void describe(detail::text_sink& out) const noexcept override;
 
 private:
     friend class semaphore;

@@ -292,8 +292,7 @@ public:
     bool await_ready() const noexcept { return group_.alive_ == 0; }
     bool suspend(frame_link*, std::coroutine_handle<> resume) noexcept {
         strand_->resume_point = resume;
-        strand_->waiting = this;
-        strand_->waiting_since = strand_->loop->turn_time;
+        strand_->wait_on(*this);
         group_.joiner_ = this;
         return true;
     }

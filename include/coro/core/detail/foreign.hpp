@@ -108,8 +108,7 @@ public:
             return true;
         }
         const std::coroutine_handle<> handle = proxy_.arm(*strand_->loop, home_);
-        strand_->waiting = this;
-        strand_->waiting_since = strand_->loop->turn_time;
+        strand_->wait_on(*this);
         try {
             if (hand_over(handle)) return true;
         } catch (...) {

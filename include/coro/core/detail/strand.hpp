@@ -68,6 +68,9 @@ public:
         if (loop->running == this) loop->running = nullptr;
     }
 
+    /// It begins to wait on `what`, which the caller has prepared or is about to.
+    void wait_on(wait_point& what) noexcept;
+
     const strand_kind* kind = nullptr;
     detail::loop* loop;
     cancel_scope* scope;  ///< the innermost scope that the strand is in
@@ -91,6 +94,11 @@ public:
     std::source_location created;   ///< the coroutine; its function_name() names the frame
     std::source_location awaiting;  ///< the co_await at which it is, or was last
 };
+
+inline void strand::wait_on(wait_point& what) noexcept {
+    waiting = &what;
+    waiting_since = loop->turn_time;
+}
 
 inline void loop::make_ready(detail::strand& strand) noexcept {
     strand.waiting = nullptr;

@@ -137,6 +137,15 @@ protected:
     }
 };
 
+/// Makes a task that nobody has started the outermost frame of `strand`.
+inline void put_first(strand& strand, task_promise_base& task,
+                      std::coroutine_handle<> frame) noexcept {
+    strand.resume_point = frame;
+    strand.leaf = &task;
+    task.strand = &strand;
+    task.state = frame_state::detached;
+}
+
 /// Where the value of a task waits until its awaiter takes it.
 template <typename T>
 class task_promise_value : public task_promise_base {

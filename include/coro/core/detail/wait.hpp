@@ -66,8 +66,7 @@ public:
                 return false;
             }
         }
-        this->owner->waiting = this;
-        this->owner->waiting_since = this->owner->loop->turn_time;
+        this->owner->wait_on(*this);
         if (self().start()) return true;
         this->owner->waiting = nullptr;
         return false;

@@ -1,13 +1,15 @@
 // How sleep_for, sleep_until and yield wait.
 #pragma once
 
+#include <coro/base/detail/export.hpp>
 #include <coro/base/time.hpp>
 #include <coro/core/detail/wait.hpp>
 #include <coro/runtime/detail/timer.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {
 
-class [[nodiscard("co_await it")]] sleep_awaiter final : public library_awaiter<sleep_awaiter> {
+class [[nodiscard("co_await it")]] CORO_EXPORT sleep_awaiter final
+    : public library_awaiter<sleep_awaiter> {
 public:
     explicit sleep_awaiter(time_point until) noexcept : until_(until) {}
     explicit sleep_awaiter(time_span span) noexcept : span_(span) {}
@@ -22,11 +24,8 @@ public:
     }
     void finish() const noexcept {}
 
-    void cancel_wait() noexcept override {
-        loop().disarm_timer(timer_);
-        end_cancelled();
-    }
-    void describe(text_sink& out) const noexcept override { out.write("sleep"); }
+    void cancel_wait() noexcept override;
+    void describe(text_sink& out) const noexcept override;
 
 private:
     struct node : timer_node {
@@ -42,7 +41,8 @@ private:
     node timer_;
 };
 
-class [[nodiscard("co_await it")]] yield_awaiter final : public library_awaiter<yield_awaiter> {
+class [[nodiscard("co_await it")]] CORO_EXPORT yield_awaiter final
+    : public library_awaiter<yield_awaiter> {
 public:
     bool try_now() const noexcept { return false; }
     bool start() noexcept {
@@ -52,9 +52,8 @@ public:
     }
     void finish() const noexcept {}
 
-    // A strand that yields is ready, never waiting.
-    void cancel_wait() noexcept override {}
-    void describe(text_sink& out) const noexcept override { out.write("yield"); }
+    void cancel_wait() noexcept override;
+    void describe(text_sink& out) const noexcept override;
 };
 
 }}}  // namespace coro::v0::detail
