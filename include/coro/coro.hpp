@@ -48,4 +48,5 @@
 #include <coro/runtime/until_stop.hpp>
 #include <coro/runtime/with_cleanup.hpp>
 #include <coro/service/server.hpp>
+#include <coro/sim/simulation.hpp>
 #include <coro/version.hpp>

@@ -42,7 +42,7 @@ void say_overflow(const stack_overflow& what) noexcept {
         ::write(STDERR_FILENO, text.view().data(), text.size());
 }
 
-void handle(int signal, siginfo_t* info, void* where) noexcept {
+void name_overflow(int signal, siginfo_t* info, void* where) noexcept {
     const bool is_fault = info->si_code > 0;  // and not sent by kill or raise
     stack_overflow what;
     if (is_fault && is_stack_overflow(info->si_addr, what)) {
@@ -62,7 +62,7 @@ void handle(int signal, siginfo_t* info, void* where) noexcept {
 }
 
 bool is_ours(const struct sigaction& action) noexcept {
-    return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == &handle;
+    return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == &name_overflow;
 }
 
 }  // namespace
@@ -84,7 +84,7 @@ overflow_watch::overflow_watch() noexcept {
     if (installed.watches++ != 0) return;
     ::sigaction(SIGSEGV, nullptr, &installed.before);
     struct sigaction ours {};
-    ours.sa_sigaction = &handle;
+    ours.sa_sigaction = &name_overflow;
     ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
     ::sigemptyset(&ours.sa_mask);
     ::sigaction(SIGSEGV, &ours, nullptr);

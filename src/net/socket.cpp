@@ -240,13 +240,7 @@ bool rebind_awaiter::suspend(frame_link*, std::coroutine_handle<> resume) noexce
 
 void rebind_awaiter::leave() noexcept {  // on the old loop
     detail::poller& poller = scheduler_of(*current).poller();
-    const detail::handle handle = from_.handle;
-    if (const socket_notes* notes = poller.notes(handle)) {
-        broken_ = notes->broken;
-        idle_ = notes->idle;
-        reset_failed_ = notes->reset_failed;
-    }
-    result_ = poller.release(handle, descriptor_);
+    result_ = poller.detach(from_.handle, moved_);
     message_.run = [](posted& self) noexcept { static_cast<message&>(self).of->arrive(); };
     strand_->loop->post(message_);
 }
@@ -254,25 +248,18 @@ void rebind_awaiter::leave() noexcept {  // on the old loop
 void rebind_awaiter::arrive() noexcept {  // on the new loop
     scheduler& here = scheduler_of(*strand_->loop);
     detail::poller& poller = here.poller();
-    if (result_ == 0 && !socket_) {  // closed meanwhile by another task of this loop
-        poller.discard(descriptor_);
-        result_ = result_closed;
-    }
+    if (result_ == 0 && !socket_) result_ = result_closed;  // meanwhile, by another task here
     if (result_ == 0) {
+        const duration idle = moved_.notes.idle;
         detail::handle handle;
-        result_ = poller.adopt(descriptor_, handle);
-        if (result_ != 0) poller.discard(descriptor_);
-        if (result_ == 0 && idle_ != duration::max() && !watch_moved_stream(here, handle, idle_)) {
+        result_ = poller.attach(std::move(moved_), handle);
+        if (result_ == 0 && idle != duration::max() && !watch_moved_stream(here, handle, idle)) {
             poller.close(handle);
             result_ = -ENOMEM;
         }
-        if (result_ == 0) {
-            *poller.notes(handle) = {broken_, idle_, reset_failed_};
-            socket_.moved_to({strand_->loop, handle});
-        } else {
-            socket_.moved_to({});
-        }
+        socket_.moved_to(result_ == 0 ? socket_ref{strand_->loop, handle} : socket_ref{});
     }
+    moved_.drop();
     strand_->loop->make_ready(*strand_);
 }
 

@@ -11,9 +11,10 @@
 #include <utility>
 
 #include "poller/epoll_poller.hpp"
+#include "poller/kernel_world.hpp"
 #include "poller/uring_options.hpp"
 #include "poller/uring_poller.hpp"
-#include "sim/sim_poller.hpp"
+#include "sim/sim_world.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
@@ -160,13 +161,6 @@ std::string name_features(std::uint32_t bits) {
     return names;
 }
 
-made_poller make_simulation(const poller_options& options, const std::string& who) {
-    made_poller made;
-    made.instance = make_sim_poller(options);
-    made.reason = "simulation: " + who + ", seed " + std::to_string(options.seed);
-    return made;
-}
-
 made_poller make_epoll(const poller_options& options, const std::string& why) {
     made_poller made;
     std::string why_not;
@@ -240,42 +234,64 @@ std::string apply_uring_environment(std::string_view text, poller_options& optio
     return {};
 }
 
-namespace {
-
-made_poller choose_poller(poller_choice choice, bool strict, poller_options options) {
+made_poller kernel_world::new_poller(unsigned /*index*/, const poller_terms& terms) {
     made_poller refused;
+    poller_options options = terms.options;
     refused.error = std::errc::invalid_argument;
     refused.reason = apply_uring_environment(environment("CORO_URING"), options);
     if (!refused.reason.empty()) return refused;
+    if (terms.epoll_only) return make_epoll(options, asked_by_);
+    switch (choice_) {
+        case poller_choice::automatic: return make_uring(options, terms.strict, {});
+        case poller_choice::io_uring: return make_uring(options, terms.strict, asked_by_);
+        case poller_choice::epoll: return make_epoll(options, asked_by_);
+        case poller_choice::simulation: break;  // another world
+    }
+    refused.reason = "run_options::poller is none of the four choices: set one of poller_choice";
+    return refused;
+}
+
+made_world make_world(const world_wishes& wishes) {
+    made_world made;
+    made.error = std::errc::invalid_argument;
+    poller_options unused;
+    made.reason = apply_uring_environment(environment("CORO_URING"), unused);
+    if (!made.reason.empty()) return made;
 
     poller_choice from_environment = poller_choice::automatic;
     const std::string_view variable = environment("CORO_POLLER");
     if (!parse_choice(variable, from_environment)) {
-        refused.reason = "CORO_POLLER: " + quoted(variable) +
-                         " is no poller, allowed are io_uring, epoll, automatic and simulation";
-        return refused;
+        made.reason = "CORO_POLLER=" + quoted(variable) +
+                      " names no poller: set it to io_uring, epoll, automatic or simulation, or "
+                      "unset it";
+        return made;
     }
-    std::string who = "asked for by the program";
+    poller_choice choice = wishes.choice;
+    std::string asked_by = "asked for by the program";
     if (choice == poller_choice::automatic) {
         choice = from_environment;
-        who = "asked for by CORO_POLLER";
+        asked_by = "asked for by CORO_POLLER";
     }
-    switch (choice) {
-        case poller_choice::automatic: return make_uring(options, strict, {});
-        case poller_choice::io_uring: return make_uring(options, strict, who);
-        case poller_choice::epoll: return make_epoll(options, who);
-        case poller_choice::simulation: return make_simulation(options, who);
+    if (choice == poller_choice::simulation) {
+        if (wishes.simulation.chunk_most == 0) {
+            made.reason = "options.simulation.chunk_most is 0, so that no byte could move: say at "
+                          "least 1";
+            return made;
+        }
+        const std::string seed =
+            wishes.seed == 0 ? "no seed" : "seed " + std::to_string(wishes.seed);
+        made.instance = std::make_unique<sim_world>(wishes.seed, wishes.simulation,
+                                                    "simulation: " + asked_by + ", " + seed);
+    } else {
+        made.instance = std::make_unique<kernel_world>(choice, std::move(asked_by));
     }
-    refused.reason = "no poller: the choice is none of the four";
-    return refused;
+    return made;
 }
-
-}  // namespace
 
 std::unique_ptr<poller> (*wrap_poller)(std::unique_ptr<poller>) = nullptr;
 
-made_poller make_poller(poller_choice choice, bool strict, poller_options options) {
-    made_poller made = choose_poller(choice, strict, options);
+made_poller world::make_poller(unsigned index, const poller_terms& terms) {
+    made_poller made = new_poller(index, terms);
     if (wrap_poller != nullptr && made.instance != nullptr)
         made.instance = wrap_poller(std::move(made.instance));
     return made;

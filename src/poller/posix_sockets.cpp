@@ -3,13 +3,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <linux/tcp.h>  // not netinet/tcp.h: its tcp_info ends before the counts of bytes
-#include <sys/random.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -101,6 +99,29 @@ bool add_descriptor_flag(int descriptor, int get, int set, int flag) noexcept {
     return ::fcntl(descriptor, set, flags | flag) == 0;
 }
 
+/// close(2) waits for unsent data for the linger time, on a non-blocking socket too. Whether a
+/// socket has the option (accepted ones inherit it) is not worth remembering.
+void switch_linger_off(int descriptor) noexcept {
+    ::linger how{};
+    socklen_t size = sizeof how;
+    if (::getsockopt(descriptor, SOL_SOCKET, SO_LINGER, &how, &size) != 0) return;
+    if (how.l_onoff == 0 || how.l_linger == 0) return;
+    how.l_onoff = 0;
+    static_cast<void>(::setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &how, sizeof how));
+}
+
+/// Closes the descriptors of sockets that left one loop and never came to another one.
+class closer_of_descriptors final : public detached::closer {
+public:
+    constexpr closer_of_descriptors() noexcept = default;
+    void close_detached(detached& gone) noexcept override {
+        const int descriptor = static_cast<int>(gone.token);
+        if (gone.lingering) switch_linger_off(descriptor);
+        close_descriptor(descriptor);
+    }
+};
+constinit closer_of_descriptors descriptor_closer;
+
 }  // namespace
 
 // --- the table
@@ -183,18 +204,7 @@ void posix_sockets::free_slot(socket_slot& slot) noexcept {
 }
 
 void posix_sockets::vacate_slot(socket_slot& slot) noexcept {
-    if (lingering_ && !slot.watched) {
-        // close(2) waits for unsent data for the linger time, on a non-blocking socket too. Whether
-        // this one has the option (accepted sockets inherit it) is not worth remembering.
-        ::linger how{};
-        socklen_t size = sizeof how;
-        if (::getsockopt(slot.descriptor, SOL_SOCKET, SO_LINGER, &how, &size) == 0 &&
-            how.l_onoff != 0 && how.l_linger > 0) {
-            how.l_onoff = 0;
-            static_cast<void>(
-                ::setsockopt(slot.descriptor, SOL_SOCKET, SO_LINGER, &how, sizeof how));
-        }
-    }
+    if (lingering_ && !slot.watched) switch_linger_off(slot.descriptor);
     if (!slot.borrowed) close_descriptor(slot.descriptor);
     const std::uint32_t index = slot.index;
     const std::uint32_t next_generation = slot.generation + 1;
@@ -294,18 +304,58 @@ int posix_sockets::watch(int descriptor, detail::handle& out) noexcept {
     return 0;
 }
 
-int posix_sockets::release(detail::handle socket, int& descriptor) noexcept {
+socket_slot* posix_sockets::find_leaving(detail::handle socket, int& why_not) noexcept {
     socket_slot* slot = find(socket);
-    if (slot == nullptr) return result_closed;
-    if (slot->receiver != nullptr || slot->sender != nullptr) return -EBUSY;
-    if (const int error = forget(*slot); error != 0) return error;
-    descriptor = slot->descriptor;
-    slot->descriptor = -1;
+    if (slot == nullptr) why_not = result_closed;
+    else if (slot->receiver != nullptr || slot->sender != nullptr) why_not = -EBUSY;
+    else why_not = forget(*slot);
+    return why_not == 0 ? slot : nullptr;
+}
+
+int posix_sockets::release(detail::handle socket, int& descriptor) noexcept {
+    int why_not = 0;
+    socket_slot* slot = find_leaving(socket, why_not);
+    if (slot == nullptr) return why_not;
+    descriptor = std::exchange(slot->descriptor, -1);
     if (slot->was_blocking) {
         const int mode = ::fcntl(descriptor, F_GETFL);
         if (mode >= 0) static_cast<void>(::fcntl(descriptor, F_SETFL, mode & ~O_NONBLOCK));
     }
     free_slot(*slot);
+    return 0;
+}
+
+int posix_sockets::detach(detail::handle socket, detached& out) noexcept {
+    int why_not = 0;
+    socket_slot* slot = find_leaving(socket, why_not);
+    if (slot == nullptr) return why_not;
+    out = detached();
+    out.keep(descriptor_closer, static_cast<std::uint64_t>(std::exchange(slot->descriptor, -1)));
+    out.notes = slot->notes;
+    out.listening = slot->listening;
+    out.local = slot->local;
+    out.was_blocking = slot->was_blocking;
+    if (slot->local) out.moved = slot->moved;
+    else out.remote = slot->remote;
+    out.lingering = lingering_;
+    free_slot(*slot);
+    return 0;
+}
+
+int posix_sockets::attach(detached&& what, detail::handle& out) noexcept {
+    mark_.check();
+    CORO_ASSERT(what.is_of(descriptor_closer), "a poller was given a socket of another world");
+    socket_slot* slot = make_slot(static_cast<int>(what.token));
+    if (slot == nullptr) return -ENOMEM;
+    what.taken();
+    slot->notes = what.notes;
+    slot->listening = what.listening;
+    slot->local = what.local;
+    slot->was_blocking = what.was_blocking;
+    if (slot->local) slot->moved = what.moved;
+    else slot->remote = what.remote;
+    lingering_ = lingering_ || what.lingering;
+    out = handle_of(*slot);
     return 0;
 }
 
@@ -319,8 +369,6 @@ int posix_sockets::close_if_idle(detail::handle listener) noexcept {
     close(listener);
     return 0;
 }
-
-void posix_sockets::discard(int descriptor) noexcept { ::close(descriptor); }
 
 void posix_sockets::close(detail::handle socket) noexcept {
     socket_slot* slot = find(socket);
@@ -473,27 +521,9 @@ socket_notes* posix_sockets::notes(detail::handle socket) noexcept {
     return slot == nullptr ? nullptr : &slot->notes;
 }
 
-// --- time, randomness, memory
+// --- time, memory
 
-time_point posix_sockets::now() noexcept {
-    timespec monotonic{};
-    ::clock_gettime(CLOCK_MONOTONIC, &monotonic);
-    return time_point(std::chrono::seconds(monotonic.tv_sec) +
-                      std::chrono::nanoseconds(monotonic.tv_nsec));
-}
-
-void posix_sockets::random(void* into, std::size_t size) noexcept {
-    auto* at = static_cast<std::byte*>(into);
-    while (size > 0) {
-        const ssize_t got = ::getrandom(at, size, 0);
-        if (got < 0) {
-            CORO_ASSERT(errno == EINTR, "getrandom(2) failed: the kernel gives no random bytes");
-            continue;
-        }
-        at += got;
-        size -= static_cast<std::size_t>(got);
-    }
-}
+time_point posix_sockets::now() noexcept { return monotonic_now(); }
 
 bool posix_sockets::take_heap_lease(lease& out) noexcept {
     if (heap_leases_out_ >= options_.leases_on_heap) return false;

@@ -1,6 +1,9 @@
 // The table of sockets and the cold half of the waist, shared by the two pollers over a kernel.
 #pragma once
 
+#include <time.h>
+
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +14,14 @@
 #include "runtime/poller_options.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
+
+/// CLOCK_MONOTONIC: the clock of a kernel's world and of all its pollers.
+[[nodiscard]] inline time_point monotonic_now() noexcept {
+    timespec monotonic{};
+    ::clock_gettime(CLOCK_MONOTONIC, &monotonic);
+    return time_point(std::chrono::seconds(monotonic.tv_sec) +
+                      std::chrono::nanoseconds(monotonic.tv_nsec));
+}
 
 /// Whether an operation waits in its slot's `receiver`; the others wait in `sender`.
 [[nodiscard]] inline bool receives(opcode code) noexcept {
@@ -27,13 +38,6 @@ namespace coro { inline namespace v0 { namespace detail {
 /// How often a connect is repeated that a local listener had no room for: unix(7) tells nobody when
 /// there is room again.
 inline constexpr duration connect_pause = std::chrono::milliseconds(1);
-
-/// A peer's address as a slot keeps it, so that a connection that waits does not pay for the
-/// longest one. A name of unix(7) does not fit: the poller asks the kernel, which keeps it.
-struct compact_address {
-    alignas(8) std::array<std::byte, 28> bytes{};
-    std::uint32_t size = 0;
-};
 
 /// What belongs to a socket and outlives the stream object. Addresses of slots are stable.
 struct socket_slot {
@@ -92,13 +96,13 @@ public:
     int adopt(int descriptor, detail::handle& out) noexcept override;
     int release(detail::handle socket, int& descriptor) noexcept override;
     int check_stream(int descriptor, address_family family) noexcept override;
-    void discard(int descriptor) noexcept override;
+    int detach(detail::handle socket, detached& out) noexcept final;
+    int attach(detached&& what, detail::handle& out) noexcept final;
     int close_if_idle(detail::handle listener) noexcept override;
     int watch(int descriptor, detail::handle& out) noexcept final;
     int listen_local(detail::handle socket, const socket_address& where, const local_file& options,
                      file_mark& out) noexcept override;
     void remove_file(const socket_address& where, const file_mark& mark) noexcept override;
-    void random(void* into, std::size_t size) noexcept final;
     void close(detail::handle socket) noexcept final;
     /// Operations, open slots, leases.
     [[nodiscard]] poller_census census() const noexcept override;
@@ -149,7 +153,7 @@ protected:
     /// Asks the backend to end what is pending on a slot that is closing; returns true when
     /// nothing was pending, so that the caller frees the slot at once.
     virtual bool begin_close(socket_slot& slot) noexcept = 0;
-    /// Called before a descriptor leaves by release(); the backend forgets it (epoll_ctl DEL).
+    /// Called before a descriptor leaves; the backend forgets it (epoll_ctl DEL).
     /// Requires: nothing pending. Returns 0 or a negated errno.
     virtual int forget(socket_slot& slot) noexcept = 0;
 
@@ -176,6 +180,9 @@ private:
 
     bool add_chunk() noexcept;
     void vacate_slot(socket_slot& slot) noexcept;
+    /// The slot of a socket whose descriptor leaves: nothing is pending on it, and the backend has
+    /// forgotten it. Otherwise 0 becomes why not.
+    socket_slot* find_leaving(detail::handle socket, int& why_not) noexcept;
 
     std::vector<std::unique_ptr<socket_slot[]>> chunks_;
     std::vector<std::uint32_t> free_;  ///< reserved for all slots: freeing never allocates

@@ -16,14 +16,19 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-blocking_pool::blocking_pool(unsigned threads, unsigned queue)
-    : most_threads_(threads), most_waiting_(queue) {}
+blocking_pool::blocking_pool(world& in, unsigned threads, unsigned queue)
+    : world_(in), most_threads_(threads), most_waiting_(queue) {}
 
 blocking_pool::~blocking_pool() {
     CORO_ASSERT(all_->workers.empty(), "the pool of blocking calls went before its threads");
 }
 
 bool blocking_pool::submit(blocking_job& job) noexcept {
+    if (world_.is_virtual()) {
+        job.execute();
+        finish(job);
+        return true;
+    }
     const std::lock_guard lock(all_->guard);
     // One for each idle thread is as good as taken.
     const bool all_busy = all_->waiting >= all_->idle;
@@ -34,7 +39,7 @@ bool blocking_pool::submit(blocking_job& job) noexcept {
             all_->workers.push_back(std::move(made));
             ++all_->idle;  // from now on: it takes one as soon as it is there
             try {
-                self.running = thread::start("coro-blocking", [all = all_, &self] {
+                self.running = world_.start_thread("coro-blocking", [all = all_, &self] {
                     work(all, self);
                 });
             } catch (...) {
@@ -146,10 +151,6 @@ void blocking_pool::end(duration limit) noexcept {
 bool blocking_job::begin(wait_point& waiter, detail::strand& strand,
                          void (*on_end)(wait_point& waiter) noexcept) {
     scheduler& loop = scheduler_of(*strand.loop);
-    if (loop.world_is_virtual()) {
-        execute();
-        return false;
-    }
     waiter_ = &waiter;
     on_end_ = on_end;
     home_ = strand.loop;

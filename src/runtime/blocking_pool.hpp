@@ -12,15 +12,17 @@
 #include <coro/runtime/blocking.hpp>
 
 #include "runtime/thread.hpp"
+#include "runtime/world.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 
 /// Bounded: threads are started when work waits and none is idle. What the threads share outlives
-/// the pool, because a call that never returns may outlive the run.
+/// the pool, because a call that never returns may outlive the run. A virtual world has no threads:
+/// there the thread of the loops makes each call at once, and its end is posted as elsewhere.
 class blocking_pool {
 public:
     /// Throws: std::bad_alloc.
-    blocking_pool(unsigned threads, unsigned queue);
+    blocking_pool(world& in, unsigned threads, unsigned queue);
     blocking_pool(const blocking_pool&) = delete;
     blocking_pool& operator=(const blocking_pool&) = delete;
     ~blocking_pool();
@@ -55,6 +57,7 @@ private:
     static void work(const std::shared_ptr<shared>& all, worker& self) noexcept;
     static void finish(blocking_job& job) noexcept;
 
+    world& world_;
     const unsigned most_threads_;
     const unsigned most_waiting_;
     std::shared_ptr<shared> all_ = std::make_shared<shared>();

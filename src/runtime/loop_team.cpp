@@ -8,6 +8,7 @@
 //  3. A loop goes only when all have stopped turning: none is inside of a post() to another one.
 #include "runtime/loop_team.hpp"
 
+#include <algorithm>
 #include <string>
 #include <system_error>
 
@@ -60,11 +61,23 @@ std::string loop_of(unsigned index, unsigned count) {
 
 }  // namespace
 
+namespace {
+
+std::unique_ptr<world> make_world_of(const run_options& options) {
+    made_world made = make_world(
+        {.choice = options.poller, .seed = options.seed, .simulation = options.simulation});
+    if (made.instance == nullptr) refuse(made.error, "cannot begin: " + made.reason);
+    return std::move(made.instance);
+}
+
+}  // namespace
+
 detail::loop& loop_of_this_run(loop_id id) noexcept { return current->team->at(id.index()); }
 
 loop_team::loop_team(const run_options& options)
     : options_(options),
-      blocking_(options.blocking_threads, options.blocking_queue) {
+      world_(make_world_of(options)),
+      blocking_(*world_, options.blocking_threads, options.blocking_queue) {
     if (options.loops == 0 || options.loops > most_loops)
         refuse(std::errc::invalid_argument, "options.loops is " + std::to_string(options.loops) +
                                                 ": say 1 to " + std::to_string(most_loops));
@@ -85,22 +98,20 @@ loop_team::~loop_team() {
 /// Loop 0 decides for all: when it has io_uring, a loop to which that is refused is not made, and
 /// `no_ring` says why.
 scheduler* loop_team::make_loop(unsigned index, std::string* no_ring) {
-    poller_options world;
-    world.seed = options_.seed + index;
-    const bool decided = !epoll_because_.empty();
+    poller_terms terms;
+    terms.epoll_only = !epoll_because_.empty();
+    terms.strict = options_.strict || index != 0 || !small_because_.empty();
     if (!small_because_.empty()) {
-        world.ring_entries = small_ring_entries;
-        world.lease_buffers_most = small_pool;
+        terms.options.ring_entries = small_ring_entries;
+        terms.options.lease_buffers_most = small_pool;
     }
-    const bool strict = options_.strict || index != 0 || !small_because_.empty();
-    made_poller made =
-        make_poller(decided ? poller_choice::epoll : options_.poller, strict, world);
+    made_poller made = world_->make_poller(index, terms);
     if (made.instance == nullptr && !made.no_ring.empty() && no_ring != nullptr) {
         *no_ring = std::move(made.no_ring);
         return nullptr;
     }
     if (made.instance == nullptr) refuse_loop(index, options_.loops, made);
-    if (decided) {
+    if (terms.epoll_only) {
         made.reason = epoll_because_;
     } else if (!small_because_.empty()) {
         made.reason += "; " + small_because_;
@@ -109,7 +120,8 @@ scheduler* loop_team::make_loop(unsigned index, std::string* no_ring) {
         if (made.fell_back) epoll_because_ = made.reason;
     }
     scheduler_options how;
-    how.virtual_time = made.instance->name() == "simulation";
+    how.virtual_time = world_->is_virtual();
+    if (world_->is_seeded()) how.resumes = 1;
     how.spin = options_.spin;
     how.loops = options_.loops;
     how.index = index;
@@ -117,14 +129,13 @@ scheduler* loop_team::make_loop(unsigned index, std::string* no_ring) {
     if (options_.observer != nullptr) how.hooks = &hooks_;
     how.hold_limit = options_.hold_limit;
     how.poller_reason = std::move(made.reason);
-    if (how.virtual_time && options_.loops > 1 && !stepped_)
-        refuse(std::errc::not_supported, "a simulation runs one loop: options.loops must be 1");
     auto* made_loop = new scheduler(std::move(made.instance), std::move(how));
     made_loop->id = loop_id(run_.number(), index);
     return made_loop;
 }
 
 void loop_team::start() {
+    if (world_->is_virtual()) return start_stepped();
     while (!start_all()) fall_back();
     report_choice();
 }
@@ -173,7 +184,8 @@ bool loop_team::start_all() {
         threads_.reserve(size());
         for (; index < size(); ++index) {
             const std::string name = "coro-" + std::to_string(index);
-            threads_.push_back(thread::start(name.c_str(), [this, index] { run_loop(index); }));
+            threads_.push_back(
+                world_->start_thread(name.c_str(), [this, index] { run_loop(index); }));
         }
     } catch (const std::system_error& refused) {
         const std::string text = "cannot begin: the thread of " + loop_of(index, size()) +
@@ -362,9 +374,40 @@ void loop_team::start_stepped() {
     }
 }
 
-void loop_team::step(unsigned index) noexcept {
-    const loop_entry as_mine(loops_[index].get());
-    loops_[index]->turn(false);
+void loop_team::turn(unsigned index, bool may_sleep) noexcept {
+    scheduler& loop = *loops_[index];
+    if (world_->is_seeded() && !std::exchange(messages_[index]->reorder_sent, true)) {
+        // A post, because it is due between the timers of the turn and the strands.
+        send(messages_[index]->reorder, index, [](posted& self) noexcept {
+            scheduler& mine = *static_cast<message&>(self).to;
+            loop_team& team = *mine.team;
+            team.messages_[mine.index]->reorder_sent = false;
+            mine.reorder_ready(*team.world_);
+        });
+    }
+    const loop_entry as_mine(&loop);
+    loop.turn(may_sleep);
+}
+
+void loop_team::turn_next() noexcept {
+    if (size() == 1) return turn(0, true);
+    std::size_t working = 0;
+    for (const auto& loop : loops_)
+        if (loop->has_work()) ++working;
+    if (working == 0) {
+        const auto sleeper = std::min_element(
+            loops_.begin(), loops_.end(), [](const auto& left, const auto& right) {
+                return left->next_deadline() < right->next_deadline();
+            });
+        return turn(static_cast<unsigned>(sleeper - loops_.begin()), true);
+    }
+    // The loops take turns, unless a seed decides: then the one so many places behind the next.
+    std::size_t skipped = world_->choose(working);
+    for (;;) {
+        turned_last_ = (turned_last_ + 1) % size();
+        if (!loops_[turned_last_]->has_work()) continue;
+        if (skipped-- == 0) return turn(turned_last_, false);
+    }
 }
 
 }}}  // namespace coro::v0::detail

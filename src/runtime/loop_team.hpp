@@ -1,5 +1,5 @@
 // The loops of one run(): loop 0 on the thread that called it, each other one on a thread of its
-// own; or, for tests, all of them on one thread, stepped by hand.
+// own; or, in a virtual world and for tests, all of them on one thread, which turns them in turn.
 #pragma once
 
 #include <atomic>
@@ -18,6 +18,7 @@
 #include "runtime/blocking_pool.hpp"
 #include "runtime/scheduler.hpp"
 #include "runtime/thread.hpp"
+#include "runtime/world.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 
@@ -35,7 +36,7 @@ private:
 
 class loop_team {
 public:
-    /// Makes loop 0, and starts nothing. Throws: io_error when there is no poller.
+    /// Makes the world and loop 0, and starts nothing. Throws: io_error when there is no poller.
     explicit loop_team(const run_options& options);
     loop_team(const loop_team&) = delete;
     loop_team& operator=(const loop_team&) = delete;
@@ -54,6 +55,7 @@ public:
     [[nodiscard]] unsigned size() const noexcept { return static_cast<unsigned>(loops_.size()); }
     [[nodiscard]] scheduler& at(unsigned index) noexcept { return *loops_[index]; }
 
+    [[nodiscard]] detail::world& world() noexcept { return *world_; }
     [[nodiscard]] blocking_pool& blocking() noexcept { return blocking_; }
 
     /// Passes a stop request, or a cancellation, of the run on to the root scopes of the other
@@ -65,7 +67,10 @@ public:
 
     /// As start(), without threads: each loop turns when it is told to, and never sleeps.
     void start_stepped();
-    void step(unsigned index) noexcept;
+    void step(unsigned index) noexcept { turn(index, false); }
+    /// In a virtual world: turns the next loop that has work. When none has, the one that waits for
+    /// the nearest deadline sleeps until then, or until something happens to any of them.
+    void turn_next() noexcept;
 
 private:
     struct message : posted {
@@ -74,12 +79,15 @@ private:
     /// What a loop is told; each at most once.
     struct messages {
         message stop, cancel, refuse, end;
+        message reorder;  ///< where a seed decides; before each turn
+        bool reorder_sent = false;
         bool stop_sent = false;
         bool cancel_sent = false;
     };
     enum class phase : std::uint8_t { starting, running, given_up };
 
     scheduler* make_loop(unsigned index, std::string* no_ring);
+    void turn(unsigned index, bool may_sleep) noexcept;
     bool start_all();
     void fall_back();
     void report_choice() const noexcept;
@@ -96,11 +104,13 @@ private:
     const run_options options_;
     task_hooks hooks_{};  ///< those of options_.observer
     const run_registration run_;
+    const std::unique_ptr<detail::world> world_;
     std::vector<std::unique_ptr<scheduler>> loops_;
     std::vector<std::unique_ptr<messages>> messages_;  ///< by index of the loop
     std::vector<thread> threads_;
     blocking_pool blocking_;
     bool stepped_ = false;
+    unsigned turned_last_ = 0;  ///< stepped: that loop
 
     // --- one choice of the poller for all loops; set before there are threads
     std::string small_because_;   ///< not empty: all rings are small, for this reason

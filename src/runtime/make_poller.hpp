@@ -1,32 +1,36 @@
-// Chooses and makes the poller of a loop: reads CORO_POLLER and CORO_URING, probes, falls back.
+// Chooses and makes the world of a run: reads CORO_POLLER and CORO_URING.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 #include <coro/runtime/poller_choice.hpp>
+#include <coro/sim/simulation.hpp>
 
-#include "runtime/poller.hpp"
 #include "runtime/poller_options.hpp"
+#include "runtime/world.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// A poller, or why there is none. `reason` says which poller runs and why, in one sentence, also
-/// when all is well ("io_uring: asked for by CORO_POLLER").
-struct made_poller {
-    std::unique_ptr<poller> instance;
-    std::string reason;
-    bool fell_back = false;      ///< automatic wanted io_uring and got epoll
-    bool may_fall_back = false;  ///< nobody insists on io_uring
-    std::errc error{};           ///< without an instance: what the system said, or invalid_argument
-    /// Without an instance, when io_uring was wanted and epoll might do: the clause that says why.
-    std::string no_ring;
+/// What the program asks for.
+struct world_wishes {
+    poller_choice choice = poller_choice::automatic;  ///< CORO_POLLER overrides `automatic` only
+    std::uint64_t seed = 0;
+    sim::options simulation;
 };
 
-/// `strict` refuses to fall back. The environment's CORO_POLLER overrides `automatic` only.
-/// A bad value in the environment gives no instance and a sentence that names the bad part.
-made_poller make_poller(poller_choice choice, bool strict, poller_options options);
+/// A world, or why there is none.
+struct made_world {
+    std::unique_ptr<world> instance;
+    std::string reason;  ///< without an instance: a sentence with the cause and the remedy
+    std::errc error{};
+};
+
+/// A bad value in the environment gives no instance, and a sentence that names the bad part.
+made_world make_world(const world_wishes& wishes);
 
 /// For tests of the layers above the waist: wraps every poller that is made from now on, so that
 /// they can meet answers that no kernel gives when asked to. nullptr, its value, wraps nothing. Set

@@ -1,5 +1,6 @@
-// THE WAIST: everything the library asks of the world below it. Three worlds supply it: io_uring,
-// epoll, and a simulation. Time, randomness, threads, signals and network come only from here.
+// THE WAIST: everything that a loop asks of the world below it. Three worlds supply it: io_uring,
+// epoll, and a simulation. What all loops of a run share (clock, chance, threads, the choice of the
+// poller) is in world.hpp.
 //
 // The contract (tests/conformance/poller_test.cpp is its executable form, the same for all three):
 //
@@ -51,6 +52,7 @@
 #include <string_view>
 
 #include <coro/base/time.hpp>
+#include <coro/runtime/detail/detached.hpp>
 #include <coro/runtime/detail/operation.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {
@@ -133,14 +135,6 @@ struct file_mark {
 
     [[nodiscard]] explicit operator bool() const noexcept { return inode != 0; }
     friend bool operator==(const file_mark&, const file_mark&) noexcept = default;
-};
-
-/// What the layers above keep with a socket. The poller only stores it: made with the slot, gone
-/// with it. A rebind takes it along.
-struct socket_notes {
-    std::uint32_t broken = 0;           ///< bits of net's `direction`: framing is lost
-    duration idle = duration::max();    ///< what server_limits::idle says of the connection
-    bool reset_failed = false;          ///< what serve_options::reset_failed says of it
 };
 
 /// Deterministic counts for tests and statistics; each backend counts what it really calls.
@@ -254,6 +248,12 @@ public:
     /// reserved descriptor, accepts and closes the connection, reserves again. 0 if one was shed;
     /// -EAGAIN when nobody waits; or why nothing could be accepted.
     virtual int shed_connection(detail::handle listener) noexcept = 0;
+    /// Lets go of a socket, for another poller of the run. Nothing is lost of what has come or is
+    /// to come. -EBUSY while an operation is pending on it.
+    virtual int detach(detail::handle socket, detached& out) noexcept = 0;
+    /// Takes in what another poller of the run, or this one, has let go of. With an error (-ENOMEM)
+    /// `what` is as before.
+    virtual int attach(detached&& what, detail::handle& out) noexcept = 0;
     /// Takes over a descriptor of the operating system: the poller owns it, and it does not block
     /// any more. -EBADF, -ENOTSOCK, -ENOMEM, and it stays the caller's; -EOPNOTSUPP in a
     /// simulation.
@@ -266,8 +266,6 @@ public:
     /// of IP. Changes nothing. -EBADF, -ENOTSOCK; -EPROTOTYPE for another type; -EAFNOSUPPORT;
     /// -EINVAL for a listener; -ENOTCONN; -EOPNOTSUPP in a simulation.
     virtual int check_stream(int descriptor, address_family family) noexcept = 0;
-    /// Closes a descriptor that release() gave away and nobody adopted. Cannot fail.
-    virtual void discard(int descriptor) noexcept = 0;
     /// A handle for one poll_* operation on a descriptor of the program's, which must stay open
     /// until the operation has completed. -EBADF for none; -ENOMEM; -EOPNOTSUPP in a simulation.
     virtual int watch(int descriptor, detail::handle& out) noexcept = 0;
@@ -281,9 +279,6 @@ public:
     /// Removes the file that listen_local() has made at `where`, if it is there still. Cannot fail:
     /// one that may not be removed stays.
     virtual void remove_file(const socket_address& where, const file_mark& mark) noexcept = 0;
-    /// Fills `into` with random bytes: getrandom(2), or the seed of a simulation. Aborts when the
-    /// kernel gives none.
-    virtual void random(void* into, std::size_t size) noexcept = 0;
 
     /// How many things are alive. Cannot fail.
     [[nodiscard]] virtual poller_census census() const noexcept = 0;
@@ -291,10 +286,6 @@ public:
     /// The time of the present turn, set by the scheduler.
     time_point turn_time{};
     poller_counters counters;
-    /// What only a simulation can know: the last wait() found that nothing can ever happen again.
-    /// Then it returned, if whoever waits looks here; otherwise it aborted.
-    bool stuck = false;
-    bool stuck_is_looked_at = false;
 };
 
 }}}  // namespace coro::v0::detail

@@ -20,7 +20,6 @@ struct poller_options {
     /// result_limit. A connection holds one at most, so this is a cap on busy connections: 1 GiB.
     unsigned leases_on_heap = 65536;
     std::uint32_t disabled_features = 0;  ///< uring_feature bits (CORO_URING disable=, mask=)
-    std::uint64_t seed = 1;               ///< simulation: all that is random in it
 };
 
 }}}  // namespace coro::v0::detail

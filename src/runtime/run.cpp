@@ -100,23 +100,38 @@ std::string dump_of(scheduler& loop) {
     return std::move(text.content);
 }
 
-/// Turns a simulation until its root task has ended. When nothing can happen any more, all tasks
-/// are cancelled. Returns the dump of that moment, or nothing.
-std::optional<std::string> drive_simulation(scheduler& loop) {
+/// The tasks of all loops.
+std::string dump_of(loop_team& team) {
+    std::string all;
+    for (unsigned index = 0; index < team.size(); ++index) {
+        const std::string text = dump_of(team.at(index));
+        if (text.empty()) continue;
+        if (!all.empty()) all += '\n';
+        if (team.size() > 1) all += "loop " + std::to_string(index) + ":\n";
+        all += text;
+    }
+    return all;
+}
+
+/// Turns the loops of a simulation until its root task has ended. When nothing can happen any more,
+/// all tasks are cancelled. Returns the dump of that moment, or nothing.
+std::optional<std::string> drive_simulation(loop_team& team) {
     std::optional<std::string> stuck_in;
-    loop.poller().stuck_is_looked_at = true;
-    while (!loop.ending) {
-        loop.turn();
-        if (!loop.poller().stuck) continue;
+    world& all = team.world();
+    all.stuck_is_looked_at = true;
+    while (!team.at(0).ending) {
+        team.turn_next();
+        if (!std::exchange(all.stuck, false)) continue;
         if (stuck_in) {
-            std::fprintf(stderr, "%s\n", dump_of(loop).c_str());
+            std::fprintf(stderr, "%s\n", dump_of(team).c_str());
             CORO_ASSERT(false, "simulation: nothing can ever happen again, and these tasks did not "
                                "end when they were cancelled");
         }
-        stuck_in = dump_of(loop);
-        loop.root_scope().cancel();
+        stuck_in = dump_of(team);
+        team.at(0).root_scope().cancel();
+        team.pass_on_cancel();
     }
-    loop.poller().stuck_is_looked_at = false;
+    all.stuck_is_looked_at = false;
     return stuck_in;
 }
 
@@ -159,11 +174,12 @@ loop_runner::~loop_runner() {
 
 void loop_runner::drive(task_promise_base& root, std::coroutine_handle<> frame) {
     scheduler& first = team_->at(0);
-    const bool handle = options_.signals == signal_policy::handle && !first.world_is_virtual();
+    const bool is_virtual = team_->world().is_virtual();
+    const bool handle = options_.signals == signal_policy::handle && !is_virtual;
     const signal_guard signals(handle, first.poller());
     root_strand strand(first, root, frame);
-    if (first.world_is_virtual()) {
-        if (const auto stuck_in = drive_simulation(first)) throw_stuck(*stuck_in, root.error);
+    if (is_virtual) {
+        if (const auto stuck_in = drive_simulation(*team_)) throw_stuck(*stuck_in, root.error);
     } else {
         std::optional<stop_by_signal> stop;
         if (signals.installed()) stop.emplace(*team_, options_.drain);

@@ -18,6 +18,7 @@
 #include "runtime/misuse_place.hpp"
 #include "runtime/processors.hpp"
 #include "runtime/signals.hpp"
+#include "runtime/world.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 
@@ -69,6 +70,30 @@ void scheduler::turn(bool may_sleep) noexcept {
     else sleep();
 }
 
+bool scheduler::has_work() noexcept {
+    return has_ready() || unrun_ != nullptr || !deferred_.empty() || !turn_ends_.empty() ||
+           mailbox_.holds_something() || poller_->has_more() ||
+           timers_.next_deadline() <= poller_->now();
+}
+
+void scheduler::reorder_ready(world& pick) noexcept {
+    --posts_;
+    std::size_t count = 0;
+    for (const detail::strand* each = ready_head; each != nullptr && count != reordered_at_most;
+         each = each->next_ready)
+        ++count;
+    if (count < 2) return;
+    std::size_t place = pick.choose(count);
+    if (place == 0) return;
+    detail::strand* before = ready_head;
+    while (--place != 0) before = before->next_ready;
+    detail::strand* const chosen = before->next_ready;
+    before->next_ready = chosen->next_ready;
+    if (ready_tail == chosen) ready_tail = before;
+    chosen->next_ready = ready_head;
+    ready_head = chosen;
+}
+
 void scheduler::run_turn_ends() noexcept {
     while (!turn_ends_.empty()) {
         turn_end* work = turn_ends_.pop_front();
@@ -78,7 +103,7 @@ void scheduler::run_turn_ends() noexcept {
 
 const detail::strand* scheduler::resume_ready() noexcept {
     stack_base = __builtin_frame_address(0);
-    for (unsigned budget = resumes_per_turn; budget != 0; --budget) {
+    for (unsigned budget = options_.resumes; budget != 0; --budget) {
         detail::strand* strand = pop_ready();
         if (strand == nullptr) break;
         ++resumed_;

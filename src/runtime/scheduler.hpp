@@ -21,9 +21,15 @@
 namespace coro { inline namespace v0 { namespace detail {
 
 class transport_table;
+class world;
+
+/// After so many resumptions the poller is asked, so that I/O is never starved by computation.
+inline constexpr unsigned resumes_per_turn = 256;
 
 struct scheduler_options {
-    bool virtual_time = false;  ///< a simulation: never spin
+    bool virtual_time = false;  ///< never spin
+    /// A turn resumes no more; 1 where a seed decides which of those that are ready is next.
+    unsigned resumes = resumes_per_turn;
     bool spin = true;
     unsigned loops = 1;
     unsigned index = 0;
@@ -58,9 +64,7 @@ struct transport_census {
 /// operations ready. Nobody is resumed inside (1)-(3), (5) and (6).
 class scheduler final : public loop {
 public:
-    /// After this many resumptions the poller is asked, so that I/O is never starved by
-    /// computation.
-    static constexpr unsigned resumes_per_turn = 256;
+    static constexpr unsigned resumes_per_turn = detail::resumes_per_turn;
     /// So many bytes moved at once weigh as much as one more answer at once.
     static constexpr std::int32_t inline_bytes_per_answer = 64 * 1024 / inline_completions;
     /// A turn tells of the end of so many bytes of large transfers, and the one that reaches it is
@@ -86,7 +90,6 @@ public:
     transport_census beside;
 
     [[nodiscard]] detail::poller& poller() noexcept { return *poller_; }
-    [[nodiscard]] bool world_is_virtual() const noexcept { return options_.virtual_time; }
     [[nodiscard]] cancel_scope& root_scope() noexcept { return root_; }
     [[nodiscard]] std::string_view reason() const noexcept { return options_.poller_reason; }
     [[nodiscard]] loop_stats stats() const noexcept;
@@ -149,6 +152,16 @@ public:
     [[nodiscard]] bool has_operations() const noexcept {
         return !deferred_.empty() || beside.transfers != 0 || poller_->census().operations != 0;
     }
+
+    // --- for loops that are turned one by one
+
+    /// Whether a turn would do anything now. Requires: nobody posts meanwhile.
+    [[nodiscard]] bool has_work() noexcept;
+    [[nodiscard]] time_point next_deadline() const noexcept { return timers_.next_deadline(); }
+    /// Has `pick` choose which of the oldest `reordered_at_most` strands that are ready is resumed
+    /// next. Called by a post of the team, which is none of the program's: it is not counted.
+    void reorder_ready(world& pick) noexcept;
+    static constexpr std::size_t reordered_at_most = 64;
 
 private:
     void tell_team_of_quiet() noexcept;

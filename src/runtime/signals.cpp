@@ -67,7 +67,7 @@ void on_stop_signal(int signal) {
     handling.fetch_add(1);
     delivered.store(signal, std::memory_order_relaxed);
     if (received.fetch_add(1, std::memory_order_relaxed) + 1 >= 3) default_action(signal);
-    if (poller* world = listening.load()) world->wake();
+    if (poller* told = listening.load()) told->wake();
     handling.fetch_sub(1);
     errno = saved;
 }

@@ -1,9 +1,10 @@
-// Who reaches whom in the simulated world: listening, connecting, accepting, closing, addresses.
+// Connections in the simulated world: listening, connecting, accepting, closing, addresses.
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include "sim/sim_poller.hpp"
+#include "sim/sim_world.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
@@ -27,23 +28,26 @@ int sim_poller::bind(detail::handle handle, const socket_address& where) noexcep
     if (const int error = decode_address(where, place); error != 0) return error;
     if (place.family != socket->family) return -EAFNOSUPPORT;
     if (socket->bound || socket->state != sim_state::fresh) return -EINVAL;
-    return ports_.bind(*socket, place);
+    return all_.ports_.bind(*socket, place);
 }
 
 int sim_poller::listen(detail::handle handle, int backlog) noexcept {
     sim_socket* socket = find(handle);
-    if (socket == nullptr) return result_closed;
-    if (socket->state != sim_state::fresh && socket->state != sim_state::listening) return -EINVAL;
-    if (!socket->bound) {
-        if (socket->family == address_family::local) return -EINVAL;
-        const int error = ports_.bind(*socket, sim_address::any(socket->family));
+    return socket == nullptr ? std::int32_t{result_closed} : all_.begin_to_listen(*socket, backlog);
+}
+
+int sim_world::begin_to_listen(sim_socket& socket, int backlog) {
+    if (socket.state != sim_state::fresh && socket.state != sim_state::listening) return -EINVAL;
+    if (!socket.bound) {
+        if (socket.family == address_family::local) return -EINVAL;
+        const int error = ports_.bind(socket, sim_address::any(socket.family));
         if (error != 0) return error;
     }
-    if (const int error = ports_.may_listen(*socket); error != 0) return error;
+    if (const int error = ports_.may_listen(socket); error != 0) return error;
     // The kernel reads the number as unsigned: a negative one is the largest.
-    socket->backlog = std::min(static_cast<std::size_t>(static_cast<unsigned>(backlog)),
-                               largest_backlog);
-    socket->state = sim_state::listening;
+    socket.backlog = std::min(static_cast<std::size_t>(static_cast<unsigned>(backlog)),
+                              largest_backlog);
+    socket.state = sim_state::listening;
     return 0;
 }
 
@@ -54,13 +58,14 @@ int sim_poller::listen_local(detail::handle handle, const socket_address& where,
     return listen(handle, options.backlog);
 }
 
-sim_poller::outcome sim_poller::attempt_accept(sim_socket& listener, operation& op) {
+sim_world::outcome sim_world::attempt_accept(sim_socket& listener, operation& op) {
     if (listener.state != sim_state::listening) return -EINVAL;
     if (listener.accept_queue.empty()) return std::nullopt;
     if (!may_open()) return -EMFILE;  // the connection stays queued, as in a kernel
     socket_pointer taken = std::move(listener.accept_queue.front());
     listener.accept_queue.pop_front();
-    op.accepted = make_slot(std::move(taken));
+    ++open_sockets_;
+    op.accepted = listener.owner->make_slot(std::move(taken));
     if (!listener.waiting.empty()) {
         after(duration::zero(), sim_event_kind::queue_has_room, listener);
     }
@@ -78,17 +83,20 @@ int sim_poller::close_if_idle(detail::handle handle) noexcept {
 
 int sim_poller::shed_connection(detail::handle handle) noexcept {
     sim_socket* listener = find(handle);
-    if (listener == nullptr) return result_closed;
-    if (listener->state != sim_state::listening) return -EINVAL;
-    if (listener->accept_queue.empty()) return -EAGAIN;
-    const socket_pointer shed = std::move(listener->accept_queue.front());
-    listener->accept_queue.pop_front();
-    close_socket(*shed, false);
-    after(duration::zero(), sim_event_kind::queue_has_room, *listener);
+    return listener == nullptr ? std::int32_t{result_closed} : all_.shed(*listener);
+}
+
+int sim_world::shed(sim_socket& listener) {
+    if (listener.state != sim_state::listening) return -EINVAL;
+    if (listener.accept_queue.empty()) return -EAGAIN;
+    const socket_pointer given_up = std::move(listener.accept_queue.front());
+    listener.accept_queue.pop_front();
+    close_socket(*given_up, false);
+    after(duration::zero(), sim_event_kind::queue_has_room, listener);
     return 0;
 }
 
-void sim_poller::admit_waiting(sim_socket& listener) {
+void sim_world::admit_waiting(sim_socket& listener) {
     while (listener.state == sim_state::listening && !queue_is_full(listener) &&
            !listener.waiting.empty()) {
         const sim_socket::waiting_client first = std::move(listener.waiting.front());
@@ -100,20 +108,20 @@ void sim_poller::admit_waiting(sim_socket& listener) {
     }
 }
 
-void sim_poller::stop_listening(sim_socket& listener) {
+void sim_world::stop_listening(sim_socket& listener) {
     listener.state = sim_state::fresh;
     for (const socket_pointer& queued : std::exchange(listener.accept_queue, {})) {
         close_socket(*queued, true);  // Linux resets connections that nobody accepted
     }
     for (const auto& waiting : std::exchange(listener.waiting, {})) {
-        after(latency_, sim_event_kind::connect_refused, *waiting.socket, waiting.attempt);
+        cross(sim_event_kind::connect_refused, *waiting.socket, waiting.attempt);
     }
     after(duration::zero(), sim_event_kind::try_again, listener);  // ends a pending accept
 }
 
 // --- connecting
 
-sim_poller::outcome sim_poller::attempt_connect(sim_socket& client, operation& op) {
+sim_world::outcome sim_world::attempt_connect(sim_socket& client, operation& op) {
     if (client.state != sim_state::fresh) return -EISCONN;
     sim_address place;
     const auto& where = *static_cast<const socket_address*>(op.data);
@@ -135,14 +143,14 @@ sim_poller::outcome sim_poller::attempt_connect(sim_socket& client, operation& o
     client.remote = place;
     if (const int error = ports_.bind_client(client); error != 0) return error;
     client.state = sim_state::connecting;
-    after(latency_, sim_event_kind::connect_arrives, client, client.send_ticket);
+    after(draw_latency(), sim_event_kind::connect_arrives, client, client.send_ticket);
     return std::nullopt;
 }
 
-void sim_poller::connect_arrives(sim_socket& client) {
+void sim_world::connect_arrives(sim_socket& client) {
     sim_socket* listener = ports_.listener_for(client);
     if (listener == nullptr) {
-        after(latency_, sim_event_kind::connect_refused, client, client.send_ticket);
+        cross(sim_event_kind::connect_refused, client, client.send_ticket);
     } else if (queue_is_full(*listener)) {
         listener->waiting.push_back({client.shared_from_this(), client.send_ticket});
         after(connect_timeout, sim_event_kind::connect_expires, client, client.send_ticket);
@@ -151,7 +159,7 @@ void sim_poller::connect_arrives(sim_socket& client) {
     }
 }
 
-void sim_poller::establish(sim_socket& listener, sim_socket& client) {
+void sim_world::establish(sim_socket& listener, sim_socket& client) {
     auto server = std::make_shared<sim_socket>(listener.family);
     server->options = listener.options;
     server->state = sim_state::connected;
@@ -163,27 +171,27 @@ void sim_poller::establish(sim_socket& listener, sim_socket& client) {
     server->peer = client.weak_from_this();
     client.peer = server;
     listener.accept_queue.push_back(std::move(server));
-    after(latency_, sim_event_kind::connect_succeeds, client, client.send_ticket);
+    cross(sim_event_kind::connect_succeeds, client, client.send_ticket);
     retry_receiver(listener);
 }
 
-void sim_poller::connect_fails(sim_socket& client, std::int32_t result) {
+void sim_world::connect_fails(sim_socket& client, std::int32_t result) {
     client.state = sim_state::fresh;
     complete_sender(client, result);
     retry_receiver(client);
 }
 
-void sim_poller::abandon_connect(sim_socket& client) {
+void sim_world::abandon_connect(sim_socket& client) {
     client.state = sim_state::fresh;
     if (const socket_pointer server = client.peer.lock()) {
-        after(latency_, sim_event_kind::reset_arrives, *server);
+        cross(sim_event_kind::reset_arrives, *server);
         client.peer.reset();
     }
 }
 
 // --- closing
 
-void sim_poller::close_socket(sim_socket& socket, bool hard) {
+void sim_world::close_socket(sim_socket& socket, bool hard) {
     socket.closed = true;
     ports_.release(socket);
     if (socket.state == sim_state::listening) stop_listening(socket);
@@ -192,9 +200,9 @@ void sim_poller::close_socket(sim_socket& socket, bool hard) {
     if (socket.state == sim_state::connected && peer) {
         // Unread input turns the end into a reset: RFC 2525 §2.17, and what Linux does.
         if (hard || socket.inbound.visible() > 0) {
-            after(latency_, sim_event_kind::reset_arrives, *peer);
+            cross(sim_event_kind::reset_arrives, *peer);
         } else if (!socket.shut_sending) {
-            after(latency_, sim_event_kind::end_arrives, *peer);
+            cross(sim_event_kind::end_arrives, *peer);
         }
     }
     socket.inbound.clear();
@@ -230,19 +238,6 @@ int sim_poller::moved_bytes(detail::handle handle, std::uint64_t& out) noexcept 
     }
     out = socket->arrived + socket->sent - unacknowledged;
     return 0;
-}
-
-socket_notes* sim_poller::notes(detail::handle handle) noexcept {
-    sim_socket* socket = find(handle);
-    return socket == nullptr ? nullptr : &socket->notes;
-}
-
-int sim_poller::adopt(int, detail::handle&) noexcept {
-    return -EOPNOTSUPP;  // there is no operating system here
-}
-
-int sim_poller::release(detail::handle, int&) noexcept {
-    return -EOPNOTSUPP;
 }
 
 }}}  // namespace coro::v0::detail

@@ -1,8 +1,7 @@
-// The loop of the simulated world: slots, submit, cancel, wait, close.
+// What one loop has of the simulated world: slots, submit, cancel, wait, close.
 #include "sim/sim_poller.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <functional>
 #include <utility>
 
@@ -11,28 +10,27 @@
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
-/// Not 0, so that a time never set is told from the first instant.
-constexpr time_point first_instant{std::chrono::seconds(1)};
-/// Completions collected by one wait() at most, as a kernel's queue would bound them.
-constexpr std::size_t batch = 256;
 /// operation::backend_state: a second cancel() of one operation asks for nothing more.
 constexpr std::uint8_t cancel_asked = 1;
 
 static_assert(std::atomic<bool>::is_always_lock_free, "wake() must be async-signal-safe");
 
+bool is_sending(const operation& op) noexcept {
+    return op.code == opcode::send || op.code == opcode::send_vectored ||
+           op.code == opcode::connect;
+}
+
 }  // namespace
 
-sim_poller::sim_poller(const poller_options& options)
-    : now_(first_instant), leases_(options), random_(options.seed) {}
+sim_poller::sim_poller(sim_world& of, const poller_options& options)
+    : all_(of), leases_(options) {}
 
 sim_poller::~sim_poller() {
     CORO_ASSERT(pending_operations_ == 0,
                 "a poller was destroyed while operations were pending: cancel them and wait for "
                 "their completion first");
-}
-
-std::unique_ptr<poller> make_sim_poller(const poller_options& options) {
-    return std::make_unique<sim_poller>(options);
+    for (std::uint32_t index = 0; index < slots_.size(); ++index)
+        if (slots_[index].socket) free_slot(index);
 }
 
 // --- slots
@@ -59,27 +57,32 @@ detail::handle sim_poller::make_slot(socket_pointer socket) {
     slot& made = slots_[index];
     made.closing = false;
     if (++made.generation == 0) made.generation = 1;  // 0 is "none"
+    socket->owner = this;
     made.socket = std::move(socket);
     ++open_sockets_;
     return {index, made.generation};
 }
 
-void sim_poller::free_slot(std::uint32_t index) {
-    slot& gone = slots_[index];
-    // unix(7) sockets take the option and make nothing of it.
-    const bool by_reset = gone.socket->family != address_family::local &&
-                          gone.socket->option(socket_option::linger) == 0;
-    close_socket(*gone.socket, by_reset);
-    gone.socket.reset();
+sim_poller::socket_pointer sim_poller::vacate_slot(std::uint32_t index) {
+    socket_pointer left = std::exchange(slots_[index].socket, nullptr);
+    left->owner = nullptr;
     --open_sockets_;
     free_.push_back(index);
     std::push_heap(free_.begin(), free_.end(), std::greater<>{});
+    return left;
+}
+
+void sim_poller::free_slot(std::uint32_t index) {
+    const socket_pointer gone = vacate_slot(index);
+    all_.close_socket(*gone);
+    --all_.open_sockets_;
 }
 
 int sim_poller::open_stream(address_family family, detail::handle& out) noexcept {
-    if (!may_open()) return -EMFILE;
+    if (!all_.may_open()) return -EMFILE;
     auto socket = std::make_shared<sim_socket>(family);
     set_default_options(*socket);
+    ++all_.open_sockets_;
     out = make_slot(std::move(socket));
     return 0;
 }
@@ -90,37 +93,37 @@ void sim_poller::close(detail::handle handle) noexcept {
     found->closing = true;
     sim_socket& socket = *found->socket;
     if (socket.receiver == nullptr && socket.sender == nullptr) return free_slot(handle.index);
-    after(duration::zero(), sim_event_kind::close_slot, socket, handle.index);
+    all_.after(duration::zero(), sim_event_kind::close_slot, socket, handle.index);
 }
 
-void sim_poller::finish_close(std::uint32_t index) {
-    sim_socket& socket = *slots_[index].socket;
-    if (socket.receiver != nullptr) complete_receiver(socket, result_closed);
-    if (socket.sender != nullptr) complete_sender(socket, result_closed);
-    free_slot(index);
+int sim_poller::detach(detail::handle handle, detached& out) noexcept {
+    sim_socket* socket = find(handle);
+    if (socket == nullptr) return result_closed;
+    if (socket->receiver != nullptr || socket->sender != nullptr) return -EBUSY;
+    out = detached();
+    out.notes = socket->notes;
+    out.keep(all_, all_.next_token_++);
+    all_.detached_.emplace(out.token, vacate_slot(handle.index));
+    return 0;
+}
+
+int sim_poller::attach(detached&& what, detail::handle& out) noexcept {
+    CORO_ASSERT(what.is_of(all_), "a poller was given a socket of another world");
+    const auto found = all_.detached_.find(what.token);
+    socket_pointer socket = std::move(found->second);
+    all_.detached_.erase(found);
+    what.taken();
+    socket->notes = what.notes;
+    out = make_slot(std::move(socket));
+    return 0;
+}
+
+socket_notes* sim_poller::notes(detail::handle handle) noexcept {
+    sim_socket* socket = find(handle);
+    return socket == nullptr ? nullptr : &socket->notes;
 }
 
 // --- operations
-
-bool sim_poller::is_sending(const operation& op) noexcept {
-    return op.code == opcode::send || op.code == opcode::send_vectored ||
-           op.code == opcode::connect;
-}
-
-sim_poller::outcome sim_poller::attempt(sim_socket& socket, operation& op) {
-    switch (op.code) {
-        case opcode::receive:
-        case opcode::receive_vectored:
-        case opcode::receive_leased: return attempt_receive(socket, op);
-        case opcode::send:
-        case opcode::send_vectored: return attempt_send(socket, op);
-        case opcode::accept: return attempt_accept(socket, op);
-        case opcode::connect: return attempt_connect(socket, op);
-        case opcode::poll_receive:
-        case opcode::poll_send: break;  // watch() makes no handle for them here
-    }
-    return -EINVAL;
-}
 
 bool sim_poller::submit(operation& op) noexcept {
     CORO_ASSERT(op.phase != operation_phase::submitted,
@@ -139,7 +142,7 @@ bool sim_poller::submit(operation& op) noexcept {
     }
     std::uint32_t& ticket = is_sending(op) ? socket->send_ticket : socket->receive_ticket;
     ++ticket;
-    if (const outcome result = attempt(*socket, op)) {
+    if (const sim_world::outcome result = all_.attempt(*socket, op)) {
         finish(op, *result);
         return true;
     }
@@ -157,9 +160,10 @@ void sim_poller::cancel(operation& op) noexcept {
     ++counters.cancels;
     sim_socket& socket = *found->socket;
     if (socket.sender == &op) {
-        after(duration::zero(), sim_event_kind::cancel_send, socket, socket.send_ticket);
+        all_.after(duration::zero(), sim_event_kind::cancel_send, socket, socket.send_ticket);
     } else {
-        after(duration::zero(), sim_event_kind::cancel_receive, socket, socket.receive_ticket);
+        all_.after(duration::zero(), sim_event_kind::cancel_receive, socket,
+                   socket.receive_ticket);
     }
 }
 
@@ -169,115 +173,44 @@ void sim_poller::finish(operation& op, std::int32_t result) noexcept {
     ++counters.completed;
 }
 
-void sim_poller::complete_receiver(sim_socket& socket, std::int32_t result) noexcept {
-    operation& op = *std::exchange(socket.receiver, nullptr);
+void sim_poller::complete(operation& op, std::int32_t result) noexcept {
     finish(op, result);
-    --pending_operations_;
-    ++collected_;
-    completed_->push(op);
+    ready_.push(op);
+    ++all_.completed_;
+    ++all_.unread_;
 }
 
-void sim_poller::complete_sender(sim_socket& socket, std::int32_t result) noexcept {
-    operation& op = *std::exchange(socket.sender, nullptr);
-    finish(op, result);
-    --pending_operations_;
-    ++collected_;
-    completed_->push(op);
-}
-
-void sim_poller::retry_receiver(sim_socket& socket) {
-    if (socket.receiver == nullptr) return;
-    if (const outcome result = attempt(socket, *socket.receiver)) {
-        complete_receiver(socket, *result);
-    }
-}
-
-void sim_poller::retry_sender(sim_socket& socket) {
-    if (socket.sender == nullptr || socket.sender->code == opcode::connect) return;
-    if (const outcome result = attempt(socket, *socket.sender)) complete_sender(socket, *result);
-}
-
-// --- events
-
-void sim_poller::after(duration delay, sim_event_kind kind, sim_socket& socket,
-                       std::uint32_t amount) {
-    events_.push(saturating_add(now_, delay), kind, socket.shared_from_this(), amount);
-}
-
-void sim_poller::process_due_events() {
-    while (collected_ < batch && events_.next_time() <= now_) process(events_.pop());
-}
-
-void sim_poller::process(const sim_event& event) {
-    sim_socket& socket = *event.socket;
-    switch (event.kind) {
-        case sim_event_kind::bytes_arrive: return bytes_arrive(socket, event.amount);
-        case sim_event_kind::end_arrives:
-            socket.end_arrived = true;
-            return retry_receiver(socket);
-        case sim_event_kind::reset_arrives: return reset_arrives(socket);
-        case sim_event_kind::try_again:
-            retry_receiver(socket);
-            return retry_sender(socket);
-        case sim_event_kind::queue_has_room: return admit_waiting(socket);
-        case sim_event_kind::cancel_receive:
-            if (socket.receiver == nullptr || socket.receive_ticket != event.amount) return;
-            return complete_receiver(socket, -ECANCELED);
-        case sim_event_kind::cancel_send:
-            if (socket.sender == nullptr || socket.send_ticket != event.amount) return;
-            if (socket.state == sim_state::connecting) abandon_connect(socket);
-            return complete_sender(socket, -ECANCELED);
-        case sim_event_kind::close_slot: return finish_close(event.amount);
-        default: return process_connect(event);
-    }
-}
-
-/// The events of an attempt to connect: all are void when it was cancelled or closed meanwhile.
-void sim_poller::process_connect(const sim_event& event) {
-    sim_socket& client = *event.socket;
-    if (client.state != sim_state::connecting || client.send_ticket != event.amount) return;
-    switch (event.kind) {
-        case sim_event_kind::connect_arrives: return connect_arrives(client);
-        case sim_event_kind::connect_succeeds:
-            client.state = sim_state::connected;
-            return complete_sender(client, 0);
-        case sim_event_kind::connect_refused: return connect_fails(client, -ECONNREFUSED);
-        case sim_event_kind::connect_expires: return connect_fails(client, -ETIMEDOUT);
-        default: CORO_ASSERT(false, "simulation: an event of unknown kind");
-    }
-}
+// --- waiting
 
 void sim_poller::wait(time_point deadline, operation_list& completed) noexcept {
     ++counters.waits;
-    completed_ = &completed;
-    collected_ = 0;
-    stuck = false;
+    all_.stuck = false;
     for (;;) {
         // Taken before the events, so that a wake() from another thread meanwhile is for the next
         // wait() rather than lost.
         const bool woken = woken_.exchange(false, std::memory_order_acquire);
-        process_due_events();
+        all_.process_due_events();
         if (woken) ++counters.wakes;
-        if (collected_ > 0 || woken || now_ >= deadline) break;
-        const time_point next = std::min(deadline, events_.next_time());
+        if (all_.unread_ > 0 || woken || all_.now_ >= deadline) break;
+        const time_point next = std::min(deadline, all_.events_.next_time());
         if (next == never) {
-            stuck = true;  // wait(never), no event to come, no wake()
-            CORO_ASSERT(stuck_is_looked_at,
+            all_.stuck = true;  // wait(never), no event to come, no wake()
+            CORO_ASSERT(all_.stuck_is_looked_at,
                         "simulation: nothing can ever happen again: every task waits and no timer "
                         "is set");
             break;
         }
-        now_ = next;
+        all_.now_ = next;
     }
-    completed_ = nullptr;
+    for (std::size_t left = batch; left != 0 && !ready_.empty(); --left) {
+        completed.push(*ready_.pop());
+        --pending_operations_;
+        --all_.unread_;
+    }
 }
 
 void sim_poller::wake() noexcept {
     woken_.store(true, std::memory_order_release);
-}
-
-void sim_poller::random(void* into, std::size_t size) noexcept {
-    random_.fill(into, size);
 }
 
 poller_census sim_poller::census() const noexcept {

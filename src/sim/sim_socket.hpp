@@ -24,6 +24,8 @@ enum class sim_state : std::uint8_t {
 inline constexpr std::size_t socket_option_count =
     static_cast<std::size_t>(socket_option::v6_only) + 1;
 
+class sim_poller;
+
 struct sim_socket : std::enable_shared_from_this<sim_socket> {
     using options_array = std::array<int, socket_option_count>;
 
@@ -41,6 +43,7 @@ struct sim_socket : std::enable_shared_from_this<sim_socket> {
         return options[static_cast<std::size_t>(which)];
     }
 
+    sim_poller* owner = nullptr;  ///< nobody's: it waits to be accepted, is detached, or closed
     address_family family;
     sim_state state = sim_state::fresh;
     bool closed = false;          ///< the descriptor is gone; late bytes are answered by a reset
@@ -53,6 +56,7 @@ struct sim_socket : std::enable_shared_from_this<sim_socket> {
     sim_address local;
     sim_address remote;           ///< meant once connecting
     options_array options{};
+    time_point last_arrival{};    ///< of what is on its way here; nothing overtakes it
     std::uint64_t arrived = 0;    ///< bytes that have come here, read or not
     std::uint64_t sent = 0;       ///< bytes that were taken from here, on their way or there
     socket_notes notes;           ///< for the layers above

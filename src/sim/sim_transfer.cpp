@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "sim/sim_poller.hpp"
+#include "sim/sim_world.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
@@ -39,7 +40,8 @@ std::size_t wanted(const operation& op, bool vectored) {
 
 // --- receiving
 
-sim_poller::outcome sim_poller::attempt_receive(sim_socket& socket, operation& op) {
+sim_world::outcome sim_world::attempt_receive(sim_socket& socket, operation& op) {
+    poller_counters& counters = socket.owner->counters;
     ++counters.receives;
     if (op.code == opcode::receive_leased) op.lease_data = nullptr;
     if (socket.inbound.visible() > 0) return take_bytes(socket, op);
@@ -49,7 +51,7 @@ sim_poller::outcome sim_poller::attempt_receive(sim_socket& socket, operation& o
 }
 
 /// The order of these questions is the kernel's: an end hides an error that came after it.
-sim_poller::outcome sim_poller::nothing_to_receive(sim_socket& socket) noexcept {
+sim_world::outcome sim_world::nothing_to_receive(sim_socket& socket) noexcept {
     if (socket.end_arrived) return 0;
     if (socket.error != 0) return -std::exchange(socket.error, 0);
     if (socket.state == sim_state::reset || socket.shut_receiving) return 0;
@@ -57,13 +59,14 @@ sim_poller::outcome sim_poller::nothing_to_receive(sim_socket& socket) noexcept 
     return std::nullopt;
 }
 
-std::int32_t sim_poller::take_bytes(sim_socket& socket, operation& op) {
+std::int32_t sim_world::take_bytes(sim_socket& socket, operation& op) {
     const bool vectored = op.code == opcode::receive_vectored;
-    std::size_t size = std::min(wanted(op, vectored), socket.inbound.visible());
+    std::size_t size = draw_chunk(std::min(wanted(op, vectored), socket.inbound.visible()));
     if (op.code == opcode::receive_leased) {
+        lease_pool& leases = socket.owner->leases_;
         lease_pool::lease lease;
-        if (!leases_.take(lease)) return result_limit;
-        size = std::min(size, leases_.buffer_bytes());
+        if (!leases.take(lease)) return result_limit;
+        size = std::min(size, leases.buffer_bytes());
         socket.inbound.take(lease.data, size);
         op.lease_data = lease.data;
         op.lease_id = lease.id;
@@ -74,14 +77,14 @@ std::int32_t sim_poller::take_bytes(sim_socket& socket, operation& op) {
         });
     }
     const socket_pointer peer = socket.peer.lock();
-    if (peer && peer->sender != nullptr) after(latency_, sim_event_kind::try_again, *peer);
+    if (peer && peer->sender != nullptr) after(draw_latency(), sim_event_kind::try_again, *peer);
     return static_cast<std::int32_t>(size);
 }
 
-void sim_poller::bytes_arrive(sim_socket& socket, std::size_t size) {
+void sim_world::bytes_arrive(sim_socket& socket, std::size_t size) {
     if (socket.closed) {
         const socket_pointer peer = socket.peer.lock();
-        if (peer) after(latency_, sim_event_kind::reset_arrives, *peer);
+        if (peer) cross(sim_event_kind::reset_arrives, *peer);
         return;
     }
     if (socket.state == sim_state::reset) return;
@@ -90,7 +93,7 @@ void sim_poller::bytes_arrive(sim_socket& socket, std::size_t size) {
     retry_receiver(socket);
 }
 
-void sim_poller::reset_arrives(sim_socket& socket) {
+void sim_world::reset_arrives(sim_socket& socket) {
     if (socket.closed || socket.state != sim_state::connected) return;
     socket.state = sim_state::reset;
     socket.error = socket.end_arrived ? EPIPE : ECONNRESET;
@@ -100,7 +103,7 @@ void sim_poller::reset_arrives(sim_socket& socket) {
 
 // --- sending
 
-std::size_t sim_poller::room_at(const sim_socket& sender, const sim_socket& peer) {
+std::size_t sim_world::room_at(const sim_socket& sender, const sim_socket& peer) {
     // Both options are stored doubled, as the kernel answers them; half of each is for bytes.
     const int halves = sender.option(socket_option::send_buffer) / 2 +
                        peer.option(socket_option::receive_buffer) / 2;
@@ -108,7 +111,8 @@ std::size_t sim_poller::room_at(const sim_socket& sender, const sim_socket& peer
     return capacity - std::min(capacity, peer.inbound.buffered());
 }
 
-sim_poller::outcome sim_poller::attempt_send(sim_socket& socket, operation& op) {
+sim_world::outcome sim_world::attempt_send(sim_socket& socket, operation& op) {
+    poller_counters& counters = socket.owner->counters;
     ++counters.sends;
     if (socket.error != 0) return -std::exchange(socket.error, 0);
     if (socket.state != sim_state::connected || socket.shut_sending) return -EPIPE;
@@ -118,25 +122,25 @@ sim_poller::outcome sim_poller::attempt_send(sim_socket& socket, operation& op) 
         // The host of a closed socket takes the bytes and answers them with a reset; until that is
         // here the sender cannot know.
         size = std::min(size, static_cast<std::size_t>(socket.option(socket_option::send_buffer)));
-        after(2 * latency_, sim_event_kind::reset_arrives, socket);
+        after(draw_latency() + draw_latency(), sim_event_kind::reset_arrives, socket);
     } else {
         const std::size_t room = room_at(socket, *peer);
         if (room == 0 && size > 0) {
             ++counters.would_block;
             return std::nullopt;
         }
-        size = std::min(size, room);
+        size = draw_chunk(std::min(size, room));
         put_bytes(*peer, op, size);
     }
     socket.sent += size;
     return static_cast<std::int32_t>(size);
 }
 
-void sim_poller::put_bytes(sim_socket& peer, const operation& op, std::size_t size) {
+void sim_world::put_bytes(sim_socket& peer, const operation& op, std::size_t size) {
     if (size == 0) return;
     for_each_piece(op, op.code == opcode::send_vectored, size,
                    [&](const void* from, std::size_t part) { peer.inbound.append(from, part); });
-    after(latency_, sim_event_kind::bytes_arrive, peer, static_cast<std::uint32_t>(size));
+    cross(sim_event_kind::bytes_arrive, peer, static_cast<std::uint32_t>(size));
 }
 
 std::size_t sim_poller::lend(operation& op) noexcept {
@@ -155,20 +159,24 @@ void sim_poller::return_lease(std::uint32_t lease_id, void* data, bool from_heap
 int sim_poller::shutdown(detail::handle handle, shutdown_how how) noexcept {
     sim_socket* socket = find(handle);
     if (socket == nullptr) return result_closed;
+    return all_.shut_down(*socket, how);
+}
+
+int sim_world::shut_down(sim_socket& socket, shutdown_how how) {
     const bool receiving = how != shutdown_how::send;
     const bool sending = how != shutdown_how::receive;
-    if (socket->state == sim_state::listening) {
+    if (socket.state == sim_state::listening) {
         // Linux: shutting a listener's receiving side ends listening; its sending side is nothing.
-        if (receiving) stop_listening(*socket);
+        if (receiving) stop_listening(socket);
         return 0;
     }
-    if (socket->state != sim_state::connected) return -ENOTCONN;
-    if (receiving) socket->shut_receiving = true;
-    if (sending && !std::exchange(socket->shut_sending, true)) {
-        const socket_pointer peer = socket->peer.lock();
-        if (peer) after(latency_, sim_event_kind::end_arrives, *peer);
+    if (socket.state != sim_state::connected) return -ENOTCONN;
+    if (receiving) socket.shut_receiving = true;
+    if (sending && !std::exchange(socket.shut_sending, true)) {
+        const socket_pointer peer = socket.peer.lock();
+        if (peer) cross(sim_event_kind::end_arrives, *peer);
     }
-    after(duration::zero(), sim_event_kind::try_again, *socket);
+    after(duration::zero(), sim_event_kind::try_again, socket);
     return 0;
 }
 

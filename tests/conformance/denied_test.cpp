@@ -108,7 +108,7 @@ TEST_P(denied_test, asking_for_io_uring_is_refused_with_a_sentence) {
 TEST(denied_program_test, the_filter_holds_and_all_worlds_are_the_fallback) {
     const char* const denied = std::getenv("CORO_DENIED");
     if (denied == nullptr) return;
-    const made_poller strict = make_poller(poller_choice::automatic, true, {});
+    const made_alone strict = make_alone(poller_choice::automatic, true, {});
     EXPECT_EQ(strict.instance, nullptr);
     EXPECT_NE(strict.reason.find("falling back from io_uring is not allowed"), std::string::npos)
         << strict.reason;

@@ -18,7 +18,7 @@ namespace {
 using travelling = net::detached_stream<net::tcp_stream>;
 
 class detached_stream_test : public world_test {};
-INSTANTIATE_TEST_SUITE_P(real_worlds, detached_stream_test, ::testing::ValuesIn(real_worlds()),
+INSTANTIATE_TEST_SUITE_P(all_worlds, detached_stream_test, ::testing::ValuesIn(all_worlds()),
                          parameter_name);
 
 task<> echo_there(travelling moving, std::atomic<unsigned>& where) {

@@ -20,7 +20,7 @@ protected:
         run(fiber(std::ref(body)), options);
     }
 };
-INSTANTIATE_TEST_SUITE_P(real_worlds, fiber_loops_test, ::testing::ValuesIn(real_worlds()),
+INSTANTIATE_TEST_SUITE_P(all_worlds, fiber_loops_test, ::testing::ValuesIn(all_worlds()),
                          parameter_name);
 
 TEST_P(fiber_loops_test, a_fiber_stays_on_its_loop_and_thread) {

@@ -15,6 +15,7 @@
 
 #include <coro/core/when_all.hpp>
 #include <coro/core/when_any.hpp>
+#include <coro/runtime/blocking.hpp>
 #include <coro/runtime/loop_handle.hpp>
 #include <coro/runtime/timeout.hpp>
 
@@ -25,7 +26,11 @@ namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class loops_test : public world_test {};
-INSTANTIATE_TEST_SUITE_P(real_worlds, loops_test, ::testing::ValuesIn(real_worlds()),
+/// With threads that are no loop of the run; a simulation has none.
+class foreign_threads_test : public world_test {};
+INSTANTIATE_TEST_SUITE_P(real_worlds, foreign_threads_test, ::testing::ValuesIn(real_worlds()),
+                         parameter_name);
+INSTANTIATE_TEST_SUITE_P(all_worlds, loops_test, ::testing::ValuesIn(all_worlds()),
                          parameter_name);
 
 struct seen_loops {
@@ -60,7 +65,7 @@ TEST_P(loops_test, each_loop_has_a_thread_and_a_task_stays_on_its_loop) {
     };
     in_loops(4, body());
     EXPECT_EQ(seen.indices, (std::set<unsigned>{0, 1, 2, 3}));
-    EXPECT_EQ(seen.threads.size(), 4u);
+    EXPECT_EQ(seen.threads.size(), simulated() ? 1u : 4u);
 }
 
 task<> count_up(std::atomic<int>& count) {
@@ -269,9 +274,36 @@ TEST_P(loops_test, children_that_are_cancelled_while_they_end_leave_nothing) {
     in_loops(3, body());
 }
 
+int add(int one, int two) { return one + two; }
+
+task<> call_and_post(loop_handle home, std::atomic<int>& right) {
+    const unsigned here = loop_index();
+    const int sum = co_await blocking(add, 20, 22);
+    if (sum == 42 && loop_index() == here) right.fetch_add(1);
+    home.post([&right] {
+        if (loop_index() == 0) right.fetch_add(1);
+    });
+}
+
+TEST_P(loops_test, blocking_calls_end_on_their_loop_and_posts_reach_another_one) {
+    std::atomic<int> right{0};
+    const auto body = [&]() -> task<> {
+        const auto in_group = [&](task_group& group) -> task<> {
+            for (unsigned loop = 0; loop < loop_count(); ++loop)
+                group.spawn({.loop = loop}, call_and_post, loop_handle::of_this_loop(),
+                            std::ref(right));
+            co_return;
+        };
+        co_await with_task_group(in_group);
+        while (right.load() != 6) co_await sleep_for(1ms);
+    };
+    in_loops(3, body());
+    EXPECT_EQ(right.load(), 6);
+}
+
 // --- posts and foreign threads
 
-TEST_P(loops_test, posts_arrive_in_order_on_the_thread_of_the_loop) {
+TEST_P(foreign_threads_test, posts_arrive_in_order_on_the_thread_of_the_loop) {
     std::vector<int> arrived;
     const auto body = [&]() -> task<> {
         event all;
@@ -323,7 +355,7 @@ task<int> throwing(int) {
     throw std::runtime_error("inside");
 }
 
-TEST_P(loops_test, a_foreign_thread_waits_for_a_task) {
+TEST_P(foreign_threads_test, a_foreign_thread_waits_for_a_task) {
     const auto body = [&]() -> task<> {
         const loop_handle here = loop_handle::of_this_loop();
         std::atomic<bool> over{false};
@@ -339,7 +371,7 @@ TEST_P(loops_test, a_foreign_thread_waits_for_a_task) {
 }
 
 /// Its frame ends on the thread that waits, maybe after the loop: nothing in it may look at that.
-TEST_P(loops_test, a_foreign_thread_waits_for_combinators_of_tasks) {
+TEST_P(foreign_threads_test, a_foreign_thread_waits_for_combinators_of_tasks) {
     std::thread other;
     const auto body = [&]() -> task<> {
         const loop_handle here = loop_handle::of_this_loop();
@@ -364,7 +396,7 @@ TEST_P(loops_test, a_foreign_thread_waits_for_combinators_of_tasks) {
     other.join();
 }
 
-TEST_P(loops_test, the_end_of_the_run_cancels_what_foreign_threads_wait_for) {
+TEST_P(foreign_threads_test, the_end_of_the_run_cancels_what_foreign_threads_wait_for) {
     std::thread other;
     std::optional<errc> first, second;
     std::atomic<bool> waiting{false};
@@ -395,7 +427,7 @@ TEST_P(loops_test, the_end_of_the_run_cancels_what_foreign_threads_wait_for) {
     EXPECT_EQ(second, errc::closed);
 }
 
-TEST_P(loops_test, many_short_runs_with_foreign_posts_at_their_end) {
+TEST_P(foreign_threads_test, many_short_runs_with_foreign_posts_at_their_end) {
     for (int round = 0; round < 50; ++round) {
         std::thread other;
         const auto body = [&]() -> task<> {
@@ -428,7 +460,7 @@ task<> await_elsewhere(std::thread& thread) {
     co_await awaited;
 }
 
-TEST_P(loops_test, a_loop_may_end_before_the_thread_that_resumed_its_last_task_is_through) {
+TEST_P(foreign_threads_test, a_loop_may_end_before_the_thread_that_resumed_its_last_task) {
     for (int round = 0; round < 200; ++round) {
         std::thread thread;
         in_loops(1, await_elsewhere(thread));
@@ -452,7 +484,7 @@ task<> on_both_loops(std::vector<std::thread::id>& seen, std::vector<unsigned>& 
     co_await with_task_group(body);
 }
 
-TEST_P(loops_test, two_loops_are_stepped_from_one_thread) {
+TEST_P(foreign_threads_test, two_loops_are_stepped_from_one_thread) {
     run_options options = with_loops(2);
     loop_team team(options);
     team.start_stepped();

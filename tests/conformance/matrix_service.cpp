@@ -136,7 +136,7 @@ public:
         poller& world = scheduler_of(*current).poller();
         if (world.name() == "simulation") {
             sim_ = static_cast<sim_poller*>(&world);
-            sim_->limit_sockets(world.census().sockets);
+            sim_->simulation().limit_sockets(world.census().sockets);
         } else {
             getrlimit(RLIMIT_NOFILE, &limit_);
             rlimit small = limit_;
@@ -168,7 +168,7 @@ private:
         return static_cast<rlim_t>(lowest_free);
     }
     void give_back() {
-        if (sim_ != nullptr) sim_->limit_sockets(SIZE_MAX);
+        if (sim_ != nullptr) sim_->simulation().limit_sockets(SIZE_MAX);
         if (limited_) setrlimit(RLIMIT_NOFILE, &limit_);
         sim_ = nullptr;
         limited_ = false;

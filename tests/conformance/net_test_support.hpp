@@ -66,7 +66,7 @@ task<> checked_for_leaks(Body& body) {
     for (const std::string& each : leaks(before, count_alive())) ADD_FAILURE() << each;
 }
 
-inline run_options options_for(poller_choice world, std::uint64_t seed = 1) {
+inline run_options options_for(poller_choice world, std::uint64_t seed = 0) {
     run_options options;
     options.poller = world;
     options.strict = insists(world);
@@ -77,7 +77,7 @@ inline run_options options_for(poller_choice world, std::uint64_t seed = 1) {
 
 /// Runs `body()` in `world`; afterwards nothing may be alive. A hang is errc::deadline_exceeded.
 template <typename Body>
-void run_in(poller_choice world, Body& body, std::uint64_t seed = 1) {
+void run_in(poller_choice world, Body& body, std::uint64_t seed = 0) {
     const std::size_t descriptors = open_descriptors();
     const auto limited = [&]() -> task<> { co_await with_timeout(3min, body()); };
     run(checked_for_leaks(limited), options_for(world, seed));

@@ -31,7 +31,7 @@ public:
 
     /// From now on there is no descriptor left.
     void use_up() {
-        if (simulation_ != nullptr) return simulation_->limit_sockets(0);
+        if (simulation_ != nullptr) return simulation_->simulation().limit_sockets(0);
         int descriptor = 0;
         while ((descriptor = ::open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0) {
             held_.push_back(descriptor);
@@ -39,7 +39,7 @@ public:
     }
 
     void free_all() {
-        if (simulation_ != nullptr) simulation_->limit_sockets(SIZE_MAX);
+        if (simulation_ != nullptr) simulation_->simulation().limit_sockets(SIZE_MAX);
         for (const int descriptor : std::exchange(held_, {})) ::close(descriptor);
     }
 

@@ -263,7 +263,7 @@ TEST_P(poller_socket_test, random_fills_all_that_is_asked) {
         std::array<std::vector<std::uint8_t>, draws> drawn;
         for (auto& bytes : drawn) {
             bytes.assign(size + 1, 0x5a);
-            world().random(bytes.data(), size);
+            shared_world().random(bytes.data(), size);
             EXPECT_EQ(bytes.back(), 0x5a) << "behind the end of " << size;
         }
         for (std::size_t at = 0; at < size; ++at) {
@@ -273,7 +273,7 @@ TEST_P(poller_socket_test, random_fills_all_that_is_asked) {
             EXPECT_FALSE(same) << "byte " << at << " of " << size << " was not filled";
         }
     }
-    world().random(nullptr, 0);
+    shared_world().random(nullptr, 0);
 }
 
 // --- descriptors

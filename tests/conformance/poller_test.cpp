@@ -336,7 +336,7 @@ INSTANTIATE_TEST_SUITE_P(all_worlds, poller_death_test, ::testing::ValuesIn(all_
 /// Runs in the child of the death test: a world of its own, because a ring belongs to the process
 /// that made it.
 void destroy_while_pending(poller_choice choice) {
-    made_poller made = make_poller(choice, insists(choice), {});
+    made_alone made = make_alone(choice, insists(choice), {});
     detail::handle listener;
     made.instance->open_stream(address_family::ipv4, listener);
     made.instance->bind(listener, loopback(address_family::ipv4));

@@ -27,6 +27,7 @@
 #include "conformance/kernel_queues.hpp"
 #include "runtime/make_poller.hpp"
 #include "runtime/poller.hpp"
+#include "support/alone.hpp"
 
 namespace coro { inline namespace v0 { namespace detail::conformance {
 
@@ -39,7 +40,7 @@ using namespace std::chrono_literals;
 inline bool only_the_fallback() {
     const char* asked = std::getenv("CORO_POLLER");
     if (asked == nullptr || std::string_view(asked) != "automatic") return false;
-    static const bool fell_back = make_poller(poller_choice::automatic, false, {}).fell_back;
+    static const bool fell_back = make_alone(poller_choice::automatic, false, {}).fell_back;
     return fell_back;
 }
 
@@ -188,11 +189,12 @@ protected:
 
     [[nodiscard]] bool simulated() const { return GetParam() == poller_choice::simulation; }
     [[nodiscard]] poller& world() { return *world_; }
+    [[nodiscard]] detail::world& shared_world() { return *shared_world_; }
 
     /// Ends the present world, with all its checks, and makes one with these options.
-    void restart(const poller_options& options) {
+    void restart(const poller_options& options, std::uint64_t seed = 0) {
         finish_world();
-        start(options);
+        start(options, seed);
     }
 
     // --- operations
@@ -432,10 +434,11 @@ protected:
     }
 
 private:
-    void start(const poller_options& options) {
+    void start(const poller_options& options, std::uint64_t seed = 0) {
         descriptors_before_ = open_descriptors();
-        made_poller made = make_poller(GetParam(), insists(GetParam()), options);
+        made_alone made = make_alone(GetParam(), insists(GetParam()), options, seed);
         ASSERT_NE(made.instance, nullptr) << made.reason;
+        shared_world_ = std::move(made.all);
         world_ = std::move(made.instance);
         ASSERT_EQ(made.fell_back, GetParam() == poller_choice::automatic) << made.reason;
         ASSERT_EQ(world_->name(), made.fell_back ? "epoll" : world_name(GetParam()));
@@ -451,9 +454,11 @@ private:
         EXPECT_TRUE(pending_.empty()) << "operations that never completed";
         EXPECT_EQ(world().counters.submitted, world().counters.completed);
         world_.reset();
+        shared_world_.reset();
         EXPECT_EQ(open_descriptors(), descriptors_before_) << "descriptors leaked";
     }
 
+    std::unique_ptr<detail::world> shared_world_;
     std::unique_ptr<poller> world_;
     std::unordered_set<operation*> pending_;
     std::vector<detail::handle> opened_;

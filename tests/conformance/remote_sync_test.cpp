@@ -16,7 +16,7 @@ namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class remote_sync : public world_test {};
-INSTANTIATE_TEST_SUITE_P(real_worlds, remote_sync, ::testing::ValuesIn(real_worlds()),
+INSTANTIATE_TEST_SUITE_P(all_worlds, remote_sync, ::testing::ValuesIn(all_worlds()),
                          parameter_name);
 
 task<> wait_then_count(event& happened, std::atomic<int>& count) {

@@ -25,7 +25,7 @@ class serve_ends_test : public world_test {};
 INSTANTIATE_TEST_SUITE_P(all_worlds, serve_ends_test, ::testing::ValuesIn(all_worlds()),
                          parameter_name);
 class serve_ends_on_loops : public world_test {};
-INSTANTIATE_TEST_SUITE_P(real_worlds, serve_ends_on_loops, ::testing::ValuesIn(real_worlds()),
+INSTANTIATE_TEST_SUITE_P(all_worlds, serve_ends_on_loops, ::testing::ValuesIn(all_worlds()),
                          parameter_name);
 
 using handler_function = std::function<task<>(net::tcp_stream)>;

@@ -17,7 +17,11 @@ namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
 class serve_loops : public world_test {};
-INSTANTIATE_TEST_SUITE_P(real_worlds, serve_loops, ::testing::ValuesIn(real_worlds()),
+/// With clients that are sockets of the kernel's.
+class serve_kernel_loops : public world_test {};
+INSTANTIATE_TEST_SUITE_P(real_worlds, serve_kernel_loops, ::testing::ValuesIn(real_worlds()),
+                         parameter_name);
+INSTANTIATE_TEST_SUITE_P(all_worlds, serve_loops, ::testing::ValuesIn(all_worlds()),
                          parameter_name);
 
 struct loop_counts {
@@ -119,7 +123,7 @@ int blocking_client(net::endpoint to) {
     return made;
 }
 
-TEST_P(serve_loops, a_stop_under_load_resets_nobody) {
+TEST_P(serve_kernel_loops, a_stop_under_load_resets_nobody) {
     int answered = 0;
     int reset = 0;
     for (int round = 0; round < 10; ++round) {
@@ -156,7 +160,7 @@ TEST_P(serve_loops, a_stop_under_load_resets_nobody) {
 
 /// All are connected before the stop, so none can come too late: each that is accepted is handed to
 /// some loop, and each must be answered.
-TEST_P(serve_loops, a_stop_answers_everybody_who_was_connected_before_it) {
+TEST_P(serve_kernel_loops, a_stop_answers_everybody_who_was_connected_before_it) {
     constexpr int count = 60;
     for (int round = 0; round < 10; ++round) {
         std::atomic<int> handled{0};
@@ -262,7 +266,7 @@ TEST_P(serve_loops, the_fewest_are_counted_without_those_that_have_ended) {
 
 /// The group is cancelled when a connection has been accepted and not yet been handed over. The
 /// news of the end is on its way to the other loops, so that nothing may follow it there.
-TEST_P(serve_loops, a_connection_accepted_when_all_is_cancelled_stays_at_home) {
+TEST_P(serve_kernel_loops, a_connection_accepted_when_all_is_cancelled_stays_at_home) {
     bool met = false;
     for (int round = 0; round < 200 && !met; ++round) {
         loop_counts counts;

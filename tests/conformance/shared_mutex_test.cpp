@@ -19,8 +19,12 @@
 namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
+/// With a loop whose thread is held.
+class shared_mutex_held_test : public world_test {};
+INSTANTIATE_TEST_SUITE_P(real_worlds, shared_mutex_held_test, ::testing::ValuesIn(real_worlds()),
+                         parameter_name);
 class shared_mutex_test : public world_test {};
-INSTANTIATE_TEST_SUITE_P(real_worlds, shared_mutex_test, ::testing::ValuesIn(real_worlds()),
+INSTANTIATE_TEST_SUITE_P(all_worlds, shared_mutex_test, ::testing::ValuesIn(all_worlds()),
                          parameter_name);
 
 task<> lock_often(mutex& guard, int times, std::uint64_t& posts) {
@@ -169,7 +173,7 @@ task<mutex::scoped_lock> tell_in_vain(task_group& group, mutex& guard, mutex::sc
     co_return other;
 }
 
-TEST_P(shared_mutex_test, who_came_in_vain_twice_is_handed_it) {
+TEST_P(shared_mutex_held_test, who_came_in_vain_twice_is_handed_it) {
     const auto body = []() -> task<> {
         mutex guard;
         co_await posts_for(guard, 1, 1);  // shared from now on

@@ -12,7 +12,7 @@ std::vector<poller_choice> simulation_alone() {
 
 class sim_poller_test : public poller_fixture {
 protected:
-    sim_poller& simulation() { return dynamic_cast<sim_poller&>(world()); }
+    sim_world& simulation() { return dynamic_cast<sim_poller&>(world()).simulation(); }
 };
 INSTANTIATE_TEST_SUITE_P(simulation_alone, sim_poller_test, ::testing::ValuesIn(simulation_alone()),
                          parameter_name);
@@ -86,11 +86,9 @@ TEST_P(sim_poller_test, ephemeral_ports_run_out) {
 
 TEST_P(sim_poller_test, seed_decides_all_that_is_random) {
     const auto draw = [&](std::uint64_t seed) {
-        poller_options options;
-        options.seed = seed;
-        restart(options);
+        restart({}, seed);
         std::array<std::uint8_t, 100> bytes{};
-        world().random(bytes.data(), bytes.size());
+        shared_world().random(bytes.data(), bytes.size());
         return bytes;
     };
     const auto first = draw(7);
@@ -128,17 +126,29 @@ TEST_P(sim_poller_test, descriptors_are_not_of_this_world) {
     EXPECT_EQ(world().release(open(), released), -EOPNOTSUPP);
 }
 
+TEST_P(sim_poller_test, there_is_no_thread_but_that_of_the_loops) {
+    EXPECT_THROW(shared_world().start_thread("other", [] {}), std::system_error);
+}
+
+TEST_P(sim_poller_test, a_seed_chooses_among_equals) {
+    restart({}, 5);
+    std::array<unsigned, 3> times{};
+    for (int i = 0; i < 300; ++i) ++times.at(shared_world().choose(times.size()));
+    for (const unsigned each : times) EXPECT_GT(each, 50u);
+    EXPECT_EQ(shared_world().choose(1), 0u);
+}
+
 TEST_P(sim_poller_test, stuck_program_is_seen) {
     operation accepting(opcode::accept, listen().handle);
     ASSERT_FALSE(submit(accepting));
-    world().stuck_is_looked_at = true;
+    shared_world().stuck_is_looked_at = true;
     collect(never);
-    EXPECT_TRUE(world().stuck);
+    EXPECT_TRUE(shared_world().stuck);
     collect(world().now() + 1s);
-    EXPECT_FALSE(world().stuck) << "a timer is something to wait for";
+    EXPECT_FALSE(shared_world().stuck) << "a timer is something to wait for";
     world().wake();
     collect(never);
-    EXPECT_FALSE(world().stuck);
+    EXPECT_FALSE(shared_world().stuck);
     world().cancel(accepting);
     finish(accepting);
 }
@@ -181,9 +191,8 @@ std::string script(poller& world) {
 }
 
 TEST_P(sim_poller_test, same_program_same_run) {
-    poller_options options;
-    const std::string first = script(*make_sim_poller(options));
-    EXPECT_EQ(script(*make_sim_poller(options)), first);
+    const std::string first = script(*std::make_unique<lone_sim_poller>());
+    EXPECT_EQ(script(*std::make_unique<lone_sim_poller>()), first);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ LAYERS = ("base", "core", "runtime", "net", "sim", "service", "testing")
 TOP = """# Reference
 
 What the headers say of each public name, layer by layer. `#include <coro/coro.hpp>` brings all but
-`coro/sim` and `coro/testing`. A declaration that begins with `co_await` is awaited. The sentences
+`coro/testing`. A declaration that begins with `co_await` is awaited. The sentences
 are those of the headers: this page is generated from them, and a test compares the two.
 
 """

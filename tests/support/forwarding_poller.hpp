@@ -92,8 +92,12 @@ public:
     void remove_file(const socket_address& where, const file_mark& mark) noexcept override {
         world_->remove_file(where, mark);
     }
-    void discard(int descriptor) noexcept override { world_->discard(descriptor); }
-    void random(void* into, std::size_t size) noexcept override { world_->random(into, size); }
+    int detach(detail::handle socket, detached& out) noexcept override {
+        return world_->detach(socket, out);
+    }
+    int attach(detached&& what, detail::handle& out) noexcept override {
+        return world_->attach(std::move(what), out);
+    }
     [[nodiscard]] poller_census census() const noexcept override { return world_->census(); }
 
 private:

@@ -2,37 +2,29 @@
 #pragma once
 
 #include <concepts>
-#include <cstdint>
 #include <utility>
 
-#include <coro/base/time.hpp>
 #include <coro/net/detail/stream_access.hpp>
 #include <coro/net/stream.hpp>
+#include <coro/runtime/detail/detached.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// A socket that no poller has, and what follows it.
+/// A socket that no poller has, as streams see it.
 class CORO_EXPORT detached_socket {
 public:
     /// Takes the socket of `from`. Throws: io_error; then `from` is as before.
     explicit detached_socket(owned_socket& from);
-    detached_socket(detached_socket&& other) noexcept
-        : descriptor_(std::exchange(other.descriptor_, -1)),
-          broken_(other.broken_),
-          reset_failed_(other.reset_failed_),
-          idle_(other.idle_) {}
-    detached_socket& operator=(detached_socket&& other) noexcept;
+    detached_socket(detached_socket&&) noexcept = default;
+    detached_socket& operator=(detached_socket&&) noexcept = default;
     ~detached_socket();
 
-    [[nodiscard]] bool holds() const noexcept { return descriptor_ >= 0; }
+    [[nodiscard]] bool holds() const noexcept { return static_cast<bool>(moved_); }
     /// Of the running loop. Throws: io_error; then it is closed.
     [[nodiscard]] socket_ref attach();
 
 private:
-    int descriptor_;
-    std::uint32_t broken_ = 0;
-    bool reset_failed_ = false;
-    duration idle_ = duration::max();
+    detached moved_;
 };
 
 }}}  // namespace coro::v0::detail
@@ -55,7 +47,7 @@ public:
     /// Takes `from` off the running loop, its own; `from` is then a stream without a connection.
     /// Requires: no lease, buffered_stream or buffered_writer of it is alive.
     /// Throws: io_error (errc::busy while an operation is pending on it; errc::closed;
-    /// not_supported for a stream on a transport, and in a simulation). Then `from` is as before.
+    /// not_supported for a stream on a transport). Then `from` is as before.
     explicit detached_stream(Stream&& from) : socket_(detail::stream_access::owner(from)) {}
 
     /// Makes it a stream of the running loop. Requires: not attached before.

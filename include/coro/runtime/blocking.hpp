@@ -32,7 +32,7 @@ public:
     /// On a thread of the pool. Keeps what it returns or throws.
     virtual void execute() noexcept = 0;
 
-    /// Begins it. False: it has been executed at once (a simulation), or refused (then `refused`).
+    /// Begins it. False: it was refused, and `refused` is set.
     bool begin(wait_point& waiter, strand& strand, void (*on_end)(wait_point& waiter) noexcept);
     /// True: nobody will hear of it any more, and it frees itself if it runs. False: it has ended,
     /// and on_end is about to be called.
@@ -128,7 +128,7 @@ private:
 /// Returns what `f(args…)` returns, called on a thread of the run's pool with the arguments copied
 /// or moved. It is for calls that block (files, databases, name look-ups) or compute for long. At
 /// most run_options::blocking_threads at once; run_options::blocking_queue more wait. In a
-/// simulation `f` is called in place, and takes no time.
+/// simulation the thread of the loops calls `f` at once, and that takes no time.
 /// Requires: `f` refers to nothing that a task owns, because it may outlive the wait; it does not
 /// use the library.
 /// Suspends until `f` has returned; resumes on this loop.

@@ -14,6 +14,7 @@
 #include <coro/core/task.hpp>
 #include <coro/runtime/poller_choice.hpp>
 #include <coro/runtime/task_observer.hpp>
+#include <coro/sim/simulation.hpp>
 
 namespace coro { inline namespace v0 {
 
@@ -28,8 +29,9 @@ struct run_options {
     poller_choice poller = poller_choice::automatic;
     /// Refuse to fall back: `automatic` then means "io_uring or an error".
     bool strict = false;
-    /// Loops. The first runs on the thread that called run(), each other one on its own. `main`
-    /// begins on the first; spawn with spawn_options.loop, and serve, use the others.
+    /// Loops. The first runs on the thread that called run(), each other one on its own; those of a
+    /// simulation take turns on the first's. `main` begins on the first; spawn with
+    /// spawn_options.loop, and serve, use the others.
     unsigned loops = 1;
     /// How long after the first signal tasks may finish before they are cancelled.
     time_span drain = duration::zero();
@@ -55,8 +57,12 @@ struct run_options {
     time_span hold_limit = duration::max();
     /// Told of each task. Not owned; must outlive the run.
     task_observer* observer = nullptr;
-    /// Decides all that is random in a simulation.
-    std::uint64_t seed = 1;
+    /// The network of a simulation.
+    sim::options simulation = {};
+    /// Decides whatever a real run leaves open in a simulation: which ready task is next, and which
+    /// loop; how long bytes take, and how many come at once. The same seed gives the same run, on
+    /// every machine. 0, no seed: first come, first served, and whole transfers.
+    std::uint64_t seed = 0;
 };
 
 static_assert(std::is_trivially_destructible_v<run_options>);

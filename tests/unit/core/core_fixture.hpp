@@ -43,7 +43,7 @@ inline constexpr bool sanitized = CORO_TEST_SANITIZED != 0;
 constexpr int scaled(int count, int divisor = 10) { return sanitized ? count / divisor : count; }
 
 template <typename T>
-T simulate(coro::task<T> main, std::uint64_t seed = 1) {
+T simulate(coro::task<T> main, std::uint64_t seed = 0) {
     return coro::run(std::move(main),
                      {.poller = coro::poller_choice::simulation, .seed = seed});
 }

@@ -62,8 +62,8 @@ public:
         return unexpected();
     }
     void remove_file(const socket_address&, const file_mark&) noexcept override { unexpected(); }
-    void discard(int) noexcept override { unexpected(); }
-    void random(void*, std::size_t) noexcept override { unexpected(); }
+    int detach(detail::handle, detached&) noexcept override { return unexpected(); }
+    int attach(detached&&, detail::handle&) noexcept override { return unexpected(); }
     poller_census census() const noexcept override { return {}; }
 
 private:

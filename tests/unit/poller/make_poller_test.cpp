@@ -2,6 +2,8 @@
 #include "poller/uring_options.hpp"
 #include "runtime/make_poller.hpp"
 
+#include "support/alone.hpp"
+
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -133,28 +135,28 @@ TEST(uring_environment, names_the_bad_part_and_what_is_allowed_and_changes_nothi
 TEST(make_poller, takes_what_the_program_asks_for) {
     const with_variable poller("CORO_POLLER", nullptr);
     const with_variable uring("CORO_URING", nullptr);
-    const made_poller epoll = make_poller(poller_choice::epoll, false, {});
+    const made_alone epoll = make_alone(poller_choice::epoll, false, {});
     ASSERT_NE(epoll.instance, nullptr) << epoll.reason;
     EXPECT_EQ(epoll.instance->name(), "epoll");
     EXPECT_EQ(epoll.reason, "epoll: asked for by the program");
     EXPECT_FALSE(epoll.fell_back);
 
-    const made_poller simulation = make_poller(poller_choice::simulation, false, {});
+    const made_alone simulation = make_alone(poller_choice::simulation, false, {});
     ASSERT_NE(simulation.instance, nullptr) << simulation.reason;
     EXPECT_EQ(simulation.instance->name(), "simulation");
-    EXPECT_EQ(simulation.reason, "simulation: asked for by the program, seed 1");
+    EXPECT_EQ(simulation.reason, "simulation: asked for by the program, no seed");
 }
 
 TEST(make_poller, the_environment_decides_where_the_program_does_not) {
     const with_variable uring("CORO_URING", nullptr);
     const with_variable poller("CORO_POLLER", "epoll");
-    const made_poller automatic = make_poller(poller_choice::automatic, true, {});
+    const made_alone automatic = make_alone(poller_choice::automatic, true, {});
     ASSERT_NE(automatic.instance, nullptr) << automatic.reason;
     EXPECT_EQ(automatic.instance->name(), "epoll");
     EXPECT_EQ(automatic.reason, "epoll: asked for by CORO_POLLER");
     EXPECT_FALSE(automatic.fell_back);
 
-    const made_poller decided = make_poller(poller_choice::simulation, false, {});
+    const made_alone decided = make_alone(poller_choice::simulation, false, {});
     ASSERT_NE(decided.instance, nullptr) << decided.reason;
     EXPECT_EQ(decided.instance->name(), "simulation");
 }
@@ -163,7 +165,7 @@ TEST(make_poller, automatic_always_has_a_poller_and_says_which) {
     const with_variable uring("CORO_URING", nullptr);
     for (const char* value : {static_cast<const char*>(nullptr), "", "automatic"}) {
         const with_variable poller("CORO_POLLER", value);
-        const made_poller made = make_poller(poller_choice::automatic, false, {});
+        const made_alone made = make_alone(poller_choice::automatic, false, {});
         ASSERT_NE(made.instance, nullptr) << made.reason;
         EXPECT_TRUE(made.reason.starts_with(std::string(made.instance->name()) + ": "))
             << made.reason;
@@ -179,16 +181,16 @@ TEST(make_poller, a_bad_environment_gives_a_sentence_and_no_poller) {
         const with_variable uring("CORO_URING", nullptr);
         const with_variable poller("CORO_POLLER", "kqueue");
         for (const poller_choice choice : {poller_choice::automatic, poller_choice::epoll}) {
-            const made_poller made = make_poller(choice, false, {});
+            const made_alone made = make_alone(choice, false, {});
             EXPECT_EQ(made.instance, nullptr);
             EXPECT_EQ(made.reason,
-                      "CORO_POLLER: \"kqueue\" is no poller, allowed are io_uring, epoll, "
-                      "automatic and simulation");
+                      "CORO_POLLER=\"kqueue\" names no poller: set it to io_uring, epoll, "
+                      "automatic or simulation, or unset it");
         }
     }
     const with_variable poller("CORO_POLLER", "epoll");
     const with_variable uring("CORO_URING", "sq=many");
-    const made_poller made = make_poller(poller_choice::automatic, false, {});
+    const made_alone made = make_alone(poller_choice::automatic, false, {});
     EXPECT_EQ(made.instance, nullptr);
     EXPECT_EQ(made.reason,
               "CORO_URING: \"many\" is no value for sq=, allowed is a number from 1 to 32768");

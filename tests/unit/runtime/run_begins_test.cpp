@@ -310,8 +310,9 @@ TEST_F(run_begins, a_bad_value_in_the_environment_is_no_matter_of_the_system) {
     {
         const variable wrong("CORO_POLLER", "kqueue");
         const begun seen = begin(loops(1));
-        EXPECT_EQ(seen.refused, "run cannot begin: CORO_POLLER: \"kqueue\" is no poller, allowed "
-                                "are io_uring, epoll, automatic and simulation: Invalid argument");
+        EXPECT_EQ(seen.refused, "run cannot begin: CORO_POLLER=\"kqueue\" names no poller: set "
+                                "it to io_uring, epoll, automatic or simulation, or unset it: "
+                                "Invalid argument");
     }
     const variable wrong("CORO_URING", "sq=many");
     const begun seen = begin(loops(1));

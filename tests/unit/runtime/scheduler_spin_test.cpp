@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "runtime/scheduler.hpp"
-#include "sim/sim_poller.hpp"
+#include "support/alone.hpp"
 #include "support/forwarding_poller.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 /// Each look that does not wait takes 10 us; a wake() comes before the `wake_at`th of them.
 class looking_world final : public forwarding_poller {
 public:
-    looking_world() : forwarding_poller(std::make_unique<sim_poller>(poller_options{})) {}
+    looking_world() : forwarding_poller(std::make_unique<lone_sim_poller>()) {}
 
     void wait(time_point deadline, operation_list& completed) noexcept override {
         if (deadline == time_point::min()) {

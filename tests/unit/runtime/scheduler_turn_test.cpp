@@ -17,7 +17,7 @@
 #include <coro/runtime/task_group.hpp>
 
 #include "runtime/scheduler.hpp"
-#include "sim/sim_poller.hpp"
+#include "support/alone.hpp"
 #include "support/forwarding_poller.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
@@ -33,7 +33,7 @@ std::unique_ptr<scheduler> make_virtual_loop(std::unique_ptr<poller> world) {
 
 class scheduler_turn : public testing::Test {
 protected:
-    scheduler_turn() : loop_(make_virtual_loop(std::make_unique<sim_poller>(poller_options{}))) {}
+    scheduler_turn() : loop_(make_virtual_loop(std::make_unique<lone_sim_poller>())) {}
 
     /// One more turn; if it sleeps, for an hour.
     void turn() {
@@ -174,7 +174,7 @@ TEST_F(scheduler_turn, at_most_1024_timers_fire_in_a_turn_and_none_is_slept_over
 /// Its clock jumps as the test says. Each wait() takes one batch, and some are left.
 class jumping_world final : public forwarding_poller {
 public:
-    jumping_world() : forwarding_poller(std::make_unique<sim_poller>(poller_options{})) {}
+    jumping_world() : forwarding_poller(std::make_unique<lone_sim_poller>()) {}
 
     [[nodiscard]] time_point now() noexcept override { return forwarding_poller::now() + jumped; }
     void wait(time_point, operation_list&) noexcept override {
@@ -282,7 +282,7 @@ TEST_F(scheduler_turn, at_most_256_strands_are_resumed_in_a_turn) {
 /// Completes each send at once, as if the kernel had taken all of it.
 class open_mouthed_world final : public forwarding_poller {
 public:
-    open_mouthed_world() : forwarding_poller(std::make_unique<sim_poller>(poller_options{})) {}
+    open_mouthed_world() : forwarding_poller(std::make_unique<lone_sim_poller>()) {}
 
     [[nodiscard]] bool submit(operation& op) noexcept override {
         op.result = static_cast<std::int32_t>(op.size);
@@ -311,7 +311,7 @@ unsigned answered_at_once(std::size_t bytes) {
 /// Completes in each wait() all that was asked for since the one before.
 class moving_world final : public forwarding_poller {
 public:
-    moving_world() : forwarding_poller(std::make_unique<sim_poller>(poller_options{})) {}
+    moving_world() : forwarding_poller(std::make_unique<lone_sim_poller>()) {}
 
     [[nodiscard]] time_point now() noexcept override { return forwarding_poller::now() + jumped; }
     [[nodiscard]] bool submit(operation& op) noexcept override {

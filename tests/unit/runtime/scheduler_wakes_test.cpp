@@ -13,7 +13,7 @@
 
 #include "runtime/scheduler.hpp"
 #include "runtime/signals.hpp"
-#include "sim/sim_poller.hpp"
+#include "support/alone.hpp"
 #include "support/forwarding_poller.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
@@ -31,7 +31,7 @@ struct world_plan {
 class planned_world final : public forwarding_poller {
 public:
     explicit planned_world(world_plan& plan)
-        : forwarding_poller(std::make_unique<sim_poller>(poller_options{})), plan_(plan) {}
+        : forwarding_poller(std::make_unique<lone_sim_poller>()), plan_(plan) {}
     ~planned_world() override { plan_.gone.store(true); }
 
     void wait(time_point deadline, operation_list&) noexcept override {

@@ -1,5 +1,6 @@
 // A child that is forked in the moment in which the first run of the program takes the signals.
 #include "runtime/signals.hpp"
+#include "support/alone.hpp"
 
 #include <pthread.h>
 #include <sys/wait.h>
@@ -11,7 +12,6 @@
 
 #include <gtest/gtest.h>
 
-#include "sim/sim_poller.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
@@ -22,7 +22,7 @@ std::function<void()> when_a_fork_begins;
 
 /// A library that asks for forks at its first signal does not hear of this one.
 TEST(signals_fork, a_child_has_its_signals_back_whenever_they_were_taken) {
-    sim_poller world{poller_options{}};
+    lone_sim_poller world;
     std::optional<signal_guard> taken;
     ASSERT_EQ(::pthread_atfork([] { if (when_a_fork_begins) when_a_fork_begins(); }, nullptr,
                                nullptr),

@@ -75,6 +75,33 @@ TEST(stuck_simulation_test, run_throws_the_dump_of_named_tasks_and_unwinds_them)
     EXPECT_EQ(ended, 2);
 }
 
+task<> wait_on_each_loop(int& ended) {
+    coro::event never_set;
+    const auto children = [&](coro::task_group& group) -> task<> {
+        for (unsigned loop = 0; loop < coro::loop_count(); ++loop)
+            group.spawn({.name = loop == 0 ? "at home" : "elsewhere", .loop = loop}, wait_for,
+                        std::ref(never_set), std::ref(ended));
+        co_return;
+    };
+    co_await coro::with_task_group(children);
+}
+
+TEST(stuck_simulation_test, the_tasks_of_all_loops_are_told_and_unwound) {
+    int ended = 0;
+    try {
+        coro::run(wait_on_each_loop(ended),
+                  {.poller = coro::poller_choice::simulation, .loops = 3});
+        FAIL() << "nothing was thrown";
+    } catch (const coro::simulation_stuck& stuck) {
+        const std::string text = stuck.what();
+        EXPECT_TRUE(contains(text, "at home stuck_simulation_test.cpp:")) << text;
+        EXPECT_TRUE(contains(text, "loop 1:\n")) << text;
+        EXPECT_TRUE(contains(text, "loop 2:\n")) << text;
+        EXPECT_TRUE(contains(text, "elsewhere stuck_simulation_test.cpp:")) << text;
+    }
+    EXPECT_EQ(ended, 3);
+}
+
 task<int> sleep_an_hour() {
     co_await coro::sleep_for(1h);
     co_return 7;

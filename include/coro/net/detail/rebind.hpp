@@ -1,16 +1,14 @@
 // How a connection moves from one loop of a run to another.
 #pragma once
 
-#include <cstdint>
-
 #include <coro/base/detail/assert.hpp>
-#include <coro/base/time.hpp>
 #include <coro/core/detail/awaitable.hpp>
 #include <coro/net/detail/socket.hpp>
+#include <coro/runtime/detail/detached.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// The old loop lets go of the descriptor, the new one takes it over: a message there and one back.
+/// The old loop lets go of the connection, the new one takes it in: a message there and one back.
 /// Cannot be cancelled: that takes two turns, and a connection in between would belong to nobody.
 class [[nodiscard("co_await it")]] rebind_awaiter final : public wait_point,
                                                           public awaiter_face<rebind_awaiter> {
@@ -42,10 +40,7 @@ private:
     socket_ref from_;
     detail::strand* strand_ = nullptr;
     message message_;
-    std::uint32_t broken_ = 0;  ///< these three follow the connection
-    duration idle_ = duration::max();
-    bool reset_failed_ = false;
-    int descriptor_ = -1;
+    detached moved_;
     int result_ = 0;
 };
 
