@@ -1,4 +1,4 @@
-// stream: a connection that carries bytes, whatever kind it is of; and the operations on it.
+// stream: a connection of any kind that carries bytes, and the operations on it.
 #pragma once
 
 #include <array>
@@ -42,7 +42,7 @@ public:
         if (data_ != nullptr) give_back();
     }
 
-    /// What was read; empty at the end of the stream.
+    /// The bytes that were read; empty at the end of the stream.
     [[nodiscard]] mutable_bytes bytes() const noexcept { return {data_, size_}; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
@@ -202,12 +202,12 @@ private:
 
 namespace coro { inline namespace v0 { namespace net {
 
-/// A connection that carries bytes: TCP, or what a transport makes of another one. What is derived
-/// from it adds ways to make one, and nothing to read or write; it may be moved into a stream.
-/// Move-only. One task may read while another writes; two readers (or two writers) at once are
-/// errc::busy. Destroying it closes it at once, without blocking: what others wait for on it ends
-/// with errc::closed, and bytes that were written and not sent yet are sent. Belongs to the loop on
-/// which it was made; closing works on every loop of a run. Errors name the verb and describe().
+/// A connection that carries bytes: TCP, or what a transport makes of another one. A class derived
+/// from it adds ways to make one, and nothing to read or write; its objects may be moved into a
+/// stream. Move-only. One task may read while another writes; two readers (or two writers) at once
+/// are errc::busy. Destroying it closes it at once, without blocking. Waits of other tasks on it
+/// end with errc::closed, and the kernel still sends bytes that were written. Belongs to the loop
+/// on which it was made; closing works on every loop of a run. Errors name the verb and describe().
 class stream {
 public:
     /// A stream without a connection: every operation on it is errc::closed.
@@ -234,10 +234,10 @@ public:
         std::span<const mutable_bytes> into) noexcept {
         return {detail::opcode::receive_vectored, socket_.ref(), into};
     }
-    /// Returns `read_lease`: at least one byte, at most `at_most`, read into a buffer that is taken
-    /// from the loop's pool only when bytes have come: an idle connection holds none. The lease is
-    /// empty at end of stream. When the pool is exhausted the buffer is allocated, up to a cap,
-    /// then errc::limit_exceeded. Otherwise as read_some.
+    /// Returns `read_lease`: at least one byte, at most `at_most`. The loop's pool lends the buffer
+    /// only when bytes have come: an idle connection holds none. The lease is empty at end of
+    /// stream. When the pool is exhausted the buffer is allocated, up to a cap, then
+    /// errc::limit_exceeded. Otherwise as read_some.
     [[nodiscard("co_await it")]] detail::lease_awaiter read_leased(
         std::size_t at_most = static_cast<std::size_t>(-1)) noexcept {
         return {socket_.ref(), at_most};
@@ -267,7 +267,7 @@ public:
     CORO_EXPORT void shutdown_send();
 
     /// Returns nothing. Half-closes, reads and drops what the peer still sends until it closes too,
-    /// and closes. So the peer gets everything that was written even if it was still sending: a
+    /// and closes. So the peer gets everything that was written even if it was still sending. A
     /// plain close() with unread input makes the kernel send a reset, which destroys data on its
     /// way.
     /// Suspends for at most `limit`; then, or on any error, closes at once.
@@ -278,11 +278,11 @@ public:
     /// Closes at once; idempotent. Pending operations end with errc::closed.
     void close() noexcept { socket_.close(); }
 
-    /// Closes at once by a reset: what is unsent is thrown away, and the peer meets
-    /// connection_reset, which it cannot take for a clean end. For what went wrong in the midst of
-    /// a message. Idempotent; does not block. Pending operations end with errc::closed. A Unix
-    /// socket has no reset: its peer meets connection_reset if it had sent what was not read here,
-    /// else the end of the stream.
+    /// Closes at once by a reset. Unsent bytes are thrown away, and the peer meets
+    /// connection_reset: it cannot take that for a clean end. For what went wrong in the midst of a
+    /// message. Idempotent; does not block. Pending operations end with errc::closed. A Unix socket
+    /// has no reset: its peer meets connection_reset if it had sent what was not read here, else
+    /// the end of the stream.
     /// See: RFC 9293 §3.10.5; socket(7) SO_LINGER.
     void abort() noexcept { socket_.abort(); }
 

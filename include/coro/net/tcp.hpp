@@ -29,8 +29,8 @@ public:
     tcp_stream() noexcept = default;
 
     /// Returns `tcp_stream`: a connection to `to`. Bound it with with_timeout: the kernel alone
-    /// gives up after two minutes. A connection of a port to itself, which the kernel makes when it
-    /// chooses the port of `to` for our end and nobody listens there, is none: connect tries again,
+    /// gives up after two minutes. The kernel connects a port to itself when it chooses the port of
+    /// `to` for our end and no socket listens there. That is no connection: connect tries again,
     /// and then throws connection_refused.
     /// Suspends until the handshake is over; resumes on this loop.
     /// Throws: io_error (connection_refused, timed_out, host_unreachable, network_unreachable,
@@ -39,10 +39,10 @@ public:
     [[nodiscard("co_await it")]] CORO_EXPORT static detail::connect_awaiter connect(
         endpoint to, const connect_options& options = {}) noexcept;
 
-    /// Returns nothing. Makes this loop the stream's own: to be awaited by a task that was spawned
-    /// on another loop than the one on which the stream was made, before anything else is done with
-    /// it. Does nothing if it is already. Suspends for a message to the other loop and one back;
-    /// resumes on this loop.
+    /// Returns nothing. Makes this loop the stream's own. A task on another loop than the one on
+    /// which the stream was made awaits it before it does anything else with the stream. Does
+    /// nothing if it is already. Suspends for a message to the other loop and one back; resumes on
+    /// this loop.
     /// Requires: no lease, buffered_stream or buffered_writer of it is alive.
     /// Throws: io_error (errc::busy while an operation is pending on it, and it stays where it was;
     /// errc::closed; not_supported in a simulation). Is not cancelled.
@@ -93,9 +93,9 @@ public:
                                                        const listen_options& options = {});
 
     /// Returns `tcp_stream`: the next connection. Connections that died in the queue are skipped.
-    /// When descriptors or memory run out (EMFILE, ENFILE, ENOBUFS, ENOMEM), one waiting client is
-    /// turned away with a reserved descriptor, the report hook is told, and accept goes on after a
-    /// pause: it never spins and the clients get a close instead of a hang.
+    /// When descriptors or memory run out (EMFILE, ENFILE, ENOBUFS, ENOMEM), accept turns one
+    /// waiting client away with a reserved descriptor. It tells the report hook and goes on after a
+    /// pause. So it never spins, and the clients get a close instead of a hang.
     /// Suspends until a connection is there; resumes on this loop.
     /// Throws: io_error (errc::busy, errc::closed); cancelled.
     /// Cancel safety: on `cancelled` no connection was taken. See: accept(2).

@@ -33,7 +33,7 @@ class attended_child;
 class group_child;
 class remote_child;
 
-/// What a group does with a companion, whose type it does not know.
+/// The functions of a companion for a group that does not know its type.
 struct companion_kind {
     std::size_t size;
     void (*make)(void* where, void* arguments);
@@ -43,7 +43,7 @@ struct companion_kind {
 
 }  // namespace detail
 
-/// What stands beside a child of a group (task_group::spawn_with) and learns of its error.
+/// A record that stands beside a child of a group (task_group::spawn_with) and learns of its error.
 template <typename Companion>
 concept child_companion =
     std::is_nothrow_destructible_v<Companion> && alignof(Companion) <= alignof(std::max_align_t) &&

@@ -1,4 +1,4 @@
-// What the library may do with a stream and users may not.
+// The members of a stream that are for the library, not for users.
 #pragma once
 
 #include <utility>
