@@ -51,12 +51,15 @@ io_error::io_error(std::error_code code, const char* operation, std::string_view
     std::copy_n(endpoint.begin(), endpoint_size_, endpoint_.begin());
 }
 
-io_error::io_error(std::error_code code, const char* operation, detail::error_text only_in_what)
+io_error::io_error(std::error_code code, const char* operation, detail::error_text only_in_what,
+                   std::string_view endpoint)
     : std::system_error(code, prefix(operation, only_in_what.text)),
       operation_(operation),
       bytes_transferred_(0),
-      endpoint_size_(0),
-      endpoint_{} {}
+      endpoint_size_(std::min(endpoint.size(), sizeof(endpoint_) - 1)),
+      endpoint_{} {
+    std::copy_n(endpoint.begin(), endpoint_size_, endpoint_.begin());
+}
 
 io_error::io_error(std::error_code code, const char* operation, std::string_view endpoint,
                    detail::error_text more)
@@ -70,6 +73,11 @@ io_error::io_error(std::error_code code, const char* operation, std::string_view
 
 io_error::io_error(const io_error&) noexcept = default;
 io_error::~io_error() = default;
+cancelled::cancelled(std::size_t bytes_transferred, std::string_view endpoint) noexcept
+    : bytes_transferred_(bytes_transferred),
+      endpoint_size_(std::min(endpoint.size(), sizeof(endpoint_) - 1)) {
+    std::copy_n(endpoint.begin(), endpoint_size_, endpoint_.begin());
+}
 cancelled::~cancelled() = default;
 interrupted::~interrupted() = default;
 

@@ -245,9 +245,9 @@ task<> writer_state::write_later(const write_request& request) {
         try {
             const std::size_t count = co_await send;
             line.moved(count);
-        } catch (const cancelled&) {
+        } catch (const cancelled& found) {
             if (moved != 0) break_off(errc::broken, false);
-            throw cancelled(moved);
+            throw cancelled(moved, found.endpoint());
         } catch (const io_error&) {
             if (send.result != result_busy)
                 break_off(error_of(send.result, socket_), send.result != result_closed);

@@ -93,9 +93,10 @@ void used_elsewhere(socket_ref socket) noexcept {
 }
 
 void throw_io(std::int32_t result, const char* verb, socket_ref socket, std::size_t moved) {
-    if (result == -ECANCELED) throw cancelled(moved);
     std::array<char, name_capacity> buffer;
-    throw io_error(error_of(result, socket), verb, peer_text(socket, buffer), moved);
+    const std::string_view peer = peer_text(socket, buffer);
+    if (result == -ECANCELED) throw cancelled(moved, peer);
+    throw io_error(error_of(result, socket), verb, peer, moved);
 }
 
 void describe_io(text_sink& out, const char* verb, socket_ref socket) noexcept {

@@ -27,12 +27,12 @@ std::string text_of(duration span) {
 }  // namespace
 
 void throw_deadline_exceeded(const char* verb, const time_limit& limit,
-                             const std::source_location& where) {
+                             const std::source_location& where, const cancelled& found) {
     std::string text;
     if (limit.point == never) text.append("of ").append(text_of(limit.span)).append(" ");
     text.append("at ").append(base_name(where.file_name())).append(":");
     text.append(std::to_string(where.line()));
-    throw io_error(errc::deadline_exceeded, verb, error_text{text});
+    throw io_error(errc::deadline_exceeded, verb, error_text{text}, found.endpoint());
 }
 
 }}}  // namespace coro::v0::detail

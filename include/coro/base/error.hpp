@@ -48,7 +48,8 @@ public:
     /// characters; `bytes_transferred` counts what had moved before the error.
     io_error(std::error_code code, const char* operation, std::string_view endpoint = {},
              std::size_t bytes_transferred = 0);
-    io_error(std::error_code code, const char* operation, detail::error_text only_in_what);
+    io_error(std::error_code code, const char* operation, detail::error_text only_in_what,
+             std::string_view endpoint = {});
     /// what() has `more` behind the endpoint: what to do about it.
     io_error(std::error_code code, const char* operation, std::string_view endpoint,
              detail::error_text more);
@@ -57,8 +58,8 @@ public:
     ~io_error() override;
 
     [[nodiscard]] const char* operation() const noexcept { return operation_; }
-    /// Empty where there is none: for a deadline, a limit of blocking(), and text that is no
-    /// address (what() shows that).
+    /// Of a deadline: of the stream whose read or write it ended. Empty where there is none: for a
+    /// limit of blocking(), and text that is no address (what() shows that).
     [[nodiscard]] std::string_view endpoint() const noexcept {
         return {endpoint_.data(), endpoint_size_};
     }
@@ -93,15 +94,23 @@ class CORO_EXPORT cancelled {
 public:
     explicit cancelled(std::size_t bytes_transferred = 0) noexcept
         : bytes_transferred_(bytes_transferred) {}
+    /// `endpoint` is copied, cut at 95 characters.
+    cancelled(std::size_t bytes_transferred, std::string_view endpoint) noexcept;
     cancelled(const cancelled&) noexcept = default;
     cancelled& operator=(const cancelled&) noexcept = default;
     virtual ~cancelled();
 
     /// How much an exact transfer on a bare stream had moved; 0 for everything else.
     [[nodiscard]] std::size_t bytes_transferred() const noexcept { return bytes_transferred_; }
+    /// Of the stream in whose read or write it found the task; empty for every other wait.
+    [[nodiscard]] std::string_view endpoint() const noexcept {
+        return {endpoint_.data(), endpoint_size_};
+    }
 
 private:
     std::size_t bytes_transferred_;
+    std::size_t endpoint_size_ = 0;
+    std::array<char, 96> endpoint_{};
 };
 
 /// Thrown by run() when a signal ended it before the task had a value.

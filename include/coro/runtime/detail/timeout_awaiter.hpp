@@ -46,9 +46,10 @@ struct time_limit {
 };
 
 /// `with_timeout of 5 s at server.cpp:31: deadline exceeded`: which one it is, among deadlines that
-/// enclose each other.
+/// enclose each other. Its endpoint() is that of `found`.
 [[noreturn]] CORO_EXPORT void throw_deadline_exceeded(const char* verb, const time_limit& limit,
-                                                      const std::source_location& where);
+                                                      const std::source_location& where,
+                                                      const cancelled& found);
 
 template <typename Derived, typename Inner>
 class deadline_awaiter : public scoped_awaiter<Derived, Inner> {
@@ -99,8 +100,8 @@ public:
     decltype(auto) await_resume() {
         try {
             return this->leave_and_resume();
-        } catch (const cancelled&) {
-            if (this->is_ours()) throw_deadline_exceeded(verb_, this->limit_, where_);
+        } catch (const cancelled& found) {
+            if (this->is_ours()) throw_deadline_exceeded(verb_, this->limit_, where_, found);
             throw;
         }
     }
