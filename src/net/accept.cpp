@@ -31,10 +31,7 @@ void report_exhausted(int error, int shed) noexcept {
 
 template <typename Stream>
 bool accept_awaiter<Stream>::ask() noexcept {
-    if (!submit_io(*this, this->strand())) return false;
-    // Success wins over a cancel: a connection that waits is taken, otherwise -ECANCELED comes.
-    if (only_now_) cancel_io(*this, this->loop());
-    return true;
+    return submit_io(*this, this->strand());
 }
 
 template <typename Stream>
@@ -75,7 +72,7 @@ bool accept_awaiter<Stream>::go_on() noexcept {
                 detail::poller& poller = scheduler_of(this->loop()).poller();
                 report_exhausted(operation::result, poller.shed_connection(this->target));
                 if (only_now_ || was_cancelled()) {
-                    operation::result = -ECANCELED;
+                    operation::result = was_cancelled() ? -ECANCELED : -EAGAIN;
                     return true;
                 }
                 pause();
@@ -107,7 +104,7 @@ void accept_awaiter<Stream>::cancel_wait() noexcept {
 template <typename Stream>
 Stream accept_awaiter<Stream>::finish() {
     if (operation::result >= 0) return Stream(socket_ref{&this->loop(), this->accepted});
-    if (only_now_ && operation::result == -ECANCELED && !was_cancelled()) return {};
+    if (only_now_ && operation::result == -EAGAIN) return {};
     throw_io(operation::result, this->verb(), this->own_socket());
 }
 

@@ -169,7 +169,8 @@ std::int32_t epoll_poller::attempt(socket_slot& slot, operation& op) noexcept {
         case opcode::send:
         case opcode::send_vectored:
             return bounded(op, [&](std::span<io_slice> from) { return try_send(slot, from); });
-        case opcode::accept: return try_accept(slot, op);
+        case opcode::accept:
+        case opcode::accept_if_waiting: return try_accept(slot, op);
         case opcode::connect: return check_connect(slot, op);
         case opcode::poll_receive:
         case opcode::poll_send: break;  // not on a socket's slot
@@ -179,6 +180,12 @@ std::int32_t epoll_poller::attempt(socket_slot& slot, operation& op) noexcept {
 
 /// False when the socket cannot be waited for; the operation is completed then.
 bool epoll_poller::park(socket_slot& slot, operation& op) noexcept {
+    if (op.code == opcode::accept_if_waiting) [[unlikely]] {
+        // The edge of a connection that has just come was not read yet: the kernel is asked.
+        const std::int32_t found = try_accept(slot, op);
+        finish(op, found == would_block ? -EAGAIN : found);
+        return false;
+    }
     if (!slot.registered) {
         if (const int error = register_slot(slot); error != 0) {
             finish(op, error);
@@ -442,12 +449,8 @@ void epoll_poller::finish_ending(operation_list& completed) noexcept {
     while (operation* op = ending_.pop()) {
         socket_slot& slot = slot_at(op->target.index);
         operation*& parked = receives(op->code) ? slot.receiver : slot.sender;
-        std::int32_t result = ended_result(slot);
+        const std::int32_t result = ended_result(slot);
         if (slot.watched) end_watch(slot);
-        if (op->code == opcode::accept && op->size != 0 && !slot.closing) {
-            // The edge of a connection that has come in this turn was not read yet.
-            if (const std::int32_t last = try_accept(slot, *op); last != would_block) result = last;
-        }
         finish_parked(parked, result, completed);
         if (slot.closing && slot.receiver == nullptr && slot.sender == nullptr) free_slot(slot);
     }

@@ -23,18 +23,6 @@ namespace coro { inline namespace v0 { namespace detail {
                       std::chrono::nanoseconds(monotonic.tv_nsec));
 }
 
-/// Whether an operation waits in its slot's `receiver`; the others wait in `sender`.
-[[nodiscard]] inline bool receives(opcode code) noexcept {
-    return code == opcode::receive || code == opcode::receive_vectored ||
-           code == opcode::receive_leased || code == opcode::accept ||
-           code == opcode::poll_receive;
-}
-
-/// Whether an operation waits for readiness, on a slot of its own.
-[[nodiscard]] inline bool polls(opcode code) noexcept {
-    return code == opcode::poll_receive || code == opcode::poll_send;
-}
-
 /// How often a connect is repeated that a local listener had no room for: unix(7) tells nobody when
 /// there is room again.
 inline constexpr duration connect_pause = std::chrono::milliseconds(1);

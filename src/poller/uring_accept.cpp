@@ -29,8 +29,8 @@ bool uring_poller::accept_now(socket_slot& listener, operation& op) noexcept {
     socket_slot* const place = take_slot();
     if (place == nullptr) return answer(op, -ENOMEM);
     op.backend_pointer = place;
-    // An accept that does not wait looks in any case.
-    if (!listener.readable && op.size == 0) return false;
+    const bool may_wait = op.code == opcode::accept;
+    if (!listener.readable && may_wait) return false;
     int descriptor = -1;
     for (int tries = 0; tries < most_attempts; ++tries) {
         compact_address& peer = room_for_peer(*place);
@@ -40,7 +40,7 @@ bool uring_poller::accept_now(socket_slot& listener, operation& op) noexcept {
     }
     const std::int32_t result = descriptor < 0 ? -errno : descriptor;
     if (is_no_answer(result)) listener.readable = false;
-    if (is_no_answer(result) || is_dead_connection(-result)) return false;
+    if (may_wait && (is_no_answer(result) || is_dead_connection(-result))) return false;
     if (result >= 0) accepted(listener, op, result);
     give_back(op);
     return answer(op, result < 0 ? result : 0);

@@ -127,7 +127,7 @@ bool uring_poller::submit(operation& op) noexcept {
     if (slot == nullptr) [[unlikely]] return submit_elsewhere(op);
     operation*& lane = lane_of(*slot, op.code);
     if (lane != nullptr) return answer(op, result_busy);
-    if (op.code == opcode::accept && accept_now(*slot, op)) return true;
+    if (accepts(op.code) && accept_now(*slot, op)) return true;
     if (op.code == opcode::connect) {
         const auto& where = *static_cast<const socket_address*>(op.data);
         if (where.size > where.bytes.size()) return answer(op, -EINVAL);
@@ -215,6 +215,7 @@ void uring_poller::fill(io_uring_sqe& entry, operation& op) noexcept {
             fill_message(entry, op);
             return;
         case opcode::receive_leased: fill_leased(entry, op); return;
+        case opcode::accept_if_waiting: return;  // never has a request
         case opcode::accept: {
             compact_address& peer = room_for_peer(*static_cast<socket_slot*>(op.backend_pointer));
             entry.opcode = IORING_OP_ACCEPT;
@@ -380,7 +381,8 @@ void uring_poller::on_operation(operation& op, std::int32_t result, std::uint32_
             }
             if (result > 0) result = 0;  // which events it were
             break;
-        case opcode::receive_leased: break;
+        case opcode::receive_leased:
+        case opcode::accept_if_waiting: break;
     }
     settle(op, result);
 }
@@ -454,7 +456,7 @@ uring_poller::message_record* uring_poller::take_message() noexcept {
 void uring_poller::give_back(operation& op) noexcept {
     if (op.code == opcode::receive_leased || op.backend_pointer == nullptr) return;
     void* const held = std::exchange(op.backend_pointer, nullptr);
-    if (op.code == opcode::accept) return give_slot(*static_cast<socket_slot*>(held));
+    if (accepts(op.code)) return give_slot(*static_cast<socket_slot*>(held));
     auto* const record = static_cast<message_record*>(held);
     record->cut.undo();
     record->next_free = free_messages_;

@@ -11,9 +11,9 @@
 //     grow its own tables; it answers -ENOMEM when that fails.)
 //  2. result >= 0 is bytes (or 0 for accept and connect); < 0 is a negated errno with the same
 //     meaning in every world, or result_closed / result_busy / result_limit. Short transfers are
-//     legal, and no request moves more than `most_bytes_at_once`. EINTR and EAGAIN never come
-//     out. End of stream is a receive of 0 bytes. Sends never raise SIGPIPE: they answer -EPIPE or
-//     -ECONNRESET.
+//     legal, and no request moves more than `most_bytes_at_once`. EINTR never comes out, and EAGAIN
+//     of accept_if_waiting alone, which nothing makes pending: nobody waits. End of stream is a
+//     receive of 0 bytes. Sends never raise SIGPIPE: they answer -EPIPE or -ECONNRESET.
 //  3. cancel() asks; it never completes the operation itself synchronously to the caller's frame:
 //     the operation still arrives through wait(), with -ECANCELED if nothing was taken or moved,
 //     or with its true result if it had succeeded meanwhile (success wins; no byte and no accepted

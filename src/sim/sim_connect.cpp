@@ -60,7 +60,9 @@ int sim_poller::listen_local(detail::handle handle, const socket_address& where,
 
 sim_world::outcome sim_world::attempt_accept(sim_socket& listener, operation& op) {
     if (listener.state != sim_state::listening) return -EINVAL;
-    if (listener.accept_queue.empty()) return std::nullopt;
+    if (listener.accept_queue.empty()) {
+        return op.code == opcode::accept ? outcome() : outcome(-EAGAIN);
+    }
     if (!may_open()) return -EMFILE;  // the connection stays queued, as in a kernel
     socket_pointer taken = std::move(listener.accept_queue.front());
     listener.accept_queue.pop_front();

@@ -15,10 +15,7 @@ constexpr std::uint8_t cancel_asked = 1;
 
 static_assert(std::atomic<bool>::is_always_lock_free, "wake() must be async-signal-safe");
 
-bool is_sending(const operation& op) noexcept {
-    return op.code == opcode::send || op.code == opcode::send_vectored ||
-           op.code == opcode::connect;
-}
+bool is_sending(const operation& op) noexcept { return !receives(op.code); }
 
 }  // namespace
 

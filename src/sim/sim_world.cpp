@@ -131,7 +131,8 @@ sim_world::outcome sim_world::attempt(sim_socket& socket, operation& op) {
         case opcode::receive_leased: return attempt_receive(socket, op);
         case opcode::send:
         case opcode::send_vectored: return attempt_send(socket, op);
-        case opcode::accept: return attempt_accept(socket, op);
+        case opcode::accept:
+        case opcode::accept_if_waiting: return attempt_accept(socket, op);
         case opcode::connect: return attempt_connect(socket, op);
         case opcode::poll_receive:
         case opcode::poll_send: break;  // watch() makes no handle for them here

@@ -308,5 +308,57 @@ TEST_P(poller_listener_test, dual_stack_listener_takes_ipv4_unless_v6_only) {
     }
 }
 
+// --- accept_if_waiting
+
+TEST_P(poller_listener_test, accept_if_waiting_tells_at_once_that_nobody_waits) {
+    const listener_socket listener = listen();
+    for (int round = 0; round < 3; ++round) {
+        operation looking(opcode::accept_if_waiting, listener.handle);
+        EXPECT_TRUE(submit(looking)) << "it is never pending";
+        EXPECT_EQ(looking.result, -EAGAIN);
+        settle(1ms);
+    }
+    EXPECT_EQ(receive_after(connect_pair(listener), "later"), "later");
+}
+
+/// The edge of a connection that has just come was not read yet.
+TEST_P(poller_listener_test, accept_if_waiting_takes_who_has_just_come) {
+    const listener_socket listener = listen();
+    operation nobody(opcode::accept_if_waiting, listener.handle);
+    ASSERT_TRUE(submit(nobody));
+    std::vector<connected_pair> pairs(3);
+    for (connected_pair& each : pairs) {
+        each.client = open();
+        ASSERT_EQ(connect(each.client, listener.address), 0);
+    }
+    for (connected_pair& each : pairs) {
+        operation looking(opcode::accept_if_waiting, listener.handle);
+        EXPECT_TRUE(submit(looking));
+        ASSERT_EQ(looking.result, 0);
+        each.server = looking.accepted;
+        keep(each.server);
+    }
+    operation last(opcode::accept_if_waiting, listener.handle);
+    EXPECT_TRUE(submit(last));
+    EXPECT_EQ(last.result, -EAGAIN);
+    for (const connected_pair& each : pairs) EXPECT_EQ(receive_after(each, "mine"), "mine");
+}
+
+TEST_P(poller_listener_test, accept_if_waiting_is_an_accept_like_any_other) {
+    const listener_socket listener = listen();
+    operation waiting(opcode::accept, listener.handle);
+    ASSERT_FALSE(submit(waiting));
+    operation looking(opcode::accept_if_waiting, listener.handle);
+    EXPECT_TRUE(submit(looking));
+    EXPECT_EQ(looking.result, result_busy);
+    world().cancel(waiting);
+    finish(waiting);
+    EXPECT_EQ(waiting.result, -ECANCELED);
+    world().close(listener.handle);
+    operation closed(opcode::accept_if_waiting, listener.handle);
+    EXPECT_TRUE(submit(closed));
+    EXPECT_EQ(closed.result, result_closed);
+}
+
 }  // namespace
 }}}  // namespace coro::v0::detail::conformance

@@ -29,7 +29,7 @@ public:
         : forwarding_poller(std::move(world)), plan_(plan) {}
 
     [[nodiscard]] bool submit(operation& op) noexcept override {
-        if (op.code != opcode::accept) return forwarding_poller::submit(op);
+        if (!accepts(op.code)) return forwarding_poller::submit(op);
         ++plan_.accepts;
         if (plan_.last_error != time_point{})
             plan_.longest_pause = std::max(plan_.longest_pause, now() - plan_.last_error);

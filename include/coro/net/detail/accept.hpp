@@ -13,8 +13,9 @@ class [[nodiscard("co_await it")]] CORO_EXPORT accept_awaiter final
 public:
     /// `only_now`: do not wait for a client; finish() then returns a stream without a connection.
     accept_awaiter(socket_ref on, bool only_now) noexcept
-        : io_awaiter<accept_awaiter>(opcode::accept, on), pause_(*this), only_now_(only_now) {
-        this->size = only_now ? 1 : 0;
+        : io_awaiter<accept_awaiter>(only_now ? opcode::accept_if_waiting : opcode::accept, on),
+          pause_(*this),
+          only_now_(only_now) {
         this->advance = [](operation& op) noexcept {
             return static_cast<accept_awaiter&>(op).go_on();
         };

@@ -90,7 +90,8 @@ CORO_EXPORT void mark_broken(socket_ref socket, direction which) noexcept;
         case opcode::receive_leased: return "recv";
         case opcode::send:
         case opcode::send_vectored: return "send";
-        case opcode::accept: return "accept";
+        case opcode::accept:
+        case opcode::accept_if_waiting: return "accept";
         case opcode::connect: return "connect";
         case opcode::poll_receive: return "wait until readable";
         case opcode::poll_send: return "wait until writable";

@@ -41,17 +41,30 @@ struct io_slice {
     std::size_t size = 0;
 };
 
+/// Those that receive stand before those that send: receives() below.
 enum class opcode : std::uint8_t {
-    receive,           ///< data, size                -> bytes, 0 at end of stream
-    receive_vectored,  ///< slices, size = count      -> bytes, 0 at end of stream
-    receive_leased,    ///< size = wanted at most     -> bytes; lease_data, lease_id are set if > 0
-    send,              ///< data, size                -> bytes, possibly fewer than asked
-    send_vectored,     ///< slices, size = count      -> bytes, possibly fewer than asked
-    accept,            ///< size: see below           -> 0; accepted is set
-    connect,           ///< data = socket_address     -> 0
-    poll_receive,      ///< on a watch()              -> 0 when a read would not wait; ends it
-    poll_send,         ///< on a watch()              -> 0 when a write would not wait; ends it
+    receive,            ///< data, size               -> bytes, 0 at end of stream
+    receive_vectored,   ///< slices, size = count     -> bytes, 0 at end of stream
+    receive_leased,     ///< size = wanted at most    -> bytes; lease_data, lease_id are set if > 0
+    accept,             ///< nothing                  -> 0; accepted is set
+    accept_if_waiting,  ///< nothing; never pending   -> 0; accepted is set; -EAGAIN: nobody waits
+    poll_receive,       ///< on a watch()             -> 0 when a read would not wait; ends it
+    send,               ///< data, size               -> bytes, possibly fewer than asked
+    send_vectored,      ///< slices, size = count     -> bytes, possibly fewer than asked
+    connect,            ///< data = socket_address    -> 0
+    poll_send,          ///< on a watch()             -> 0 when a write would not wait; ends it
 };
+
+/// The direction of an operation: one of each may be pending on a handle.
+[[nodiscard]] constexpr bool receives(opcode code) noexcept { return code <= opcode::poll_receive; }
+/// Whether an operation waits for readiness, on a handle of its own.
+[[nodiscard]] constexpr bool polls(opcode code) noexcept {
+    return code == opcode::poll_receive || code == opcode::poll_send;
+}
+/// Whether an operation takes a connection out of the queue of a listener.
+[[nodiscard]] constexpr bool accepts(opcode code) noexcept {
+    return code == opcode::accept || code == opcode::accept_if_waiting;
+}
 
 /// Results beyond the negated errno range, with the meaning that `errc` gives them.
 enum : std::int32_t {
@@ -82,8 +95,7 @@ public:
         void* data = nullptr;    ///< the buffer, the io_slice array, or the socket_address
         detail::handle accepted;  ///< accept, which has no buffer: the new socket (an answer)
     };
-    std::size_t size = 0;  ///< its bytes, or the number of slices; accept: not 0 = who waits is
-                           ///< taken, even if cancel() follows at once
+    std::size_t size = 0;  ///< its bytes, or the number of slices
     detail::handle target;
     opcode code;
 
