@@ -14,8 +14,7 @@ constexpr std::size_t limit = std::size_t{64} * 1024;
 /// Reads a record of `needed` bytes past the leases, `step` bytes an arrival, and returns how many
 /// unread bytes were moved to another place meanwhile.
 std::size_t copied_bytes(std::size_t needed, std::size_t first, std::size_t step) {
-    net::stream nothing;
-    read_buffer buffer(nothing, limit);
+    read_buffer buffer(socket_ref{}, limit);
     const mutable_bytes room = buffer.spill_room(first);
     buffer.arrived(first);
     const std::byte* end = room.data() + first;
@@ -48,8 +47,7 @@ TEST(read_buffer_test, arrivals_of_any_size_copy_each_byte_twice_at_most) {
 
 /// A peer that announces much and sends little makes us hold little.
 TEST(read_buffer_test, what_is_held_follows_what_has_come) {
-    net::stream nothing;
-    read_buffer buffer(nothing, limit);
+    read_buffer buffer(socket_ref{}, limit);
     EXPECT_EQ(buffer.spill_room(100).size(), 100u);
     buffer.arrived(100);
     for (std::size_t had = buffer.size(); had < (std::size_t{1} << 20); had = buffer.size()) {
