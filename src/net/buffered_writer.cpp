@@ -347,7 +347,7 @@ void send_turn_awaiter::end(std::error_code error) noexcept {
 
 namespace coro { inline namespace v0 { namespace net {
 
-buffered_writer::buffered_writer(const net::stream& stream, buffered_options options)
+buffered_writer::buffered_writer(const net::stream& stream, buffered_writer_options options)
     : state_(new detail::writer_state(detail::stream_access::ref(stream), options.limit)) {}
 
 std::size_t buffered_writer::unsent() const noexcept {

@@ -120,7 +120,7 @@ public:
     task<> prepare(ending how) override {
         co_await stream_driver::prepare(how);
         in_.emplace(pair_.near);
-        out_.emplace(pair_.near, net::buffered_options{.limit = limit});
+        out_.emplace(pair_.near, net::buffered_writer_options{.limit = limit});
         frames_.emplace(*in_, *out_);
         if (what_ == write_what::large) co_return;
         co_await fill();

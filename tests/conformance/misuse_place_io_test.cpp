@@ -233,7 +233,7 @@ const misuse of_the_network[] = {
              stream_pair pair;
              co_await pair.open();
              std::optional<coro::net::buffered_writer> out;
-             out.emplace(*pair.near, coro::net::buffered_options{.limit = 16});
+             out.emplace(*pair.near, coro::net::buffered_writer_options{.limit = 16});
              co_await destroy_under<coro::net::buffered_writer>(
                  out, [](coro::net::buffered_writer& to) -> task<> {
                      const std::string much(1 << 24, 'x');
@@ -273,6 +273,12 @@ const misuse of_the_network[] = {
      [] {
          std::array<char, 4> small{};
          static_cast<void>(endpoint().to_text(small));
+     }},
+    {"local_text_without_room", "local_address::to_text() needs text_capacity bytes",
+     says::no_task,
+     [] {
+         std::array<char, 4> small{};
+         static_cast<void>(coro::net::local_address::abstract("name").to_text(small));
      }},
     {"server_for_nobody", "server_limits.connections must be at least 1", says::the_await,
      [] {

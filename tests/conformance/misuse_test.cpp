@@ -197,7 +197,7 @@ void destroy_a_writer_in_use(poller_choice world) {
         stream_pair pair;
         co_await pair.open(true);
         std::optional<net::buffered_writer> out(std::in_place, pair.near,
-                                                net::buffered_options{.limit = 16});
+                                                net::buffered_writer_options{.limit = 16});
         const auto write = [](net::buffered_writer& to) -> task<> {
             const std::string much(1 << 24, 'x');
             co_await to.write(as_bytes(much));

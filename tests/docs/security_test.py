@@ -13,7 +13,8 @@ PAGE = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 OPTIONS = {
     "server_limits": "coro::server_limits{}",
     "listen_options": "coro::net::listen_options{}",
-    "buffered_options": "coro::net::buffered_options{}",
+    "buffered_stream_options": "coro::net::buffered_stream_options{}",
+    "buffered_writer_options": "coro::net::buffered_writer_options{}",
     "frame_options": "coro::net::frame_options{}",
     "run_options": "coro::run_options{}",
     "poller_options": "coro::detail::poller_options{}",

@@ -1,83 +1,19 @@
 // buffered_writer: collects small writes of one turn into one send, bounded, with explicit flush.
 #pragma once
 
-#include <array>
 #include <cstddef>
-#include <cstdint>
-#include <limits>
-#include <memory>
-#include <system_error>
 
-#include <coro/base/detail/assert.hpp>
 #include <coro/core/task.hpp>
 #include <coro/net/buffered_stream.hpp>
-#include <coro/net/detail/ready_or_task.hpp>
+#include <coro/net/detail/buffered_write.hpp>
 #include <coro/net/stream.hpp>
 
-namespace coro { inline namespace v0 { namespace detail {
-
-/// The buffer and its send operation. Made for a writer, and outlives it until the operation has
-/// completed.
-class writer_state;
-
-struct CORO_EXPORT writer_release {
-    void operator()(writer_state* state) const noexcept;
-};
-using writer_handle = std::unique_ptr<writer_state, writer_release>;
-
-/// The bytes of one write: it hands over all of them, or none.
-struct write_request {
-    const char* verb = "write";
-    const_bytes payload;
-    std::size_t payload_limit = std::numeric_limits<std::size_t>::max();
-    std::array<std::byte, 4> prefix{};
-    std::uint32_t prefix_size = 0;
-
-    [[nodiscard]] std::size_t size() const noexcept { return prefix_size + payload.size(); }
-};
-
-class [[nodiscard("co_await it")]] CORO_EXPORT buffered_write final
-    : public ready_or_task<buffered_write> {
-public:
-    buffered_write(writer_state& state, const write_request& request) noexcept
-        : state_(state), request_(request) {}
-
-    bool try_now();
-    void hold() const noexcept {}  // it is written already
-    task<> wait();
-    void finish() const noexcept {}
-
-private:
-    writer_state& state_;
-    write_request request_;
-};
-
-class [[nodiscard("co_await it")]] CORO_EXPORT flush_awaiter final
-    : public library_awaiter<flush_awaiter>,
-                                                                  public list_node<flush_awaiter> {
-public:
-    explicit flush_awaiter(writer_state& state) noexcept : state_(state) {}
-
-    bool try_now() noexcept;
-    bool start() noexcept;
-    void finish() const;
-    void cancel_wait() noexcept override;
-    void describe(text_sink& out) const noexcept override;
-
-private:
-    friend class writer_state;
-    void end(std::error_code error) noexcept;
-
-    writer_state& state_;
-    std::uint64_t position_ = 0;  ///< everything before it is to be sent
-    std::error_code error_;
-};
-
-struct buffered_writer_access;
-
-}}}  // namespace coro::v0::detail
-
 namespace coro { inline namespace v0 { namespace net {
+
+struct buffered_writer_options {
+    /// The most unsent bytes that are held. A write that is as large is sent from where it lies.
+    std::size_t limit = 64 * 1024;
+};
 
 /// Writes to the connection of `stream` through a buffer. All that is written leaves at the end of
 /// the loop's turn, in one send, without a flush: sixteen small replies cost one system call. At
@@ -96,8 +32,8 @@ namespace coro { inline namespace v0 { namespace net {
 /// without it.
 class buffered_writer {
 public:
-    /// options.limit: the most unsent bytes that are held.
-    CORO_EXPORT explicit buffered_writer(const net::stream& stream, buffered_options options = {});
+    CORO_EXPORT explicit buffered_writer(const net::stream& stream,
+                                         buffered_writer_options options = {});
 
     /// Returns nothing. Copies `from` into the buffer, whole. When it is as large as the limit or
     /// larger it is sent from where it lies, after everything that is buffered.
@@ -139,13 +75,4 @@ private:
 
 }}}  // namespace coro::v0::net
 
-namespace coro { inline namespace v0 { namespace detail {
-
-/// For what writes by requests of its own.
-struct buffered_writer_access {
-    static buffered_write write(net::buffered_writer& to, const write_request& request) noexcept {
-        return {to.state(), request};
-    }
-};
-
-}}}  // namespace coro::v0::detail
+#include <coro/net/detail/buffered_writer_access.hpp>

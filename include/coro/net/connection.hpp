@@ -10,8 +10,8 @@
 namespace coro { inline namespace v0 { namespace net {
 
 struct connection_options {
-    buffered_options in{};   ///< of the reader
-    buffered_options out{};  ///< of the writer
+    buffered_stream_options in{};   ///< of the reader
+    buffered_writer_options out{};  ///< of the writer
 };
 
 /// Owns a stream, reads from it by `in` and writes to it by `out`. Move-only: it may be kept in a

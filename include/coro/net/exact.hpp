@@ -16,7 +16,7 @@ namespace coro { inline namespace v0 { namespace net {
 /// errc::broken); cancelled. bytes_transferred() of either says how many bytes had moved.
 /// Cancel safety: none: when it throws, a part may have been sent; the stream is then marked
 /// broken, and later exact transfers throw errc::broken. See: send(2).
-[[nodiscard("co_await it")]] inline detail::exact_awaiter<true> write_all(
+[[nodiscard("co_await it")]] inline detail::send_exactly_awaiter write_all(
     net::stream& stream, const_bytes from) noexcept {
     return {detail::stream_access::ref(stream), const_cast<std::byte*>(from.data()),
             from.size()};
@@ -29,7 +29,7 @@ namespace coro { inline namespace v0 { namespace net {
 /// timed_out, errc::busy, errc::closed, errc::broken), with bytes_transferred(); cancelled,
 /// likewise.
 /// Cancel safety: none on a bare stream, as write_all; buffered_stream::read_exact has it.
-[[nodiscard("co_await it")]] inline detail::exact_awaiter<false> read_exact(
+[[nodiscard("co_await it")]] inline detail::receive_exactly_awaiter read_exact(
     net::stream& stream, mutable_bytes into) noexcept {
     return {detail::stream_access::ref(stream), into.data(), into.size()};
 }

@@ -1,25 +1,7 @@
 // readable and writable: waiting for a descriptor that the program or a foreign library owns.
 #pragma once
 
-#include <coro/net/detail/socket.hpp>
-
-namespace coro { inline namespace v0 { namespace detail {
-
-class [[nodiscard("co_await it")]] CORO_EXPORT readiness_awaiter final
-    : public io_awaiter<readiness_awaiter> {
-public:
-    readiness_awaiter(opcode what, int descriptor) noexcept
-        : io_awaiter(what, {}), descriptor_(descriptor) {}
-
-    bool start() noexcept;
-    void finish() const;
-    void describe(text_sink& out) const noexcept override;
-
-private:
-    int descriptor_;
-};
-
-}}}  // namespace coro::v0::detail
+#include <coro/net/detail/readiness_awaiter.hpp>
 
 namespace coro { inline namespace v0 {
 

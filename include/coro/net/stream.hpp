@@ -1,7 +1,6 @@
 // stream: a connection of any kind that carries bytes, and the operations on it.
 #pragma once
 
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -12,193 +11,16 @@
 
 #include <coro/base/time.hpp>
 #include <coro/core/task.hpp>
-#include <coro/net/detail/socket.hpp>
+#include <coro/net/detail/stream_awaiters.hpp>
+#include <coro/net/read_lease.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {
-class lease_awaiter;
 struct stream_access;
 }}}
 
 namespace coro { inline namespace v0 { namespace net {
 class transport;
 }}}
-
-namespace coro { inline namespace v0 { namespace net {
-
-/// The most buffers that one vectored read or write takes.
-inline constexpr std::size_t most_slices = 16;
-
-/// A read buffer lent by the loop's pool, with the bytes that have come. Move-only; goes back at
-/// the end of its life, which must be on its loop. Empty at the end of the stream.
-class read_lease {
-public:
-    read_lease() noexcept = default;
-    read_lease(read_lease&& other) noexcept { swap(other); }
-    read_lease& operator=(read_lease&& other) noexcept {
-        read_lease(std::move(other)).swap(*this);
-        return *this;
-    }
-    ~read_lease() {
-        if (data_ != nullptr) give_back();
-    }
-
-    /// The bytes that were read; empty at the end of the stream.
-    [[nodiscard]] mutable_bytes bytes() const noexcept { return {data_, size_}; }
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-    [[nodiscard]] explicit operator bool() const noexcept { return size_ != 0; }
-
-private:
-    friend class detail::lease_awaiter;
-    read_lease(detail::loop& loop, const detail::operation& from) noexcept
-        : loop_(loop.id),
-          data_(static_cast<std::byte*>(from.lease_data)),
-          size_(static_cast<std::size_t>(from.result)),
-          id_(from.lease_id),
-          from_heap_(from.lease_from_heap) {}
-    CORO_EXPORT void give_back() noexcept;
-    void swap(read_lease& other) noexcept {
-        std::swap(loop_, other.loop_);
-        std::swap(data_, other.data_);
-        std::swap(size_, other.size_);
-        std::swap(id_, other.id_);
-        std::swap(from_heap_, other.from_heap_);
-    }
-
-    detail::loop_id loop_;
-    std::byte* data_ = nullptr;
-    std::size_t size_ = 0;
-    std::uint32_t id_ = 0;
-    bool from_heap_ = false;
-};
-
-}}}  // namespace coro::v0::net
-
-namespace coro { inline namespace v0 { namespace detail {
-
-class [[nodiscard("co_await it")]] read_awaiter final : public io_awaiter<read_awaiter> {
-public:
-    read_awaiter(socket_ref on, mutable_bytes into) noexcept
-        : io_awaiter(opcode::receive, on) {
-        data = into.data();
-        size = into.size();
-    }
-    bool try_now() noexcept { return size == 0 && ends_with_nothing(); }
-    [[nodiscard]] std::size_t finish() const { return count(); }
-};
-
-class [[nodiscard("co_await it")]] write_awaiter final : public io_awaiter<write_awaiter> {
-public:
-    write_awaiter(socket_ref on, const_bytes from) noexcept : io_awaiter(opcode::send, on) {
-        data = const_cast<std::byte*>(from.data());  // only read from: it is a send
-        size = from.size();
-    }
-    bool try_now() noexcept { return size == 0 && ends_with_nothing(); }
-    [[nodiscard]] std::size_t finish() const { return count(); }
-};
-
-/// A vectored read or write of at most most_slices buffers; the rest is for the next call.
-class [[nodiscard("co_await it")]] vectored_awaiter final : public io_awaiter<vectored_awaiter> {
-public:
-    template <typename Span>
-    vectored_awaiter(opcode what, socket_ref on, std::span<const Span> buffers) noexcept
-        : io_awaiter(what, on) {
-        size = buffers.size() < slices_.size() ? buffers.size() : slices_.size();
-        std::size_t bytes = 0;
-        for (std::size_t i = 0; i < size; ++i) {
-            slices_[i] = {const_cast<std::byte*>(buffers[i].data()), buffers[i].size()};
-            bytes |= buffers[i].size();
-        }
-        data = slices_.data();
-        empty_ = bytes == 0;
-    }
-    bool try_now() noexcept { return empty_ && ends_with_nothing(); }
-    [[nodiscard]] std::size_t finish() const { return count(); }
-
-private:
-    std::array<io_slice, net::most_slices> slices_;
-    bool empty_;
-};
-
-class [[nodiscard("co_await it")]] lease_awaiter final : public io_awaiter<lease_awaiter> {
-public:
-    lease_awaiter(socket_ref on, std::size_t at_most) noexcept
-        : io_awaiter(opcode::receive_leased, on) {
-        size = at_most;
-    }
-
-    /// Asked for nothing it lends nothing: pollers read into a whole buffer.
-    bool try_now() noexcept { return size == 0 && ends_with_nothing(); }
-    [[nodiscard]] net::read_lease finish() const {
-        return count() == 0 ? net::read_lease() : net::read_lease(loop(), *this);
-    }
-};
-
-/// Repeats a transfer until all has moved, without waking the task in between.
-template <bool Sending>
-class [[nodiscard("co_await it")]] exact_awaiter final : public io_awaiter<exact_awaiter<Sending>> {
-public:
-    exact_awaiter(socket_ref on, void* where, std::size_t bytes) noexcept
-        : io_awaiter<exact_awaiter<Sending>>(Sending ? opcode::send : opcode::receive, on) {
-        this->data = where;
-        this->size = bytes;
-        this->advance = [](operation& op) noexcept {
-            return static_cast<exact_awaiter&>(op).go_on();
-        };
-    }
-
-    bool try_now() noexcept {
-        if (this->size != 0) return false;
-        this->set_outcome(wait_outcome::done);
-        return true;
-    }
-    bool start() noexcept {
-        if (is_broken(this->own_socket(), way)) {
-            this->result = result_broken;
-            this->set_outcome(wait_outcome::done);
-            return false;
-        }
-        if (io_awaiter<exact_awaiter>::start()) return true;
-        return !go_on();
-    }
-    void finish() const {
-        if (this->size == 0) return;
-        if (moved_ != 0) mark_broken(this->own_socket(), way);
-        if (this->result == 0) throw_end_of_stream(this->own_socket(), moved_);
-        throw_io(this->result, verb(), this->own_socket(), moved_);
-    }
-    [[nodiscard]] const char* verb() const noexcept { return Sending ? "write_all" : "read_exact"; }
-
-private:
-    static constexpr direction way = Sending ? direction::sending : direction::receiving;
-
-    [[noreturn]] CORO_EXPORT static void throw_end_of_stream(socket_ref socket,
-                                                             std::size_t moved);
-
-    /// After a completion: true when the whole transfer has ended, false when it was submitted
-    /// again.
-    bool go_on() noexcept {
-        for (;;) {
-            if (this->result <= 0) return true;
-            const auto moved = static_cast<std::size_t>(this->result);
-            this->data = static_cast<std::byte*>(this->data) + moved;
-            this->size -= moved;
-            moved_ += moved;
-            if (this->size == 0) return true;
-            // The cancellation may have found the operation in the moment of its success: it is
-            // not asked again, so it must be looked at here.
-            if (scope_access::cancelled(*this->strand().scope)) {
-                this->result = -ECANCELED;
-                return true;
-            }
-            if (submit_io(*this, this->strand())) return false;
-        }
-    }
-
-    std::size_t moved_ = 0;
-};
-
-}}}  // namespace coro::v0::detail
 
 namespace coro { inline namespace v0 { namespace net {
 

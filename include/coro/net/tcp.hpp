@@ -1,14 +1,11 @@
 // TCP: tcp_listener accepts and tcp_stream carries bytes; both close at the end of their life.
 #pragma once
 
-#include <chrono>
-#include <cstddef>
 #include <optional>
-#include <span>
 
 #include <coro/core/task.hpp>
-#include <coro/net/detail/accept.hpp>
 #include <coro/net/address.hpp>
+#include <coro/net/detail/accept.hpp>
 #include <coro/net/detail/rebind.hpp>
 #include <coro/net/socket_options.hpp>
 #include <coro/net/stream.hpp>
@@ -124,33 +121,4 @@ private:
 
 }}}  // namespace coro::v0::net
 
-namespace coro { inline namespace v0 { namespace detail {
-
-extern template class accept_awaiter<net::tcp_stream>;
-
-class [[nodiscard("co_await it")]] CORO_EXPORT connect_awaiter final
-    : public io_awaiter<connect_awaiter> {
-public:
-    connect_awaiter(net::endpoint to, const net::connect_options& options) noexcept
-        : io_awaiter(opcode::connect, {}), to_(to), options_(options) {
-        advance = [](operation& op) noexcept { return static_cast<connect_awaiter&>(op).go_on(); };
-    }
-
-    bool start() noexcept;
-    net::tcp_stream finish();
-    void describe(text_sink& out) const noexcept override;
-
-private:
-    bool ask() noexcept;
-    bool go_on() noexcept;
-    bool met_itself() noexcept;
-
-    net::endpoint to_;
-    net::connect_options options_;
-    socket_address address_;
-    owned_socket socket_;
-    const char* failed_verb_ = nullptr;  ///< an option or the local bind was refused
-    std::uint8_t met_itself_ = 0;        ///< attempts that connected to themselves
-};
-
-}}}  // namespace coro::v0::detail
+#include <coro/net/detail/connect_awaiter.hpp>

@@ -23,8 +23,8 @@ constexpr poller_choice sim = poller_choice::simulation;
 /// A stream with everything around it that frames need.
 class framed {
 public:
-    explicit framed(tcp_stream& stream, frame_options options = {}, buffered_options buffers = {})
-        : in(stream, buffers), out(stream, buffers), messages(in, out, options) {}
+    explicit framed(tcp_stream& stream, frame_options options = {}, std::size_t limit = 64 * 1024)
+        : in(stream, {.limit = limit}), out(stream, {.limit = limit}), messages(in, out, options) {}
 
     buffered_stream in;
     buffered_writer out;
@@ -104,7 +104,7 @@ TEST(framed_stream, what_is_announced_and_never_sent_holds_little) {
 
 TEST(framed_stream, a_frame_may_be_longer_than_both_buffers) {
     const auto body = [](stream_pair& pair) -> task<> {
-        framed client(pair.client, {}, {.limit = 100}), server(pair.server, {}, {.limit = 100});
+        framed client(pair.client, {}, 100), server(pair.server, {}, 100);
         std::string large(500'000, ' ');
         for (std::size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>(i * 31 % 251);
         const auto send = [](framed& from, const std::string& text) -> task<> {
@@ -135,7 +135,7 @@ TEST(framed_stream, lines_and_frames_may_alternate_on_one_stream) {
 
 TEST(framed_stream, a_large_frame_that_is_cut_short_breaks_the_writer) {
     const auto body = [](stream_pair& pair) -> task<> {
-        framed server(pair.server, {}, {.limit = 1000});
+        framed server(pair.server, {}, 1000);
         const std::string large(30'000, 'L');
         EXPECT_FALSE(co_await move_on_after(1ms, server.messages.write(as_bytes(large))));
         expect_error(co_await error_of([&] { return server.messages.write(as_bytes("x")); }),
@@ -186,8 +186,8 @@ TEST(framed_stream, cancelling_at_any_await_loses_and_repeats_no_frame) {
     for (std::uint64_t seed = 1; seed <= 300 && !HasFailure(); ++seed) {
         SCOPED_TRACE(testing::Message() << "seed " << seed);
         const auto body = [&](stream_pair& pair) -> task<> {
-            framed client(pair.client, {}, {.limit = 32'000});
-            framed server(pair.server, {}, {.limit = 2'000});
+            framed client(pair.client, {}, 32'000);
+            framed server(pair.server, {}, 2'000);
             std::vector<std::string> accepted, got;
             co_await with_task_group([&](task_group& group) -> task<> {
                 group.spawn(read_messages, std::ref(server.messages), std::ref(got),

@@ -2,7 +2,6 @@
 // a stream that has left its loop by rebind().
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 
@@ -29,7 +28,7 @@ public:
     /// all connections get a fresh span, each once until it moves a byte. A machine that is busy
     /// makes every loop late by less.
     static constexpr bool stood_still(duration late, duration span) noexcept {
-        return late > std::max<duration>(span / 2, std::chrono::milliseconds(50));
+        return late > span / 2 && late > std::chrono::milliseconds(50);
     }
 
     explicit idle_look(detail::handle of) noexcept { socket = of; }

@@ -1,0 +1,78 @@
+// How writes and flushes of a buffered_writer wait.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <system_error>
+
+#include <coro/base/detail/assert.hpp>
+#include <coro/core/task.hpp>
+#include <coro/net/buffered_stream.hpp>
+#include <coro/net/detail/ready_or_task.hpp>
+#include <coro/net/stream.hpp>
+
+namespace coro { inline namespace v0 { namespace detail {
+
+/// The buffer and its send operation. Made for a writer, and outlives it until the operation has
+/// completed.
+class writer_state;
+
+struct CORO_EXPORT writer_release {
+    void operator()(writer_state* state) const noexcept;
+};
+using writer_handle = std::unique_ptr<writer_state, writer_release>;
+
+/// The bytes of one write: it hands over all of them, or none.
+struct write_request {
+    const char* verb = "write";
+    const_bytes payload;
+    std::size_t payload_limit = std::numeric_limits<std::size_t>::max();
+    std::array<std::byte, 4> prefix{};
+    std::uint32_t prefix_size = 0;
+
+    [[nodiscard]] std::size_t size() const noexcept { return prefix_size + payload.size(); }
+};
+
+class [[nodiscard("co_await it")]] CORO_EXPORT buffered_write final
+    : public ready_or_task<buffered_write> {
+public:
+    buffered_write(writer_state& state, const write_request& request) noexcept
+        : state_(state), request_(request) {}
+
+    bool try_now();
+    void hold() const noexcept {}  // it is written already
+    task<> wait();
+    void finish() const noexcept {}
+
+private:
+    writer_state& state_;
+    write_request request_;
+};
+
+class [[nodiscard("co_await it")]] CORO_EXPORT flush_awaiter final
+    : public library_awaiter<flush_awaiter>,
+                                                                  public list_node<flush_awaiter> {
+public:
+    explicit flush_awaiter(writer_state& state) noexcept : state_(state) {}
+
+    bool try_now() noexcept;
+    bool start() noexcept;
+    void finish() const;
+    void cancel_wait() noexcept override;
+    void describe(text_sink& out) const noexcept override;
+
+private:
+    friend class writer_state;
+    void end(std::error_code error) noexcept;
+
+    writer_state& state_;
+    std::uint64_t position_ = 0;  ///< everything before it is to be sent
+    std::error_code error_;
+};
+
+struct buffered_writer_access;
+
+}}}  // namespace coro::v0::detail

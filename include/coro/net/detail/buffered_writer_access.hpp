@@ -1,0 +1,15 @@
+// For code that writes by requests of its own.
+#pragma once
+
+#include <coro/net/buffered_writer.hpp>
+
+namespace coro { inline namespace v0 { namespace detail {
+
+/// For what writes by requests of its own.
+struct buffered_writer_access {
+    static buffered_write write(net::buffered_writer& to, const write_request& request) noexcept {
+        return {to.state(), request};
+    }
+};
+
+}}}  // namespace coro::v0::detail
