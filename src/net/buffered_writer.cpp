@@ -147,8 +147,7 @@ void writer_state::pump() noexcept {
     check_home(socket_);
     while (!in_flight_ && !held_ && !failure_ && !busy_ && buffered() != 0) {
         if (sending_.size() == 0) sending_.swap(queued_);
-        send_.data = sending_.data();
-        send_.size = sending_.size();
+        send_.buffer = {sending_.data(), sending_.size()};
         if (!submit_unowned(send_, scheduler_of(*current))) settle();
         else in_flight_ = true;
     }

@@ -39,22 +39,21 @@ bool local_connect_awaiter::start() noexcept {
     result = poller.open_stream(address_family::local, target);
     if (result < 0) return false;
     socket_ = owned_socket({&loop(), target});
-    data = &address_;
-    size = sizeof(address_);
+    where = &address_;
     return submit_io(*this, strand());
 }
 
 net::local_stream local_connect_awaiter::finish() {
     if (result >= 0) return net::local_stream(socket_ref{&loop(), socket_.release()});
     if (result == -ECANCELED) throw cancelled();
-    std::array<char, name_capacity> buffer;
-    throw io_error(error_of(result), "connect", address_text(address_, buffer));
+    std::array<char, name_capacity> text;
+    throw io_error(error_of(result), "connect", address_text(address_, text));
 }
 
 void local_connect_awaiter::describe(text_sink& out) const noexcept {
-    std::array<char, name_capacity> buffer;
+    std::array<char, name_capacity> text;
     out.write("connect ");
-    out.write(address_text(address_, buffer));
+    out.write(address_text(address_, text));
 }
 
 }}}  // namespace coro::v0::detail

@@ -82,23 +82,22 @@ bool connect_awaiter::ask() noexcept {
         }
     }
     address_ = to_socket_address(to_);
-    data = &address_;
-    size = sizeof(address_);
+    where = &address_;
     return submit_io(*this, strand());
 }
 
 net::tcp_stream connect_awaiter::finish() {
     if (result >= 0) return net::tcp_stream({&loop(), socket_.release()});
     if (result == -ECANCELED) throw cancelled();
-    std::array<char, net::endpoint::text_capacity> buffer;
+    std::array<char, net::endpoint::text_capacity> text;
     throw io_error(error_of(result), failed_verb_ != nullptr ? failed_verb_ : "connect tcp",
-                   to_.to_text(buffer));
+                   to_.to_text(text));
 }
 
 void connect_awaiter::describe(text_sink& out) const noexcept {
-    std::array<char, net::endpoint::text_capacity> buffer;
+    std::array<char, net::endpoint::text_capacity> text;
     out.write("connect ");
-    out.write(to_.to_text(buffer));
+    out.write(to_.to_text(text));
 }
 
 }}}  // namespace coro::v0::detail

@@ -29,11 +29,11 @@ bool is_vectored(opcode code) noexcept {
 /// that begins.
 mutable_bytes rest_of(const operation& op, std::size_t from) noexcept {
     if (!is_vectored(op.code)) {
-        auto* const begin = static_cast<std::byte*>(
-            op.code == opcode::receive_leased ? op.lease_data : op.data);
-        return {begin + from, op.size - from};
+        const bool leased = op.code == opcode::receive_leased;
+        auto* const begin = static_cast<std::byte*>(leased ? op.lease_data : op.buffer.data);
+        return {begin + from, (leased ? op.most : op.buffer.size) - from};
     }
-    for (const io_slice& slice : std::span(static_cast<io_slice*>(op.data), op.size)) {
+    for (const io_slice& slice : std::span(op.slices.first, op.slices.count)) {
         if (from < slice.size)
             return {static_cast<std::byte*>(slice.data) + from, slice.size - from};
         from -= slice.size;
@@ -58,7 +58,7 @@ mutable_bytes transfer::room() const noexcept {
             of_->backend_state |= detail::no_buffer;
             return {};
         }
-        of_->size = std::min(of_->size, size);
+        of_->most = std::min(of_->most, size);
     }
     return at_most(rest_of(*of_, moved()), moved());
 }
@@ -138,8 +138,9 @@ void relay::forward(transfer what, stream& below) noexcept {
     give_back_lease();
     for_ = what;
     code = what.of_->code;
-    data = what.of_->data;
-    size = what.of_->size;
+    if (code == opcode::receive_leased) most = what.of_->most;
+    else if (is_vectored(code)) slices = what.of_->slices;
+    else buffer = what.of_->buffer;
     ask(below);
 }
 
@@ -147,8 +148,7 @@ void relay::receive(stream& below, mutable_bytes into) noexcept {
     give_back_lease();
     for_ = {};
     code = opcode::receive;
-    data = into.data();
-    size = into.size();
+    buffer = {into.data(), into.size()};
     ask(below);
 }
 
@@ -156,8 +156,7 @@ void relay::send(stream& below, const_bytes from) noexcept {
     give_back_lease();
     for_ = {};
     code = opcode::send;
-    data = const_cast<std::byte*>(from.data());  // only read from: it is a send
-    size = from.size();
+    buffer = {const_cast<std::byte*>(from.data()), from.size()};
     ask(below);
 }
 

@@ -86,10 +86,10 @@ std::size_t bytes_of(const msghdr& message) noexcept {
 template <typename Transfer>
 std::int32_t bounded(const operation& op, Transfer transfer) noexcept {
     if (op.code == opcode::receive || op.code == opcode::send) {
-        io_slice slice{op.data, std::min(op.size, most_bytes_at_once)};
+        io_slice slice{op.buffer.data, std::min(op.buffer.size, most_bytes_at_once)};
         return transfer(std::span<io_slice>(&slice, 1));
     }
-    const std::span slices(static_cast<io_slice*>(op.data), op.size);
+    const std::span slices(op.slices.first, op.slices.count);
     slice_cut cut;
     const std::size_t count = cut.make(slices);
     const std::int32_t moved = transfer(slices.first(count));
@@ -197,9 +197,11 @@ bool epoll_poller::park(socket_slot& slot, operation& op) noexcept {
     op.backend_state = state_parked;
     ++pending_operations_;
     if (inflight_registry::enabled()) [[unlikely]] {
-        if (op.code == opcode::receive) inflight_registry::add(&op, op.data, op.size);
+        if (op.code == opcode::receive) {
+            inflight_registry::add(&op, op.buffer.data, op.buffer.size);
+        }
         if (op.code == opcode::receive_vectored)
-            inflight_registry::add(&op, static_cast<const io_slice*>(op.data), op.size);
+            inflight_registry::add(&op, op.slices.first, op.slices.count);
     }
     return true;
 }
@@ -302,8 +304,8 @@ std::int32_t epoll_poller::try_receive_leased(socket_slot& slot, operation& op) 
     lease buffer;
     if (!take_lease(buffer)) return peek_for_lease(slot);
     // Like io_uring with a buffer ring: no length means as much as the buffer holds.
-    const std::size_t most = op.size == 0 ? options_.lease_buffer_bytes
-                                          : std::min<std::size_t>(op.size,
+    const std::size_t most = op.most == 0 ? options_.lease_buffer_bytes
+                                          : std::min<std::size_t>(op.most,
                                                                   options_.lease_buffer_bytes);
     io_slice slice{buffer.data, most};
     const std::int32_t got = try_receive(slot, {&slice, 1});
@@ -380,7 +382,7 @@ std::int32_t epoll_poller::try_accept(socket_slot& listener, operation& op) noex
 }
 
 int epoll_poller::call_connect(const socket_slot& slot, const operation& op) noexcept {
-    const auto& where = *static_cast<const socket_address*>(op.data);
+    const socket_address& where = *op.where;
     if (where.size > where.bytes.size()) return -EINVAL;
     const auto* address = reinterpret_cast<const sockaddr*>(where.bytes.data());
     if (::connect(slot.descriptor, address, where.size) == 0) return 0;
@@ -389,7 +391,7 @@ int epoll_poller::call_connect(const socket_slot& slot, const operation& op) noe
 }
 
 std::int32_t epoll_poller::note_connected(socket_slot& slot, const operation& op) noexcept {
-    keep_peer(slot, *static_cast<const socket_address*>(op.data));
+    keep_peer(slot, *op.where);
     return 0;
 }
 

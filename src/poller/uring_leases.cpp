@@ -33,7 +33,7 @@ void uring_poller::fill_leased(io_uring_sqe& entry, operation& op) noexcept {
     entry.flags = IOSQE_BUFFER_SELECT;
     entry.buf_group = uring_buffers::group;
     // 0 is as much as the buffer holds.
-    entry.len = static_cast<std::uint32_t>(std::min(op.size, buffers_.bytes()));
+    entry.len = static_cast<std::uint32_t>(std::min(op.most, buffers_.bytes()));
 }
 
 void uring_poller::on_lease(socket_slot& slot, operation& op, std::int32_t result,
@@ -87,8 +87,8 @@ void uring_poller::on_readable(socket_slot& slot, operation& op) noexcept {
     // Without a buffer it is still worth a look: the end of the stream and errors need none.
     const bool got_one = take_lease(buffer);
     const std::size_t most =
-        op.size == 0 ? options_.lease_buffer_bytes
-                     : std::min<std::size_t>(op.size, options_.lease_buffer_bytes);
+        op.most == 0 ? options_.lease_buffer_bytes
+                     : std::min<std::size_t>(op.most, options_.lease_buffer_bytes);
     ++counters.receives;
     ssize_t got = 0;
     do {

@@ -129,7 +129,7 @@ bool uring_poller::submit(operation& op) noexcept {
     if (lane != nullptr) return answer(op, result_busy);
     if (accepts(op.code) && accept_now(*slot, op)) return true;
     if (op.code == opcode::connect) {
-        const auto& where = *static_cast<const socket_address*>(op.data);
+        const socket_address& where = *op.where;
         if (where.size > where.bytes.size()) return answer(op, -EINVAL);
     }
     if (!arm(*slot, op)) {
@@ -140,9 +140,11 @@ bool uring_poller::submit(operation& op) noexcept {
     op.phase = operation_phase::submitted;
     ++pending_operations_;
     if (inflight_registry::enabled()) [[unlikely]] {
-        if (op.code == opcode::receive) inflight_registry::add(&op, op.data, op.size);
+        if (op.code == opcode::receive) {
+            inflight_registry::add(&op, op.buffer.data, op.buffer.size);
+        }
         if (op.code == opcode::receive_vectored) {
-            inflight_registry::add(&op, static_cast<const io_slice*>(op.data), op.size);
+            inflight_registry::add(&op, op.slices.first, op.slices.count);
         }
     }
     return false;
@@ -191,15 +193,15 @@ void uring_poller::fill(io_uring_sqe& entry, operation& op) noexcept {
         case opcode::receive:
             ++counters.receives;
             entry.opcode = IORING_OP_RECV;
-            entry.addr = reinterpret_cast<std::uintptr_t>(op.data);
-            entry.len = length_of(op.size);
+            entry.addr = reinterpret_cast<std::uintptr_t>(op.buffer.data);
+            entry.len = length_of(op.buffer.size);
             return;
         case opcode::send:
             ++counters.sends;
             hand_to_kernel();
             entry.opcode = IORING_OP_SEND;
-            entry.addr = reinterpret_cast<std::uintptr_t>(op.data);
-            entry.len = length_of(op.size);
+            entry.addr = reinterpret_cast<std::uintptr_t>(op.buffer.data);
+            entry.len = length_of(op.buffer.size);
             entry.msg_flags = send_flags;
             return;
         case opcode::receive_vectored:
@@ -226,7 +228,7 @@ void uring_poller::fill(io_uring_sqe& entry, operation& op) noexcept {
         }
         case opcode::connect: {
             hand_to_kernel();
-            const auto& where = *static_cast<const socket_address*>(op.data);
+            const socket_address& where = *op.where;
             entry.opcode = IORING_OP_CONNECT;
             entry.addr = reinterpret_cast<std::uintptr_t>(where.bytes.data());
             entry.off = where.size;
@@ -244,8 +246,8 @@ void uring_poller::fill_message(io_uring_sqe& entry, operation& op) noexcept {
     auto& message = *static_cast<message_record*>(op.backend_pointer);
     message.cut.undo();  // the request may be one that is made again
     message.header = msghdr{};
-    message.header.msg_iov = static_cast<iovec*>(op.data);
-    message.header.msg_iovlen = message.cut.make({static_cast<io_slice*>(op.data), op.size});
+    message.header.msg_iov = reinterpret_cast<iovec*>(op.slices.first);
+    message.header.msg_iovlen = message.cut.make({op.slices.first, op.slices.count});
     entry.addr = reinterpret_cast<std::uintptr_t>(&message.header);
     entry.len = 1;
 }
@@ -425,7 +427,7 @@ void uring_poller::retry_connects() noexcept {
 }
 
 void uring_poller::on_connected(socket_slot& slot, const operation& op) noexcept {
-    keep_peer(slot, *static_cast<const socket_address*>(op.data));
+    keep_peer(slot, *op.where);
 }
 
 // --- message headers

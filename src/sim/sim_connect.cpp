@@ -126,7 +126,7 @@ void sim_world::stop_listening(sim_socket& listener) {
 sim_world::outcome sim_world::attempt_connect(sim_socket& client, operation& op) {
     if (client.state != sim_state::fresh) return -EISCONN;
     sim_address place;
-    const auto& where = *static_cast<const socket_address*>(op.data);
+    const socket_address& where = *op.where;
     if (const int error = decode_address(where, place); error != 0) return error;
     if (place.family != client.family) return -EAFNOSUPPORT;
     if (place.family == address_family::ipv6 && place.is_v4() &&

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "sim/sim_poller.hpp"
@@ -18,18 +19,18 @@ namespace {
 template <typename Each>
 void for_each_piece(const operation& op, bool vectored, std::size_t most, Each each) {
     if (!vectored) {
-        each(op.data, std::min(op.size, most));
+        each(op.buffer.data, std::min(op.buffer.size, most));
         return;
     }
-    const auto* slices = static_cast<const io_slice*>(op.data);
-    for (std::size_t i = 0; i < op.size && most > 0; ++i) {
-        const std::size_t part = std::min(slices[i].size, most);
-        each(slices[i].data, part);
+    for (const io_slice& slice : std::span(op.slices.first, op.slices.count)) {
+        const std::size_t part = std::min(slice.size, most);
+        each(slice.data, part);
         most -= part;
     }
 }
 
 std::size_t wanted(const operation& op, bool vectored) {
+    if (op.code == opcode::receive_leased) return op.most == 0 ? most_bytes_at_once : op.most;
     std::size_t total = 0;
     for_each_piece(op, vectored, most_bytes_at_once,
                    [&](void*, std::size_t part) { total += part; });

@@ -50,8 +50,8 @@ TEST_P(pending_memory_death_test, giving_a_block_back_under_a_pending_receive_ab
     const connected_pair pair = connect_pair();
     void* const block = allocate_block(128);
     operation receiving(opcode::receive, pair.server);
-    receiving.data = static_cast<std::byte*>(block) + 100;
-    receiving.size = 28;
+    receiving.buffer.data = static_cast<std::byte*>(block) + 100;
+    receiving.buffer.size = 28;
     ASSERT_FALSE(submit(receiving));
     EXPECT_DEATH(free_block(block, 128), "a pending receive may still write into it");
     world().cancel(receiving);

@@ -66,20 +66,20 @@ protected:
     void round_trip(const connected_pair& pair) {
         std::array<char, 64> bytes{};
         operation waiting(opcode::receive, pair.server);
-        waiting.data = bytes.data();
-        waiting.size = bytes.size();
+        waiting.buffer.data = bytes.data();
+        waiting.buffer.size = bytes.size();
         ASSERT_EQ(run_bare(waiting, true), -ECANCELED);
 
         operation sending(opcode::send, pair.client);
-        sending.data = bytes.data();
-        sending.size = bytes.size();
+        sending.buffer.data = bytes.data();
+        sending.buffer.size = bytes.size();
         ASSERT_EQ(run_bare(sending), 64);
         operation receiving(opcode::receive, pair.server);
-        receiving.data = bytes.data();
-        receiving.size = 32;
+        receiving.buffer.data = bytes.data();
+        receiving.buffer.size = 32;
         ASSERT_EQ(run_bare(receiving), 32);
         operation leased(opcode::receive_leased, pair.server);
-        leased.size = 32;
+        leased.most = 32;
         ASSERT_EQ(run_bare(leased), 32);
         world().return_lease(leased.lease_id, leased.lease_data, leased.lease_from_heap);
     }

@@ -25,8 +25,7 @@ protected:
             const std::size_t from = moved % block;
             const std::size_t size = block - from;
             if (op.code == opcode::send || op.code == opcode::receive) {
-                op.data = bytes.data() + from;
-                op.size = size;
+                op.buffer = {bytes.data() + from, size};
                 return;
             }
             const std::size_t first = std::min<std::size_t>(size, 3);
@@ -35,8 +34,7 @@ protected:
                       io_slice{bytes.data() + from + first, second},
                       io_slice{bytes.data() + from + first + second, size - first - second}};
             before = slices;
-            op.data = slices.data();
-            op.size = slices.size();
+            op.slices = {slices.data(), slices.size()};
         }
         /// Takes the answer in.
         void note() {

@@ -29,8 +29,8 @@ TEST_P(poller_cancel_test, pending_receive_takes_no_byte) {
     for (const opcode code : {opcode::receive, opcode::receive_leased}) {
         std::string into(8, '\0');
         operation receiving(code, pair.server);
-        receiving.data = into.data();
-        receiving.size = into.size();
+        io_slice room{into.data(), into.size()};
+        ask_for(receiving, room);
         ASSERT_FALSE(submit(receiving));
         settle(1ms);
         EXPECT_EQ(cancelled(receiving), -ECANCELED);
@@ -43,8 +43,8 @@ TEST_P(poller_cancel_test, pending_vectored_receive_takes_no_byte) {
     std::string into(8, '\0');
     io_slice slice{into.data(), into.size()};
     operation receiving(opcode::receive_vectored, pair.server);
-    receiving.data = &slice;
-    receiving.size = 1;
+    receiving.slices.first = &slice;
+    receiving.slices.count = 1;
     ASSERT_FALSE(submit(receiving));
     EXPECT_EQ(cancelled(receiving), -ECANCELED);
     EXPECT_EQ(receive_after(pair, "intact"), "intact");
@@ -54,8 +54,8 @@ TEST_P(poller_cancel_test, cancel_before_the_first_wait) {
     const connected_pair pair = connect_pair();
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     EXPECT_EQ(cancelled(receiving), -ECANCELED);
 }
@@ -64,8 +64,8 @@ TEST_P(poller_cancel_test, cancel_twice_completes_once) {
     const connected_pair pair = connect_pair();
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     world().cancel(receiving);
     world().cancel(receiving);
@@ -78,8 +78,8 @@ TEST_P(poller_cancel_test, cancel_of_a_completed_operation_is_nothing) {
     send_all(pair.client, "a");
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_EQ(run(receiving), 1);
     world().cancel(receiving);
     EXPECT_EQ(receiving.result, 1);
@@ -93,8 +93,8 @@ TEST_P(poller_cancel_test, cancelled_operation_may_be_submitted_again) {
     const connected_pair pair = connect_pair();
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     for (int i = 0; i < 50; ++i) {
         ASSERT_FALSE(submit(receiving));
         EXPECT_EQ(cancelled(receiving), -ECANCELED);
@@ -116,19 +116,19 @@ TEST_P(poller_cancel_test, late_cancel_does_not_meet_the_next_operation) {
     for (std::size_t i = 0; i < many; ++i) {
         pairs.push_back(connect_pair(listener));
         operation& op = first.emplace_back(opcode::receive, pairs.back().server);
-        op.data = into[i].data();
-        op.size = 1;
+        op.buffer.data = into[i].data();
+        op.buffer.size = 1;
         ASSERT_FALSE(submit(op));
         operation& next = second.emplace_back(opcode::receive, pairs.back().server);
-        next.data = into[i].data();
-        next.size = 1;
+        next.buffer.data = into[i].data();
+        next.buffer.size = 1;
     }
     std::deque<operation> sending;
     char letter = 'l';
     for (const connected_pair& pair : pairs) {
         operation& op = sending.emplace_back(opcode::send, pair.client);
-        op.data = &letter;
-        op.size = 1;
+        op.buffer.data = &letter;
+        op.buffer.size = 1;
         submit(op);
     }
     for (operation& op : first) world().cancel(op);
@@ -159,8 +159,8 @@ TEST_P(poller_cancel_test, other_direction_is_not_disturbed) {
     const connected_pair pair = narrow_pair();
     char into = 0;
     operation receiving(opcode::receive, pair.client);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     std::vector<std::byte> buffer;
     operation sending(opcode::send, pair.client);
@@ -196,12 +196,12 @@ TEST_P(poller_cancel_test, receive_race_conserves_bytes) {
     for (std::size_t i = 0; i < 2000; ++i) {
         std::array<std::byte, 8> into{};
         operation receiving(i % 5 == 4 ? opcode::receive_leased : opcode::receive, pair.server);
-        receiving.data = into.data();
-        receiving.size = into.size();
+        io_slice room{into.data(), into.size()};
+        ask_for(receiving, room);
         std::vector<std::byte> out = pattern_bytes(sent, 1 + i % 7);
         operation sending(opcode::send, pair.client);
-        sending.data = out.data();
-        sending.size = out.size();
+        sending.buffer.data = out.data();
+        sending.buffer.size = out.size();
 
         if (i % 3 == 0) submit(sending);
         submit(receiving);
@@ -240,8 +240,8 @@ TEST_P(poller_cancel_test, send_race_conserves_bytes) {
     for (std::size_t i = 0; i < 300; ++i) {
         std::vector<std::byte> out = pattern_bytes(sent, 20000 + i);
         operation sending(opcode::send, pair.client);
-        sending.data = out.data();
-        sending.size = out.size();
+        sending.buffer.data = out.data();
+        sending.buffer.size = out.size();
         submit(sending);
         if (i % 2 == 0) collect_now();
         if (received < sent && i % 3 != 0) received = drain_more(pair.server, received);
@@ -275,7 +275,7 @@ TEST_P(poller_cancel_test, accept_race_conserves_connections) {
         operation accepting(opcode::accept, listener.handle);
         socket_address where = listener.address;
         operation connecting(opcode::connect, open());
-        connecting.data = &where;
+        connecting.where = &where;
         if (i % 3 == 0) submit(connecting);
         submit(accepting);
         if (i % 2 == 0) collect_now();
@@ -309,7 +309,7 @@ TEST_P(poller_cancel_test, pending_connect) {
     await_queue(listener, 1);
     socket_address where = listener.address;
     operation connecting(opcode::connect, open());
-    connecting.data = &where;
+    connecting.where = &where;
     ASSERT_FALSE(submit(connecting));
     settle(20ms);
     ASSERT_EQ(connecting.phase, operation_phase::submitted) << "the backlog should be full";
@@ -353,8 +353,8 @@ TEST_P(poller_cancel_thread_test, receive_race_with_a_sender_on_another_thread) 
     for (std::size_t i = 0; i < rounds; ++i) {
         std::array<std::byte, 16> into{};
         operation receiving(opcode::receive, server);
-        receiving.data = into.data();
-        receiving.size = into.size();
+        receiving.buffer.data = into.data();
+        receiving.buffer.size = into.size();
         round.store(i, std::memory_order_release);
         submit(receiving);
         for (std::size_t turn = 0; turn < i % 4; ++turn) collect_now();

@@ -25,8 +25,8 @@ TEST_P(poller_close_test, pending_receive_ends_as_closed) {
         const connected_pair other = connect_pair();
         std::string into(8, '\0');
         operation receiving(code, other.server);
-        receiving.data = into.data();
-        receiving.size = into.size();
+        io_slice room{into.data(), into.size()};
+        ask_for(receiving, room);
         ASSERT_FALSE(submit(receiving));
         settle(1ms);
         world().close(other.server);
@@ -43,8 +43,8 @@ TEST_P(poller_close_test, pending_receive_and_send_end_as_closed) {
     const std::uint64_t sockets = world().census().sockets;
     std::string into(8, '\0');
     operation receiving(opcode::receive, pair.client);
-    receiving.data = into.data();
-    receiving.size = into.size();
+    receiving.buffer.data = into.data();
+    receiving.buffer.size = into.size();
     ASSERT_FALSE(submit(receiving));
     std::vector<std::byte> buffer;
     operation sending(opcode::send, pair.client);
@@ -74,7 +74,7 @@ TEST_P(poller_close_test, pending_connect_ends_as_closed) {
     await_queue(listener, 1);
     socket_address where = listener.address;
     operation connecting(opcode::connect, open());
-    connecting.data = &where;
+    connecting.where = &where;
     ASSERT_FALSE(submit(connecting));
     settle(20ms);
     ASSERT_EQ(connecting.phase, operation_phase::submitted) << "the backlog should be full";
@@ -89,8 +89,8 @@ TEST_P(poller_close_test, cancel_and_close_together_complete_once) {
         const connected_pair other = connect_pair();
         char into = 0;
         operation receiving(opcode::receive, other.server);
-        receiving.data = &into;
-        receiving.size = 1;
+        receiving.buffer.data = &into;
+        receiving.buffer.size = 1;
         ASSERT_FALSE(submit(receiving));
         if (cancel_first) world().cancel(receiving);
         world().close(other.server);
@@ -119,8 +119,8 @@ TEST_P(poller_close_test, descriptors_return_while_the_poller_lives) {
         const connected_pair pair = connect_pair(listener);
         std::array<char, 4> into{};
         operation receiving(opcode::receive, pair.server);
-        receiving.data = into.data();
-        receiving.size = into.size();
+        receiving.buffer.data = into.data();
+        receiving.buffer.size = into.size();
         submit(receiving);
         world().close(pair.server);
         finish(receiving);
@@ -136,14 +136,14 @@ TEST_P(poller_close_test, close_race_conserves_operations) {
         const connected_pair pair = connect_pair(listener);
         char into = 0;
         operation receiving(opcode::receive, pair.server);
-        receiving.data = &into;
-        receiving.size = 1;
+        receiving.buffer.data = &into;
+        receiving.buffer.size = 1;
         submit(receiving);
         if (i % 2 == 0) collect_now();
         char letter = 'q';
         operation sending(opcode::send, pair.client);
-        sending.data = &letter;
-        sending.size = 1;
+        sending.buffer.data = &letter;
+        sending.buffer.size = 1;
         submit(sending);
         if (i % 3 == 0) collect_now();
         world().close(pair.server);
@@ -173,9 +173,7 @@ TEST_P(poller_close_test, stale_handle_answers_closed_everywhere) {
         char letter = 's';
         io_slice slice{&letter, 1};
         operation op(code, old.server);
-        const bool vectored = code == opcode::receive_vectored || code == opcode::send_vectored;
-        op.data = vectored ? static_cast<void*>(&slice) : &letter;
-        op.size = 1;
+        if (code != opcode::accept) ask_for(op, slice);
         EXPECT_TRUE(submit(op));
         EXPECT_EQ(op.result, result_closed) << static_cast<int>(code);
     }
@@ -211,8 +209,8 @@ TEST_P(poller_close_test, closing_handle_is_closed_for_newcomers) {
     const connected_pair pair = connect_pair();
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     world().close(pair.server);
     EXPECT_EQ(send(pair.server, "x"), result_closed);
@@ -225,8 +223,8 @@ TEST_P(poller_close_test, reused_slots_do_not_hear_of_their_predecessors) {
         const connected_pair old = connect_pair(listener);
         char into = 0;
         operation receiving(opcode::receive, old.server);
-        receiving.data = &into;
-        receiving.size = 1;
+        receiving.buffer.data = &into;
+        receiving.buffer.size = 1;
         submit(receiving);
         send_all(old.client, "o");  // an event for the old slot may be on its way
         world().close(old.server);
@@ -260,8 +258,8 @@ TEST_P(poller_close_test, receive_pending_over_a_half_close_gets_the_reply) {
     const connected_pair pair = connect_pair();
     std::array<char, 8> into{};
     operation receiving(opcode::receive, pair.client);
-    receiving.data = into.data();
-    receiving.size = into.size();
+    receiving.buffer.data = into.data();
+    receiving.buffer.size = into.size();
     ASSERT_FALSE(submit(receiving));
     EXPECT_EQ(world().shutdown(pair.client, shutdown_how::send), 0);
     EXPECT_EQ(receive(pair.server), "<0>");
@@ -275,8 +273,8 @@ TEST_P(poller_close_test, shutting_the_receiving_side_ends_a_pending_receive) {
     const connected_pair pair = connect_pair();
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     settle(1ms);
     EXPECT_EQ(world().shutdown(pair.server, shutdown_how::receive), 0);
@@ -319,8 +317,8 @@ TEST_P(poller_close_test, close_with_linger_zero_resets) {
     EXPECT_EQ(world().set_option(pair.server, socket_option::linger, 0), 0);
     char into = 0;
     operation receiving(opcode::receive, pair.client);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     world().close(pair.server);
     finish(receiving);
@@ -349,8 +347,8 @@ TEST_P(poller_close_test, reset_ends_both_directions) {
     EXPECT_EQ(world().set_option(pair.server, socket_option::linger, 0), 0);
     char into = 0;
     operation receiving(opcode::receive, pair.client);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     std::vector<std::byte> buffer;
     operation sending(opcode::send, pair.client);

@@ -50,8 +50,8 @@ protected:
         while (all.size() < size) {
             std::array<char, 64> into{};
             operation op(opcode::receive, from);
-            op.data = into.data();
-            op.size = std::min(into.size(), size - all.size());
+            op.buffer.data = into.data();
+            op.buffer.size = std::min(into.size(), size - all.size());
             const std::int32_t result = run_there(op);
             if (result <= 0) return all + answer(result);
             all.append(into.data(), static_cast<std::size_t>(result));
@@ -60,8 +60,8 @@ protected:
     }
     std::int32_t send_there(detail::handle to, std::string_view text) {
         operation op(opcode::send, to);
-        op.data = const_cast<char*>(text.data());
-        op.size = text.size();
+        op.buffer.data = const_cast<char*>(text.data());
+        op.buffer.size = text.size();
         return run_there(op);
     }
 
@@ -185,8 +185,8 @@ TEST_P(poller_detach_test, one_that_is_waited_on_stays) {
     const connected_pair pair = connect_pair();
     std::array<char, 8> into{};
     operation waiting(opcode::receive, pair.server);
-    waiting.data = into.data();
-    waiting.size = into.size();
+    waiting.buffer.data = into.data();
+    waiting.buffer.size = into.size();
     ASSERT_FALSE(submit(waiting));
     detached moving;
     EXPECT_EQ(world().detach(pair.server, moving), -EBUSY);

@@ -34,7 +34,7 @@ protected:
         const std::string before(text(first));
         send_all(pair.client, "another");
         operation second(opcode::receive_leased, pair.server);
-        second.size = 4096;
+        second.most = 4096;
         ASSERT_EQ(run(second), 7);
         EXPECT_NE(second.lease_data, first.lease_data);
         EXPECT_EQ(text(first), before);
@@ -44,7 +44,7 @@ protected:
     /// Receives one lease, checks it and returns it.
     void expect_leased(detail::handle from, std::string_view expected) {
         operation op(opcode::receive_leased, from);
-        op.size = 4096;
+        op.most = 4096;
         ASSERT_EQ(run(op), static_cast<std::int32_t>(expected.size()));
         EXPECT_EQ(text(op), expected);
         EXPECT_EQ(world().census().leases, 1u);
@@ -58,7 +58,7 @@ INSTANTIATE_TEST_SUITE_P(all_worlds, poller_lease_test, ::testing::ValuesIn(all_
 TEST_P(poller_lease_test, lease_holds_the_bytes_until_returned) {
     const connected_pair pair = connect_pair();
     operation op(opcode::receive_leased, pair.server);
-    op.size = 4096;
+    op.most = 4096;
     ASSERT_FALSE(submit(op));
     send_all(pair.client, "leased");
     finish(op);
@@ -79,7 +79,7 @@ TEST_P(poller_lease_test, idle_receives_hold_no_buffer) {
     for (int i = 0; i < 10; ++i) {
         pairs.push_back(connect_pair(listener));
         operation& op = operations.emplace_back(opcode::receive_leased, pairs.back().server);
-        op.size = 4096;
+        op.most = 4096;
         ASSERT_FALSE(submit(op));
     }
     settle();
@@ -98,7 +98,7 @@ TEST_P(poller_lease_test, size_is_the_most_that_comes) {
     send_all(pair.client, "0123456789");
     settle(1ms);
     operation op(opcode::receive_leased, pair.server);
-    op.size = 4;
+    op.most = 4;
     ASSERT_EQ(run(op), 4);
     EXPECT_EQ(text(op), "0123");
     give_back(op);
@@ -110,10 +110,10 @@ TEST_P(poller_lease_test, end_and_errors_lend_nothing) {
     EXPECT_EQ(world().set_option(pair.server, socket_option::linger, 0), 0);
     world().close(pair.server);
     operation resets(opcode::receive_leased, pair.client);
-    resets.size = 4096;
+    resets.most = 4096;
     EXPECT_EQ(run(resets), -ECONNRESET);
     operation ends(opcode::receive_leased, pair.client);
-    ends.size = 4096;
+    ends.most = 4096;
     EXPECT_EQ(run(ends), 0);
     EXPECT_EQ(world().census().leases, 0u);
 }
@@ -131,7 +131,7 @@ TEST_P(poller_lease_test, exhausted_pool_goes_to_the_heap_and_then_to_the_limit)
     std::size_t from_heap = 0;
     for (const connected_pair& pair : pairs) {
         operation& op = operations.emplace_back(opcode::receive_leased, pair.server);
-        op.size = 4096;
+        op.most = 4096;
         const std::int32_t result = run(op);
         if (result == result_limit) continue;
         ASSERT_EQ(result, 7);
@@ -161,7 +161,7 @@ TEST_P(poller_lease_test, limit_comes_to_receives_that_were_pending) {
     for (int i = 0; i < 8; ++i) {
         pairs.push_back(connect_pair(listener));
         operation& op = operations.emplace_back(opcode::receive_leased, pairs.back().server);
-        op.size = 4096;
+        op.most = 4096;
         ASSERT_FALSE(submit(op));
     }
     settle(1ms);
@@ -197,7 +197,7 @@ TEST_P(poller_lease_test, buffers_may_come_back_in_any_order) {
     for (int i = 0; i < 100; ++i) {
         operation left(opcode::receive_leased, first.server);
         operation right(opcode::receive_leased, second.server);
-        left.size = right.size = 4096;
+        left.most = right.most = 4096;
         send_all(first.client, "left");
         send_all(second.client, "right");
         ASSERT_EQ(run(left), 4);
@@ -216,7 +216,7 @@ TEST_P(poller_lease_test, cancelled_receives_leak_no_buffer) {
     std::size_t received = 0;
     for (std::size_t i = 0; i < 500; ++i) {
         operation op(opcode::receive_leased, pair.server);
-        op.size = 4096;
+        op.most = 4096;
         submit(op);
         if (i % 3 == 0) {
             send_all(pair.client, "x");
@@ -241,7 +241,7 @@ TEST_P(poller_lease_test, close_of_a_pending_leased_receive_leaks_no_buffer) {
     for (int i = 0; i < 50; ++i) {
         const connected_pair pair = connect_pair(listener);
         operation op(opcode::receive_leased, pair.server);
-        op.size = 4096;
+        op.most = 4096;
         ASSERT_FALSE(submit(op));
         if (i % 2 == 0) send_all(pair.client, "y");
         world().close(pair.server);
@@ -260,13 +260,13 @@ TEST_P(poller_lease_test, long_stream_arrives_through_leases) {
     while (sent < (1u << 18)) {
         std::vector<std::byte> out = pattern_bytes(sent, 10000);
         operation sending(opcode::send, pair.client);
-        sending.data = out.data();
-        sending.size = out.size();
+        sending.buffer.data = out.data();
+        sending.buffer.size = out.size();
         ASSERT_GT(run(sending), 0);
         sent += static_cast<std::size_t>(sending.result);
         while (received < sent) {
             operation op(opcode::receive_leased, pair.server);
-            op.size = 1 << 16;
+            op.most = 1 << 16;
             ASSERT_GT(run(op), 0);
             const auto part = static_cast<std::size_t>(op.result);
             ASSERT_LE(part, 4096u) << "no more than a buffer holds";

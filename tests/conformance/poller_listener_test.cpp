@@ -107,7 +107,7 @@ TEST_P(poller_listener_test, full_backlog_keeps_the_next_connect_pending_until_t
     await_queue(listener, 1);
     socket_address where = listener.address;
     operation connecting(opcode::connect, open());
-    connecting.data = &where;
+    connecting.where = &where;
     ASSERT_FALSE(submit(connecting));
     settle(20ms);
     ASSERT_EQ(connecting.phase, operation_phase::submitted);

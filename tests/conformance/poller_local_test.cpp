@@ -101,7 +101,7 @@ TEST_P(poller_local_test, a_connect_waits_for_room_in_the_backlog) {
     socket_address where = name;
     operation second(opcode::connect, open(address_family::local));
     operation third(opcode::connect, open(address_family::local));
-    second.data = third.data = &where;
+    second.where = third.where = &where;
     ASSERT_FALSE(submit(second));
     ASSERT_FALSE(submit(third));
     settle();
@@ -121,7 +121,7 @@ TEST_P(poller_local_test, a_connect_that_waits_for_room_ends_with_its_socket) {
     ASSERT_EQ(connect(open(address_family::local), listener.address), 0);
     socket_address where = listener.address;
     operation waiting(opcode::connect, open(address_family::local));
-    waiting.data = &where;
+    waiting.where = &where;
     ASSERT_FALSE(submit(waiting));
     settle();
     world().close(waiting.target);
@@ -140,23 +140,23 @@ TEST_P(poller_local_test, every_byte_that_moves_is_counted) {
     std::string text = "vectored";
     std::array<io_slice, 2> slices{io_slice{text.data(), 3}, io_slice{text.data() + 3, 5}};
     operation sending(opcode::send_vectored, pair.server);
-    sending.data = slices.data();
-    sending.size = slices.size();
+    sending.slices.first = slices.data();
+    sending.slices.count = slices.size();
     ASSERT_EQ(run(sending), 8);
     settle();
     EXPECT_EQ(moved(pair.client), client + 13) << "what is unread counts";
     std::string into(8, '\0');
     std::array<io_slice, 2> room{io_slice{into.data(), 5}, io_slice{into.data() + 5, 3}};
     operation receiving(opcode::receive_vectored, pair.client);
-    receiving.data = room.data();
-    receiving.size = room.size();
+    receiving.slices.first = room.data();
+    receiving.slices.count = room.size();
     ASSERT_EQ(run(receiving), 8);
     EXPECT_EQ(into, text);
     EXPECT_EQ(moved(pair.client), client + 13) << "and does not count again when it is read";
 
     EXPECT_EQ(send(pair.server, "leased"), 6);
     operation leased(opcode::receive_leased, pair.client);
-    leased.size = 4096;
+    leased.most = 4096;
     ASSERT_EQ(run(leased), 6);
     world().return_lease(leased.lease_id, leased.lease_data, leased.lease_from_heap);
     EXPECT_EQ(moved(pair.client), client + 19);

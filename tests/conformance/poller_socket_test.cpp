@@ -188,8 +188,8 @@ TEST_P(poller_socket_test, what_moves_no_byte_is_not_counted) {
     const std::uint64_t before = moved_bytes(pair.server);
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     world().cancel(receiving);
     finish(receiving);
@@ -205,8 +205,8 @@ TEST_P(poller_socket_test, bytes_are_counted_only_as_the_peer_takes_them) {
     std::uint64_t sent = 0;
     for (bool full = false; !full;) {
         operation sending(opcode::send, pair.server);
-        sending.data = const_cast<char*>(much.data());
-        sending.size = much.size();
+        sending.buffer.data = const_cast<char*>(much.data());
+        sending.buffer.size = much.size();
         if (!submit(sending)) {
             settle();
             full = sending.phase == operation_phase::submitted;
@@ -247,8 +247,8 @@ TEST_P(poller_socket_test, notes_end_with_close_although_an_operation_is_pending
     const connected_pair pair = connect_pair();
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     world().close(pair.server);
     EXPECT_EQ(world().notes(pair.server), nullptr);
@@ -367,8 +367,8 @@ TEST_P(poller_descriptor_test, release_of_a_socket_in_use_is_refused) {
     const connected_pair pair = connect_pair();
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     int descriptor = -1;
     EXPECT_EQ(world().release(pair.server, descriptor), -EBUSY);

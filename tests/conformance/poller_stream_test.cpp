@@ -44,8 +44,8 @@ protected:
     static void aim(const transfer& run, operation& op, std::array<io_slice, 3>& slices,
                     std::byte* data, std::size_t size) {
         slice(slices, data, size);
-        op.data = run.vectored ? static_cast<void*>(slices.data()) : data;
-        op.size = run.vectored ? slices.size() : size;
+        if (run.vectored) op.slices = {slices.data(), slices.size()};
+        else op.buffer = {data, size};
     }
 
     /// Takes the result of what has completed and submits what comes next, as long as there is
@@ -126,16 +126,16 @@ TEST_P(poller_stream_test, sends_and_receives_of_uneven_sizes_interleave) {
     for (std::size_t i = 0; i < 60; ++i) {
         std::vector<std::byte> out = pattern_bytes(sent, 300 + i * i * 3);
         operation sending(opcode::send, pair.client);
-        sending.data = out.data();
-        sending.size = out.size();
+        sending.buffer.data = out.data();
+        sending.buffer.size = out.size();
         ASSERT_GT(run(sending), 0);
         sent += static_cast<std::size_t>(sending.result);
         // Always less than there is, so that old and new bytes are in the socket together.
         while (sent - received > 1000) {
             std::vector<std::byte> into(std::min<std::size_t>(sent - received - 500, 7000));
             operation receiving(opcode::receive, pair.server);
-            receiving.data = into.data();
-            receiving.size = into.size();
+            receiving.buffer.data = into.data();
+            receiving.buffer.size = into.size();
             ASSERT_GT(run(receiving), 0);
             const auto part = static_cast<std::size_t>(receiving.result);
             ASSERT_EQ(first_difference(into.data(), part, received), part);
@@ -170,7 +170,7 @@ TEST_P(poller_stream_test, two_hundred_connections_at_once) {
     socket_address where = listener.address;
     for (std::size_t i = 0; i < many; ++i) {
         operation& op = connecting.emplace_back(opcode::connect, open());
-        op.data = &where;
+        op.where = &where;
         submit(op);
     }
     while (servers.size() < many) servers.push_back(accept(listener));
@@ -183,8 +183,8 @@ TEST_P(poller_stream_test, two_hundred_connections_at_once) {
     std::vector<std::array<char, 64>> into(many);
     for (std::size_t i = 0; i < many; ++i) {
         operation& op = receiving.emplace_back(opcode::receive, servers[i]);
-        op.data = into[i].data();
-        op.size = into[i].size();
+        op.buffer.data = into[i].data();
+        op.buffer.size = into[i].size();
         submit(op);
     }
     for (std::size_t i = 0; i < many; ++i) {

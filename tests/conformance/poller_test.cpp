@@ -28,8 +28,8 @@ TEST_P(poller_test, receive_stays_pending_until_bytes_come) {
     const connected_pair pair = connect_pair();
     std::array<char, 16> into{};
     operation receiving(opcode::receive, pair.server);
-    receiving.data = into.data();
-    receiving.size = into.size();
+    receiving.buffer.data = into.data();
+    receiving.buffer.size = into.size();
     ASSERT_FALSE(submit(receiving));
     EXPECT_EQ(world().census().operations, 1u);
     settle();
@@ -47,8 +47,8 @@ TEST_P(poller_test, receive_of_bytes_that_are_there_completes_once) {
     settle();
     std::array<char, 16> into{};
     operation receiving(opcode::receive, pair.server);
-    receiving.data = into.data();
-    receiving.size = into.size();
+    receiving.buffer.data = into.data();
+    receiving.buffer.size = into.size();
     EXPECT_EQ(run(receiving), 5);
     settle();
 }
@@ -57,8 +57,8 @@ TEST_P(poller_test, completed_operation_may_be_submitted_again) {
     const connected_pair pair = connect_pair();
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     for (const char letter : {'a', 'b', 'c'}) {
         send_all(pair.client, {&letter, 1});
         EXPECT_EQ(run(receiving), 1);
@@ -70,13 +70,13 @@ TEST_P(poller_test, nothing_of_the_peer_completes_inside_submit) {
     const connected_pair pair = connect_pair();
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     char letter = 'x';
     operation sending(opcode::send, pair.client);
-    sending.data = &letter;
-    sending.size = 1;
+    sending.buffer.data = &letter;
+    sending.buffer.size = 1;
     submit(sending);
     EXPECT_EQ(receiving.phase, operation_phase::submitted);
     finish(receiving);
@@ -91,8 +91,8 @@ TEST_P(poller_test, all_that_is_complete_is_collected) {
     for (std::size_t i = 0; i < into.size(); ++i) {
         pairs.push_back(connect_pair(listener));
         operation& op = receiving.emplace_back(opcode::receive, pairs.back().server);
-        op.data = &into[i];
-        op.size = 1;
+        op.buffer.data = &into[i];
+        op.buffer.size = 1;
         ASSERT_FALSE(submit(op));
     }
     for (const connected_pair& pair : pairs) send_all(pair.client, "z");
@@ -107,8 +107,8 @@ TEST_P(poller_test, counters_count_submissions_completions_and_cancels) {
     const poller_counters before = world().counters;
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     world().cancel(receiving);
     finish(receiving);
@@ -136,8 +136,8 @@ TEST_P(poller_test, pending_receive_sees_the_end) {
     const connected_pair pair = connect_pair();
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     world().close(pair.client);
     finish(receiving);
@@ -169,8 +169,8 @@ TEST_P(poller_test, sends_after_the_peer_closed_end_in_an_error_without_sigpipe)
     std::string text = "d";
     io_slice slice{text.data(), text.size()};
     operation vectored(opcode::send_vectored, pair.server);
-    vectored.data = &slice;
-    vectored.size = 1;
+    vectored.slices.first = &slice;
+    vectored.slices.count = 1;
     EXPECT_EQ(run(vectored), -EPIPE);
 }
 
@@ -204,16 +204,16 @@ TEST_P(poller_test, vectored_transfers_skip_empty_slices) {
     std::array<io_slice, 4> out{
         {{first.data(), 2}, {nullptr, 0}, {second.data(), 3}, {nullptr, 0}}};
     operation sending(opcode::send_vectored, pair.client);
-    sending.data = out.data();
-    sending.size = out.size();
+    sending.slices.first = out.data();
+    sending.slices.count = out.size();
     EXPECT_EQ(run(sending), 5);
     settle(1ms);
     std::string left(1, '\0');
     std::string right(9, '\0');
     std::array<io_slice, 3> in{{{left.data(), 1}, {nullptr, 0}, {right.data(), 9}}};
     operation receiving(opcode::receive_vectored, pair.server);
-    receiving.data = in.data();
-    receiving.size = in.size();
+    receiving.slices.first = in.data();
+    receiving.slices.count = in.size();
     EXPECT_EQ(run(receiving), 5);
     EXPECT_EQ(left + right.substr(0, 4), "abcde");
 }
@@ -224,14 +224,14 @@ TEST_P(poller_test, second_receive_is_busy_and_disturbs_nobody) {
     const connected_pair pair = connect_pair();
     std::array<char, 3> into{};
     operation first(opcode::receive, pair.server);
-    first.data = into.data();
-    first.size = into.size();
+    first.buffer.data = into.data();
+    first.buffer.size = into.size();
     ASSERT_FALSE(submit(first));
     for (const opcode code : {opcode::receive, opcode::receive_leased}) {
         std::array<char, 3> other{};
         operation second(code, pair.server);
-        second.data = other.data();
-        second.size = other.size();
+        io_slice room{other.data(), other.size()};
+        ask_for(second, room);
         EXPECT_TRUE(submit(second));
         EXPECT_EQ(second.result, result_busy);
     }
@@ -248,8 +248,8 @@ TEST_P(poller_test, second_send_is_busy_and_disturbs_nobody) {
     std::size_t sent = fill(first, buffer);
     char letter = 'x';
     operation second(opcode::send, pair.client);
-    second.data = &letter;
-    second.size = 1;
+    second.buffer.data = &letter;
+    second.buffer.size = 1;
     ASSERT_TRUE(submit(second));
     EXPECT_EQ(second.result, result_busy);
     std::int32_t end = 0;
@@ -281,8 +281,8 @@ TEST_P(poller_test, one_receive_and_one_send_at_once) {
     const connected_pair pair = narrow_pair();
     char into = 0;
     operation receiving(opcode::receive, pair.client);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     std::vector<std::byte> buffer;
     operation sending(opcode::send, pair.client);
@@ -310,14 +310,14 @@ TEST_P(poller_test, smallest_rings_lose_nothing) {
     std::string out(pairs.size(), 'o');
     for (std::size_t i = 0; i < pairs.size(); ++i) {
         operation& receiving = operations.emplace_back(opcode::receive, pairs[i].server);
-        receiving.data = &in[i];
-        receiving.size = 1;
+        receiving.buffer.data = &in[i];
+        receiving.buffer.size = 1;
         submit(receiving);
     }
     for (std::size_t i = 0; i < pairs.size(); ++i) {
         operation& sending = operations.emplace_back(opcode::send, pairs[i].client);
-        sending.data = &out[i];
-        sending.size = 1;
+        sending.buffer.data = &out[i];
+        sending.buffer.size = 1;
         submit(sending);
     }
     for (operation& op : operations) {

@@ -166,6 +166,14 @@ inline std::size_t open_descriptors() {
     return count;
 }
 
+/// Asks `op`, a receive or send of any form, for the bytes of `slice`, which stays where it is.
+inline void ask_for(operation& op, io_slice& slice) {
+    if (op.code == opcode::receive_leased) op.most = slice.size;
+    else if (op.code == opcode::receive_vectored || op.code == opcode::send_vectored)
+        op.slices = {&slice, 1};
+    else op.buffer = {slice.data, slice.size};
+}
+
 inline bool broken_pipe_or_reset(std::int32_t result) {
     return result == -EPIPE || result == -ECONNRESET;
 }
@@ -264,8 +272,8 @@ protected:
 
     std::int32_t send(detail::handle to, std::string_view text) {
         operation op(opcode::send, to);
-        op.data = const_cast<char*>(text.data());
-        op.size = text.size();
+        op.buffer.data = const_cast<char*>(text.data());
+        op.buffer.size = text.size();
         return run(op);
     }
 
@@ -281,8 +289,8 @@ protected:
     std::string receive(detail::handle from, std::size_t most = 4096) {
         std::string into(most, '\0');
         operation op(opcode::receive, from);
-        op.data = into.data();
-        op.size = into.size();
+        op.buffer.data = into.data();
+        op.buffer.size = into.size();
         const std::int32_t result = run(op);
         if (result <= 0) return "<" + std::to_string(result) + ">";
         into.resize(static_cast<std::size_t>(result));
@@ -325,7 +333,7 @@ protected:
 
     std::int32_t connect(detail::handle client, socket_address where) {
         operation op(opcode::connect, client);
-        op.data = &where;
+        op.where = &where;
         return run(op);
     }
 
@@ -372,8 +380,7 @@ protected:
         std::size_t taken = 0;
         for (;;) {
             buffer = pattern_bytes(taken, 1 << 18);
-            op.data = buffer.data();
-            op.size = buffer.size();
+            op.buffer = {buffer.data(), buffer.size()};
             if (!submit(op)) settle(20ms);
             if (op.phase == operation_phase::submitted) return taken;
             EXPECT_GT(op.result, 0);
@@ -389,8 +396,8 @@ protected:
         std::size_t got = 0;
         while (got < size) {
             operation op(opcode::receive, from);
-            op.data = into.data();
-            op.size = std::min(into.size(), size - got);
+            op.buffer.data = into.data();
+            op.buffer.size = std::min(into.size(), size - got);
             end = run(op);
             if (end <= 0) break;
             const auto part = static_cast<std::size_t>(end);
@@ -404,8 +411,8 @@ protected:
     std::size_t drain_more(detail::handle from, std::size_t got) {
         std::vector<std::byte> into(1 << 16);
         operation op(opcode::receive, from);
-        op.data = into.data();
-        op.size = into.size();
+        op.buffer.data = into.data();
+        op.buffer.size = into.size();
         const std::int32_t result = run(op);
         EXPECT_GT(result, 0);
         if (result <= 0) std::abort();  // the callers loop until bytes have come

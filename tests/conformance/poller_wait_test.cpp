@@ -65,8 +65,8 @@ TEST_P(poller_wait_test, pending_operation_does_not_end_a_wait) {
     settle();
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     EXPECT_LE(calls_until(world().now() + 20ms), few);
     world().cancel(receiving);
@@ -77,8 +77,8 @@ TEST_P(poller_wait_test, completion_ends_a_wait_before_its_deadline) {
     const connected_pair pair = connect_pair();
     char into = 0;
     operation receiving(opcode::receive, pair.server);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(submit(receiving));
     send_all(pair.client, "x");
     const time_point far = world().now() + 120s;
@@ -119,8 +119,8 @@ TEST_P(poller_wait_test, wake_together_with_completions) {
     for (int i = 0; i < 100; ++i) {
         char into = 0;
         operation receiving(opcode::receive, pair.server);
-        receiving.data = &into;
-        receiving.size = 1;
+        receiving.buffer.data = &into;
+        receiving.buffer.size = 1;
         submit(receiving);
         world().wake();
         send_all(pair.client, "w");

@@ -175,7 +175,7 @@ std::string script(poller& world) {
     for (int i = 0; i < 8; ++i) {
         operation& connecting = *operations.emplace_back(new operation(opcode::connect));
         world.open_stream(address_family::ipv4, connecting.target);
-        connecting.data = &where;
+        connecting.where = &where;
         if (!world.submit(connecting) && i % 3 == 0) world.cancel(connecting);
         operation& accepting = *operations.emplace_back(new operation(opcode::accept, listener));
         static_cast<void>(world.submit(accepting));

@@ -51,9 +51,7 @@ TEST_P(cancel_race_test, receive_against_a_sender) {
                 std::array<std::byte, 8> into{};
                 io_slice slice{into.data(), into.size()};
                 operation receiving(code, ours);
-                const bool vectored = code == opcode::receive_vectored;
-                receiving.data = vectored ? static_cast<void*>(&slice) : into.data();
-                receiving.size = vectored ? 1 : into.size();
+                ask_for(receiving, slice);
                 submit(receiving);
                 sender.go();
                 race(receiving, when.next());
@@ -111,8 +109,8 @@ TEST_P(cancel_race_test, send_against_a_reader) {
             do {
                 bytes = pattern_bytes(sent, 16384);
                 operation sending(opcode::send, ours);
-                sending.data = bytes.data();
-                sending.size = bytes.size();
+                sending.buffer.data = bytes.data();
+                sending.buffer.size = bytes.size();
                 if (!submit(sending)) collect_now();
                 if (sending.phase == operation_phase::submitted) collect_now();
                 const bool waits = sending.phase == operation_phase::submitted;
@@ -253,7 +251,7 @@ TEST_P(cancel_race_test, connect_against_the_handshake) {
         std::vector<std::pair<time_point, operation*>> cancels;
         for (std::size_t i = 0; i < many; ++i) {
             operation& op = connecting.emplace_back(opcode::connect, open());
-            op.data = &where;
+            op.where = &where;
             ASSERT_FALSE(submit(op));
             // One in fifty is never cancelled, and one before it can succeed: each outcome is sure.
             if (i % 50 > 1)

@@ -47,8 +47,8 @@ void be_the_clients(socket_address where) {
 /// The server's end of a connection.
 struct served {
     explicit served(detail::handle of) : receiving(opcode::receive, of) {
-        receiving.data = into.data();
-        receiving.size = into.size();
+        receiving.buffer.data = into.data();
+        receiving.buffer.size = into.size();
     }
     std::array<char, 16> into{};
     operation receiving;

@@ -24,8 +24,8 @@ class epoll_edges : public epoll_special {};
 TEST_F(epoll_edges, urgent_data_does_not_hide_what_follows_it) {
     const pair_of_ends ends = tcp_pair();
     operation first(opcode::receive, ends.ours);
-    first.data = buffer_.data();
-    first.size = 64;
+    first.buffer.data = buffer_.data();
+    first.buffer.size = 64;
     ASSERT_FALSE(poller_->submit(first));
     ASSERT_EQ(::send(ends.theirs, "ab!", 3, MSG_OOB), 3);
     ASSERT_EQ(::send(ends.theirs, "cde", 3, 0), 3);
@@ -38,8 +38,8 @@ TEST_F(epoll_edges, urgent_data_does_not_hide_what_follows_it) {
 TEST_F(epoll_edges, discarded_descriptors_do_not_hide_what_follows_them) {
     const pair_of_ends ends = local_pair();
     operation first(opcode::receive, ends.ours);
-    first.data = buffer_.data();
-    first.size = 64;
+    first.buffer.data = buffer_.data();
+    first.buffer.size = 64;
     ASSERT_FALSE(poller_->submit(first));
 
     char text[] = "ab";
@@ -88,16 +88,16 @@ TEST_F(epoll_edges, an_end_of_stream_found_without_an_edge_stays_known) {
 TEST_F(epoll_edges, after_urgent_data_the_short_read_rule_comes_back) {
     const pair_of_ends ends = tcp_pair();
     operation first(opcode::receive, ends.ours);
-    first.data = buffer_.data();
-    first.size = 64;
+    first.buffer.data = buffer_.data();
+    first.buffer.size = 64;
     ASSERT_FALSE(poller_->submit(first));
     ASSERT_EQ(::send(ends.theirs, "ab!", 3, MSG_OOB), 3);
     complete(first);
     ASSERT_EQ(first.result, 2);
     for (int i = 0; i < 3; ++i) {
         operation next(opcode::receive, ends.ours);
-        next.data = buffer_.data();
-        next.size = 64;
+        next.buffer.data = buffer_.data();
+        next.buffer.size = 64;
         ASSERT_FALSE(poller_->submit(next));
         ASSERT_EQ(::send(ends.theirs, "cd", 2, 0), 2);
         complete(next);
@@ -143,10 +143,10 @@ TEST_F(epoll_edges, a_receive_during_a_connect_leaves_it_its_error) {
         detail::handle client;
         ASSERT_EQ(poller_->open_stream(address_family::ipv4, client), 0);
         operation connecting(opcode::connect, client);
-        connecting.data = &server.address;
+        connecting.where = &server.address;
         operation reading(opcode::receive, client);
-        reading.data = buffer_.data();
-        reading.size = 64;
+        reading.buffer.data = buffer_.data();
+        reading.buffer.size = 64;
         ASSERT_FALSE(poller_->submit(connecting));
         if (receive_first) {
             EXPECT_FALSE(poller_->submit(reading));
@@ -174,8 +174,7 @@ TEST_F(epoll_edges, edges_of_closed_sockets_reach_nobody) {
     for (std::size_t i = 0; i < count; ++i) {
         old[i] = local_pair();
         reading.push_back(std::make_unique<operation>(opcode::receive, old[i].ours));
-        reading[i]->data = buffers[i].data();
-        reading[i]->size = 8;
+        reading[i]->buffer = {buffers[i].data(), 8};
         ASSERT_FALSE(poller_->submit(*reading[i]));
     }
     for (const pair_of_ends& ends : old) ASSERT_EQ(::send(ends.theirs, "old", 3, 0), 3);
@@ -202,8 +201,8 @@ TEST_F(epoll_edges, edges_of_a_duplicate_are_dropped) {
     EXPECT_EQ(::send(old.theirs, "x", 1, 0), 1);
     EXPECT_EQ(receive(old.ours), 1);
     operation op(opcode::receive, old.ours);
-    op.data = buffer_.data();
-    op.size = 8;
+    op.buffer.data = buffer_.data();
+    op.buffer.size = 8;
     ASSERT_FALSE(poller_->submit(op));
     poller_->cancel(op);
     complete(op);
@@ -214,8 +213,8 @@ TEST_F(epoll_edges, edges_of_a_duplicate_are_dropped) {
     const pair_of_ends young = local_pair();
     ASSERT_EQ(young.ours.index, old.ours.index);
     operation next(opcode::receive, young.ours);
-    next.data = buffer_.data();
-    next.size = 8;
+    next.buffer.data = buffer_.data();
+    next.buffer.size = 8;
     ASSERT_FALSE(poller_->submit(next));
     operation_list completed;
     poller_->wait(time_point::min(), completed);  // the edge of the registration

@@ -95,15 +95,15 @@ protected:
 
     std::int32_t receive(detail::handle from, std::size_t most = 64) {
         operation op(opcode::receive, from);
-        op.data = buffer_.data();
-        op.size = most;
+        op.buffer.data = buffer_.data();
+        op.buffer.size = most;
         return run(op);
     }
 
     std::int32_t send(detail::handle to, std::size_t size) {
         operation op(opcode::send, to);
-        op.data = buffer_.data();
-        op.size = size;
+        op.buffer.data = buffer_.data();
+        op.buffer.size = size;
         return run(op);
     }
 

@@ -24,8 +24,8 @@ namespace {
 TEST_F(epoll_special, an_echo_costs_one_receive_one_send_and_no_control) {
     const pair_of_ends ends = tcp_pair();
     operation first(opcode::receive, ends.ours);
-    first.data = buffer_.data();
-    first.size = buffer_.size();
+    first.buffer.data = buffer_.data();
+    first.buffer.size = buffer_.size();
     ASSERT_FALSE(poller_->submit(first));  // the one EAGAIN, which registers
     ASSERT_EQ(::send(ends.theirs, "x", 1, 0), 1);
     complete(first);
@@ -36,8 +36,8 @@ TEST_F(epoll_special, an_echo_costs_one_receive_one_send_and_no_control) {
     std::array<char, 64> reply{};
     for (unsigned i = 0; i < messages; ++i) {
         operation next(opcode::receive, ends.ours);
-        next.data = buffer_.data();
-        next.size = buffer_.size();
+        next.buffer.data = buffer_.data();
+        next.buffer.size = buffer_.size();
         ASSERT_FALSE(poller_->submit(next));
         ASSERT_EQ(::send(ends.theirs, reply.data(), reply.size(), 0), 64);
         complete(next);
@@ -66,13 +66,13 @@ TEST_F(epoll_special, a_connection_that_never_waits_is_never_registered) {
 TEST_F(epoll_special, a_connection_that_waits_in_both_directions_is_registered_once) {
     const pair_of_ends ends = tcp_pair();
     operation reading(opcode::receive, ends.ours);
-    reading.data = buffer_.data();
-    reading.size = 64;
+    reading.buffer.data = buffer_.data();
+    reading.buffer.size = 64;
     ASSERT_FALSE(poller_->submit(reading));
     std::vector<char> much(1 << 20);
     operation writing(opcode::send, ends.ours);
-    writing.data = much.data();
-    writing.size = much.size();
+    writing.buffer.data = much.data();
+    writing.buffer.size = much.size();
     // The first transfer is short: the next one waits, and asks the kernel nothing.
     ASSERT_TRUE(poller_->submit(writing));
     while (writing.result == static_cast<std::int32_t>(most_bytes_at_once)) {
@@ -95,8 +95,8 @@ TEST_F(epoll_special, a_readiness_that_is_known_to_be_gone_is_not_tried_again) {
     ASSERT_EQ(receive(ends.ours), 3);
     ASSERT_EQ(poller_->counters.receives, 1u);
     operation next(opcode::receive, ends.ours);
-    next.data = buffer_.data();
-    next.size = 64;
+    next.buffer.data = buffer_.data();
+    next.buffer.size = 64;
     ASSERT_FALSE(poller_->submit(next));
     EXPECT_EQ(poller_->counters.receives, 1u);
     EXPECT_EQ(poller_->counters.would_block, 0u);
@@ -108,8 +108,8 @@ TEST_F(epoll_special, a_readiness_that_is_known_to_be_gone_is_not_tried_again) {
 TEST_F(epoll_special, a_whole_receive_leaves_more_to_be_read_without_another_edge) {
     const pair_of_ends ends = local_pair();
     operation first(opcode::receive, ends.ours);
-    first.data = buffer_.data();
-    first.size = 4;
+    first.buffer.data = buffer_.data();
+    first.buffer.size = 4;
     ASSERT_FALSE(poller_->submit(first));
     ASSERT_EQ(::send(ends.theirs, "abcdefgh", 8, 0), 8);
     complete(first);
@@ -122,8 +122,8 @@ TEST_F(epoll_special, a_whole_receive_leaves_more_to_be_read_without_another_edg
 TEST_F(epoll_special, a_released_descriptor_is_forgotten_and_can_be_adopted_again) {
     const pair_of_ends ends = local_pair();
     operation op(opcode::receive, ends.ours);
-    op.data = buffer_.data();
-    op.size = 8;
+    op.buffer.data = buffer_.data();
+    op.buffer.size = 8;
     ASSERT_FALSE(poller_->submit(op));
     int descriptor = -1;
     EXPECT_EQ(poller_->release(ends.ours, descriptor), -EBUSY);
@@ -138,8 +138,8 @@ TEST_F(epoll_special, a_released_descriptor_is_forgotten_and_can_be_adopted_agai
     EXPECT_EQ(receive(again), 2);
     EXPECT_EQ(poller_->counters.controls, 2u);  // added, deleted
     operation next(opcode::receive, again);
-    next.data = buffer_.data();
-    next.size = 8;
+    next.buffer.data = buffer_.data();
+    next.buffer.size = 8;
     ASSERT_FALSE(poller_->submit(next));
     EXPECT_EQ(poller_->counters.controls, 3u);  // added; a registration left over would need two
     poller_->close(again);
@@ -166,12 +166,12 @@ TEST_F(epoll_special, a_full_backlog_of_a_local_listener_makes_the_connect_wait)
     operation first(opcode::connect, clients[0]);
     operation second(opcode::connect, clients[1]);
     operation third(opcode::connect, clients[2]);
-    first.data = second.data = third.data = &where;
+    first.where = second.where = third.where = &where;
     EXPECT_EQ(run(first), 0);
     ASSERT_FALSE(poller_->submit(second));
     operation reading(opcode::receive, clients[1]);
-    reading.data = buffer_.data();
-    reading.size = 8;
+    reading.buffer.data = buffer_.data();
+    reading.buffer.size = 8;
     EXPECT_FALSE(poller_->submit(reading));
     ASSERT_FALSE(poller_->submit(third));
     poller_->cancel(third);
@@ -187,8 +187,8 @@ TEST_F(epoll_special, a_full_backlog_of_a_local_listener_makes_the_connect_wait)
     operation again(opcode::accept, listener);
     EXPECT_EQ(run(again), 0);
     operation sending(opcode::send, again.accepted);
-    sending.data = buffer_.data();
-    sending.size = 5;
+    sending.buffer.data = buffer_.data();
+    sending.buffer.size = 5;
     EXPECT_EQ(run(sending), 5);
     complete(reading);
     EXPECT_EQ(reading.result, 5);

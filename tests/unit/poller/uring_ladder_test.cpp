@@ -59,11 +59,11 @@ std::string echo_through(poller& of) {
     std::string text = "through";
     std::array<char, 16> into{};
     operation sending(opcode::send, ours);
-    sending.data = text.data();
-    sending.size = text.size();
+    sending.buffer.data = text.data();
+    sending.buffer.size = text.size();
     operation receiving(opcode::receive, ours);
-    receiving.data = into.data();
-    receiving.size = into.size();
+    receiving.buffer.data = into.data();
+    receiving.buffer.size = into.size();
     const auto finish = [&of](operation& op) {
         while (op.phase == operation_phase::submitted) {
             operation_list completed;
@@ -393,8 +393,8 @@ struct pending_receive {
         if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) std::abort();
         if (on.adopt(ends[0], ours) != 0) std::abort();
         op.emplace(opcode::receive, ours);
-        op->data = into.data();
-        op->size = into.size();
+        op->buffer.data = into.data();
+        op->buffer.size = into.size();
         if (on.submit(*op)) std::abort();
     }
     void answer() const {

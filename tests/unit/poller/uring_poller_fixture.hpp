@@ -165,16 +165,16 @@ protected:
     std::string receive(detail::handle from) {
         std::array<char, 256> into{};
         operation op(opcode::receive, from);
-        op.data = into.data();
-        op.size = into.size();
+        op.buffer.data = into.data();
+        op.buffer.size = into.size();
         const std::int32_t got = run(op);
         return got > 0 ? std::string(into.data(), static_cast<std::size_t>(got)) : std::string();
     }
 
     std::int32_t send(detail::handle to, std::string_view text) {
         operation op(opcode::send, to);
-        op.data = const_cast<char*>(text.data());
-        op.size = text.size();
+        op.buffer.data = const_cast<char*>(text.data());
+        op.buffer.size = text.size();
         return run(op);
     }
 

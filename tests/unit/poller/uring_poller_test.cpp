@@ -43,7 +43,7 @@ TEST_P(uring_without, bytes_connections_and_leases_go_through) {
         EXPECT_EQ(read(client), "answer");
 
         operation leased(opcode::receive_leased, server);
-        leased.size = 100;
+        leased.most = 100;
         ASSERT_FALSE(poller_->submit(leased));
         turn_now();
         EXPECT_EQ(leased.phase, operation_phase::submitted);
@@ -61,14 +61,14 @@ TEST_P(uring_without, vectored_transfers_go_through) {
     std::string second = "cde";
     std::array<io_slice, 2> slices{io_slice{first.data(), 2}, io_slice{second.data(), 3}};
     operation sending(opcode::send_vectored, ends.ours);
-    sending.data = slices.data();
-    sending.size = slices.size();
+    sending.slices.first = slices.data();
+    sending.slices.count = slices.size();
     EXPECT_EQ(run(sending), 5);
     EXPECT_EQ(read(ends.theirs), "abcde");
     write(ends.theirs, "12345");
     operation receiving(opcode::receive_vectored, ends.ours);
-    receiving.data = slices.data();
-    receiving.size = slices.size();
+    receiving.slices.first = slices.data();
+    receiving.slices.count = slices.size();
     EXPECT_EQ(run(receiving), 5);
     EXPECT_EQ(first + second, "12345");
 }
@@ -99,8 +99,8 @@ TEST_P(uring_without, cancelled_operations_end) {
     const pair_of_ends ends = local_pair();
     char into = 0;
     operation receiving(opcode::receive, ends.ours);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(poller_->submit(receiving));
     turn_now();
     poller_->cancel(receiving);
@@ -146,8 +146,8 @@ TEST_F(uring_special, submitting_makes_no_system_call) {
     const pair_of_ends ends = local_pair();
     std::array<char, 4> into{};
     operation receiving(opcode::receive, ends.ours);
-    receiving.data = into.data();
-    receiving.size = into.size();
+    receiving.buffer.data = into.data();
+    receiving.buffer.size = into.size();
     const std::uint64_t before = counters().enters;
     ASSERT_FALSE(poller_->submit(receiving));
     poller_->cancel(receiving);
@@ -185,8 +185,8 @@ TEST_F(uring_special, sixty_four_echoes_take_four_enters) {
     for (std::size_t i = 0; i < count; ++i) {
         ends.push_back(local_pair());
         operation& op = echoes.emplace_back(opcode::receive, ends[i].ours);
-        op.data = buffers[i].data();
-        op.size = buffers[i].size();
+        op.buffer.data = buffers[i].data();
+        op.buffer.size = buffers[i].size();
         ASSERT_FALSE(poller_->submit(op));
     }
     turn_now();
@@ -205,8 +205,7 @@ TEST_F(uring_special, sixty_four_echoes_take_four_enters) {
                 continue;
             }
             sending.push_back(std::make_unique<operation>(opcode::send, op->target));
-            sending.back()->data = op->data;
-            sending.back()->size = 8;
+            sending.back()->buffer = {op->buffer.data, 8};
             ASSERT_FALSE(poller_->submit(*sending.back()));
         }
     }
@@ -218,8 +217,8 @@ TEST_F(uring_special, readiness_is_seen_from_user_memory) {
     const pair_of_ends ends = local_pair();
     char into = 0;
     operation receiving(opcode::receive, ends.ours);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(poller_->submit(receiving));
     turn_now();
     const std::uint64_t before = counters().enters;
@@ -239,8 +238,8 @@ TEST_F(uring_special, cancelled_before_the_kernel_has_seen_it) {
     const pair_of_ends ends = local_pair();
     char into = 0;
     operation receiving(opcode::receive, ends.ours);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     ASSERT_FALSE(poller_->submit(receiving));
     poller_->cancel(receiving);
     poller_->cancel(receiving);
@@ -260,8 +259,8 @@ TEST_F(uring_special, success_wins_over_a_cancel_and_no_byte_is_lost) {
         const std::string text = std::to_string(round) + ";";
         std::array<char, 64> into{};
         operation receiving(opcode::receive, ends.ours);
-        receiving.data = into.data();
-        receiving.size = into.size();
+        receiving.buffer.data = into.data();
+        receiving.buffer.size = into.size();
         ASSERT_FALSE(poller_->submit(receiving));
         if (round % 3 == 0) turn_now();
         if (receiving.phase == operation_phase::submitted && round % 2 == 0) {
@@ -286,8 +285,8 @@ TEST_F(uring_special, late_cancel_misses_the_next_operation_at_the_same_address)
     const pair_of_ends ends = local_pair();
     std::array<char, 1> into{};
     operation receiving(opcode::receive, ends.ours);
-    receiving.data = into.data();
-    receiving.size = into.size();
+    receiving.buffer.data = into.data();
+    receiving.buffer.size = into.size();
     for (int round = 0; round < 20; ++round) {
         ASSERT_FALSE(poller_->submit(receiving));
         turn_now();
@@ -319,8 +318,8 @@ TEST_F(uring_special, smallest_rings_overflow_and_lose_nothing) {
     for (std::size_t i = 0; i < count; ++i) {
         ends.push_back(local_pair());
         operation& op = receiving.emplace_back(opcode::receive, ends[i].ours);
-        op.data = &into[i];
-        op.size = 1;
+        op.buffer.data = &into[i];
+        op.buffer.size = 1;
         ASSERT_FALSE(poller_->submit(op));
     }
     EXPECT_GT(counters().queue_full, 0u);
@@ -373,8 +372,8 @@ TEST_F(uring_death, child_that_submits_after_fork_aborts) {
     const pair_of_ends ends = local_pair();
     char into = 0;
     operation receiving(opcode::receive, ends.ours);
-    receiving.data = &into;
-    receiving.size = 1;
+    receiving.buffer.data = &into;
+    receiving.buffer.size = 1;
     // A death test of the fast style runs its statement in a child after fork(2).
     testing::FLAGS_gtest_death_test_style = "fast";
     EXPECT_DEATH(static_cast<void>(poller_->submit(receiving)), "after fork");
@@ -470,7 +469,7 @@ TEST_F(uring_special, connect_to_a_full_unix_backlog_waits_for_room) {
     operation first(opcode::connect, clients[0]);
     operation second(opcode::connect, clients[1]);
     operation third(opcode::connect, clients[2]);
-    for (operation* each : {&first, &second, &third}) each->data = &where;
+    for (operation* each : {&first, &second, &third}) each->where = &where;
     EXPECT_EQ(run(first), 0);
     ASSERT_FALSE(poller_->submit(second));
     ASSERT_FALSE(poller_->submit(third));

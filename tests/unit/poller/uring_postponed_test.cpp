@@ -38,8 +38,8 @@ struct pending {
     void begin(poller& on, opcode code = opcode::receive) {
         op.emplace(code, ours);
         if (code == opcode::receive) {
-            op->data = into.data();
-            op->size = into.size();
+            op->buffer.data = into.data();
+            op->buffer.size = into.size();
         }
         if (on.submit(*op)) std::abort();
     }

@@ -355,8 +355,8 @@ TEST_F(registry_test, pending_receives_are_recorded_until_they_complete) {
     const pair_of_ends ends = local_pair();
     std::array<char, 16> into{};
     operation receiving(opcode::receive, ends.ours);
-    receiving.data = into.data();
-    receiving.size = 8;
+    receiving.buffer.data = into.data();
+    receiving.buffer.size = 8;
     ASSERT_FALSE(poller_->submit(receiving));
     EXPECT_FALSE(inflight_registry::check_free(into.data(), into.size()));
     EXPECT_FALSE(inflight_registry::check_free(into.data() + 7, 1));
@@ -367,8 +367,8 @@ TEST_F(registry_test, pending_receives_are_recorded_until_they_complete) {
 
     std::array<io_slice, 2> slices{io_slice{into.data(), 2}, io_slice{into.data() + 4, 2}};
     operation vectored(opcode::receive_vectored, ends.ours);
-    vectored.data = slices.data();
-    vectored.size = slices.size();
+    vectored.slices.first = slices.data();
+    vectored.slices.count = slices.size();
     ASSERT_FALSE(poller_->submit(vectored));
     EXPECT_EQ(inflight_registry::count(), 2u);
     EXPECT_TRUE(inflight_registry::check_free(into.data() + 2, 2));
@@ -382,8 +382,8 @@ TEST_F(registry_test, giving_memory_back_under_a_pending_receive_aborts) {
     const pair_of_ends ends = local_pair();
     std::array<char, 16> into{};
     operation receiving(opcode::receive, ends.ours);
-    receiving.data = into.data();
-    receiving.size = into.size();
+    receiving.buffer.data = into.data();
+    receiving.buffer.size = into.size();
     ASSERT_FALSE(poller_->submit(receiving));
     testing::FLAGS_gtest_death_test_style = "fast";
     EXPECT_DEATH(inflight_registry::assert_none_in(into.data() + 15, 100), "pending receive");

@@ -285,7 +285,7 @@ public:
     open_mouthed_world() : forwarding_poller(std::make_unique<lone_sim_poller>()) {}
 
     [[nodiscard]] bool submit(operation& op) noexcept override {
-        op.result = static_cast<std::int32_t>(op.size);
+        op.result = static_cast<std::int32_t>(op.buffer.size);
         op.phase = operation_phase::completed;
         return true;
     }
@@ -302,7 +302,7 @@ unsigned answered_at_once(std::size_t bytes) {
     unsigned answered = 0;
     for (;;) {
         sends.push_back(std::make_unique<operation>(opcode::send));
-        sends.back()->size = bytes;
+        sends.back()->buffer.size = bytes;
         if (loop->submit(*sends.back(), strand)) return answered;
         if (++answered == 1000) return answered;
     }
@@ -321,7 +321,7 @@ public:
     }
     void wait(time_point, operation_list& completed) noexcept override {
         while (operation* op = asked.pop()) {
-            op->result = static_cast<std::int32_t>(op->size);
+            op->result = static_cast<std::int32_t>(op->buffer.size);
             op->phase = operation_phase::completed;
             completed.push(*op);
         }
@@ -337,11 +337,11 @@ protected:
     struct endless : operation {
         endless(scheduler_bytes_of_a_turn& of, std::size_t bytes)
             : operation(opcode::send), all(of) {
-            size = bytes;
+            buffer.size = bytes;
             advance = [](operation& op) noexcept {
                 auto& self = static_cast<endless&>(op);
                 ++self.parts;
-                self.all.moved_ += self.size;
+                self.all.moved_ += self.buffer.size;
                 if (!self.all.ends_) static_cast<void>(self.all.world_->submit(self));
                 return false;  // nobody owns it
             };

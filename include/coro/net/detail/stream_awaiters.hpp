@@ -1,6 +1,7 @@
 // How reads and writes of a stream wait.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -17,20 +18,18 @@ class [[nodiscard("co_await it")]] read_awaiter final : public io_awaiter<read_a
 public:
     read_awaiter(socket_ref on, mutable_bytes into) noexcept
         : io_awaiter(opcode::receive, on) {
-        data = into.data();
-        size = into.size();
+        buffer = {into.data(), into.size()};
     }
-    bool try_now() noexcept { return size == 0 && ends_with_nothing(); }
+    bool try_now() noexcept { return buffer.size == 0 && ends_with_nothing(); }
     [[nodiscard]] std::size_t finish() const { return count(); }
 };
 
 class [[nodiscard("co_await it")]] write_awaiter final : public io_awaiter<write_awaiter> {
 public:
     write_awaiter(socket_ref on, const_bytes from) noexcept : io_awaiter(opcode::send, on) {
-        data = const_cast<std::byte*>(from.data());  // only read from: it is a send
-        size = from.size();
+        buffer = {const_cast<std::byte*>(from.data()), from.size()};
     }
-    bool try_now() noexcept { return size == 0 && ends_with_nothing(); }
+    bool try_now() noexcept { return buffer.size == 0 && ends_with_nothing(); }
     [[nodiscard]] std::size_t finish() const { return count(); }
 };
 
@@ -40,13 +39,13 @@ public:
     template <typename Span>
     vectored_awaiter(opcode what, socket_ref on, std::span<const Span> buffers) noexcept
         : io_awaiter(what, on) {
-        size = buffers.size() < slices_.size() ? buffers.size() : slices_.size();
+        const std::size_t count = std::min(buffers.size(), slices_.size());
         std::size_t bytes = 0;
-        for (std::size_t i = 0; i < size; ++i) {
+        for (std::size_t i = 0; i < count; ++i) {
             slices_[i] = {const_cast<std::byte*>(buffers[i].data()), buffers[i].size()};
             bytes |= buffers[i].size();
         }
-        data = slices_.data();
+        slices = {slices_.data(), count};
         empty_ = bytes == 0;
     }
     bool try_now() noexcept { return empty_ && ends_with_nothing(); }
@@ -61,11 +60,11 @@ class [[nodiscard("co_await it")]] lease_awaiter final : public io_awaiter<lease
 public:
     lease_awaiter(socket_ref on, std::size_t at_most) noexcept
         : io_awaiter(opcode::receive_leased, on) {
-        size = at_most;
+        most = at_most;
     }
 
     /// Asked for nothing it lends nothing: pollers read into a whole buffer.
-    bool try_now() noexcept { return size == 0 && ends_with_nothing(); }
+    bool try_now() noexcept { return most == 0 && ends_with_nothing(); }
     [[nodiscard]] net::read_lease finish() const {
         return count() == 0 ? net::read_lease() : net::read_lease(loop(), *this);
     }
@@ -75,17 +74,16 @@ public:
 template <bool Sending>
 class [[nodiscard("co_await it")]] exact_awaiter final : public io_awaiter<exact_awaiter<Sending>> {
 public:
-    exact_awaiter(socket_ref on, void* where, std::size_t bytes) noexcept
+    exact_awaiter(socket_ref on, void* start, std::size_t bytes) noexcept
         : io_awaiter<exact_awaiter<Sending>>(Sending ? opcode::send : opcode::receive, on) {
-        this->data = where;
-        this->size = bytes;
+        this->buffer = {start, bytes};
         this->advance = [](operation& op) noexcept {
             return static_cast<exact_awaiter&>(op).go_on();
         };
     }
 
     bool try_now() noexcept {
-        if (this->size != 0) return false;
+        if (this->buffer.size != 0) return false;
         this->set_outcome(wait_outcome::done);
         return true;
     }
@@ -99,7 +97,7 @@ public:
         return !go_on();
     }
     void finish() const {
-        if (this->size == 0) return;
+        if (this->buffer.size == 0) return;
         if (moved_ != 0) mark_broken(this->own_socket(), way);
         if (this->result == 0) throw_end_of_stream(this->own_socket(), moved_);
         throw_io(this->result, verb(), this->own_socket(), moved_);
@@ -118,10 +116,10 @@ private:
         for (;;) {
             if (this->result <= 0) return true;
             const auto moved = static_cast<std::size_t>(this->result);
-            this->data = static_cast<std::byte*>(this->data) + moved;
-            this->size -= moved;
+            this->buffer.data = static_cast<std::byte*>(this->buffer.data) + moved;
+            this->buffer.size -= moved;
             moved_ += moved;
-            if (this->size == 0) return true;
+            if (this->buffer.size == 0) return true;
             // The cancellation may have found the operation in the moment of its success: it is
             // not asked again, so it must be looked at here.
             if (scope_access::cancelled(*this->strand().scope)) {

@@ -41,18 +41,30 @@ struct io_slice {
     std::size_t size = 0;
 };
 
-/// Those that receive stand before those that send: receives() below.
+/// The bytes of one transfer; those of a send are only read.
+struct buffer_request {
+    void* data = nullptr;
+    std::size_t size = 0;
+};
+/// The buffers of one transfer, in order.
+struct slices_request {
+    io_slice* first;
+    std::size_t count;
+};
+
+/// Each says which member of the request it has -> what a result >= 0 means. Those that receive
+/// stand before those that send: receives() below.
 enum class opcode : std::uint8_t {
-    receive,            ///< data, size               -> bytes, 0 at end of stream
-    receive_vectored,   ///< slices, size = count     -> bytes, 0 at end of stream
-    receive_leased,     ///< size = wanted at most    -> bytes; lease_data, lease_id are set if > 0
-    accept,             ///< nothing                  -> 0; accepted is set
-    accept_if_waiting,  ///< nothing; never pending   -> 0; accepted is set; -EAGAIN: nobody waits
-    poll_receive,       ///< on a watch()             -> 0 when a read would not wait; ends it
-    send,               ///< data, size               -> bytes, possibly fewer than asked
-    send_vectored,      ///< slices, size = count     -> bytes, possibly fewer than asked
-    connect,            ///< data = socket_address    -> 0
-    poll_send,          ///< on a watch()             -> 0 when a write would not wait; ends it
+    receive,            ///< buffer               -> bytes, 0 at end of stream
+    receive_vectored,   ///< slices               -> bytes, 0 at end of stream
+    receive_leased,     ///< most                 -> bytes; lease_data, lease_id are set if > 0
+    accept,             ///< none                 -> 0; accepted is set
+    accept_if_waiting,  ///< none; never pending  -> 0; accepted is set; -EAGAIN: nobody waits
+    poll_receive,       ///< none; on a watch()   -> 0 when a read would not wait; ends it
+    send,               ///< buffer               -> bytes, possibly fewer than asked
+    send_vectored,      ///< slices               -> bytes, possibly fewer than asked
+    connect,            ///< where                -> 0
+    poll_send,          ///< none; on a watch()   -> 0 when a write would not wait; ends it
 };
 
 /// The direction of an operation: one of each may be pending on a handle.
@@ -91,11 +103,15 @@ public:
     }
 
     // --- the request; set before submit(), unchanged until completion
+    // A kind that needs more than two words (a datagram with its peer, a file with its offset)
+    // names a struct in its awaiter: what waits for long does not grow.
     union {
-        void* data = nullptr;    ///< the buffer, the io_slice array, or the socket_address
-        detail::handle accepted;  ///< accept, which has no buffer: the new socket (an answer)
+        buffer_request buffer{};      ///< receive, send
+        slices_request slices;        ///< receive_vectored, send_vectored
+        std::size_t most;             ///< receive_leased: bytes at most; 0: as a buffer holds
+        const socket_address* where;  ///< connect
+        detail::handle accepted;      ///< accept, which asks for nothing: the new socket, an answer
     };
-    std::size_t size = 0;  ///< its bytes, or the number of slices
     detail::handle target;
     opcode code;
 
@@ -119,6 +135,8 @@ public:
     /// submitted the operation again (a partial transfer that must go on) or parked it elsewhere.
     bool (*advance)(operation& self) noexcept = nullptr;
 };
+
+static_assert(sizeof(void*) != 8 || sizeof(operation) == 72, "every wait on a socket holds one");
 
 /// Singly linked FIFO of completed operations.
 class operation_list {
