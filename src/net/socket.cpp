@@ -232,7 +232,7 @@ bool rebind_awaiter::suspend(frame_link*, std::coroutine_handle<> resume) noexce
     strand_->resume_point = resume;
     strand_->wait_on(*this);
     message_.of = this;
-    message_.run = [](posted& self) noexcept { static_cast<message&>(self).of->leave(); };
+    message_.run = [](posted& self) noexcept { message::owner(self).leave(); };
     from_ = socket_.ref();
     if (!is_of_this_run(from_.loop)) used_elsewhere(from_);
     loop_of_this_run(from_.loop).post(message_);
@@ -242,7 +242,7 @@ bool rebind_awaiter::suspend(frame_link*, std::coroutine_handle<> resume) noexce
 void rebind_awaiter::leave() noexcept {  // on the old loop
     detail::poller& poller = scheduler_of(*current).poller();
     result_ = poller.detach(from_.handle, moved_);
-    message_.run = [](posted& self) noexcept { static_cast<message&>(self).of->arrive(); };
+    message_.run = [](posted& self) noexcept { message::owner(self).arrive(); };
     strand_->loop->post(message_);
 }
 

@@ -160,7 +160,7 @@ bool blocking_job::begin(wait_point& waiter, detail::strand& strand,
     if (strand.leaf != nullptr) site_ = strand.leaf->awaiting;
     arrival_.of = this;
     arrival_.run = [](posted& self) noexcept {
-        blocking_job& job = *static_cast<arrival&>(self).of;
+        blocking_job& job = message_of<blocking_job>::owner(self);
         job.on_end_(*job.waiter_);
     };
     pool_ = &loop.team->blocking();

@@ -17,9 +17,7 @@ namespace detail {
 
 /// Lives on the waiting thread's side; the loop writes it until `over`.
 struct foreign_run::state {
-    struct message : posted {
-        state* of = nullptr;
-    };
+    using message = message_of<state>;
     class foreign_strand final : public strand {
     public:
         foreign_strand(scheduler& on, state& waited_for) noexcept
@@ -83,7 +81,7 @@ foreign_run::~foreign_run() = default;
 void foreign_run::run_on(const loop_handle& where) {
     state_->start.of = state_.get();
     state_->start.run = [](posted& self) noexcept {
-        static_cast<state::message&>(self).of->begin();
+        state::message::owner(self).begin();
     };
     if (!where.hand_over(state_->start)) throw io_error(errc::closed, "sync_wait");
     std::unique_lock lock(state_->guard);

@@ -19,7 +19,7 @@ void remote_child::start(task_group& group, detail::loop& away, const spawn_opti
     self->born_cancelled_ = self->told_cancel_ = group.scope_.is_cancelled();
     self->stop_over_ = scope_access::stop_is_over(group.scope_);
     self->send(self->start_, away, [](posted& what) noexcept {
-        static_cast<message&>(what).of->begin();
+        message::owner(what).begin();
     });
 }
 
@@ -50,7 +50,7 @@ void remote_child::group_has_changed() noexcept {
     if (scope.stop_requested() && !std::exchange(told_stop_, true)) {
         messages_sent_ = true;
         send(stop_, away_, [](posted& what) noexcept {
-            remote_child& self = *static_cast<message&>(what).of;
+            remote_child& self = message::owner(what);
             if (self.strand_) self.scope_.request_stop();
         });
     }
@@ -58,7 +58,7 @@ void remote_child::group_has_changed() noexcept {
         messages_sent_ = true;
         stop_over_ = scope_access::stop_is_over(scope);
         send(cancel_, away_, [](posted& what) noexcept {
-            remote_child& self = *static_cast<message&>(what).of;
+            remote_child& self = message::owner(what);
             if (self.strand_) self.cancel_as_the_group();
         });
     }
@@ -101,7 +101,7 @@ void remote_child::ended() noexcept {
     needs_.call.reset();
     strand_.reset();
     scope_access::close(scope_);
-    send(done_, home_, [](posted& what) noexcept { static_cast<message&>(what).of->finish(); });
+    send(done_, home_, [](posted& what) noexcept { message::owner(what).finish(); });
 }
 
 void remote_child::finish() noexcept {
@@ -111,7 +111,7 @@ void remote_child::finish() noexcept {
     if (error_) [[unlikely]] group.child_ended(name_, std::move(error_));
     if (messages_sent_) {
         send(release_, away_, [](posted& what) noexcept {
-            static_cast<message&>(what).of->destroy();
+            message::owner(what).destroy();
         });
     } else {
         destroy();

@@ -27,9 +27,7 @@ public:
                       task<>&& child, child_needs&& needs);
 
 private:
-    struct message : posted {
-        remote_child* of = nullptr;
-    };
+    using message = message_of<remote_child>;
     /// The strand, on the other loop.
     class child_strand final : public strand {
     public:

@@ -77,20 +77,11 @@ private:
         loops_.pass_on_cancel();
     }
 
-    struct drain_timer : timer_node {
-        explicit drain_timer(stop_by_signal& of) noexcept
-            : timer_node([](timer_node& fired) noexcept {
-                  static_cast<drain_timer&>(fired).self.cancel();
-              }),
-              self(of) {}
-        stop_by_signal& self;
-    };
-
     loop_team& loops_;
     scheduler& loop_;
     duration drain_;
     unsigned seen_ = 0;
-    drain_timer timer_{*this};
+    member_timer<&stop_by_signal::cancel> timer_{*this};
 };
 
 std::string dump_of(scheduler& loop) {

@@ -44,22 +44,13 @@ private:
     void look() noexcept;
     void look_at(watch& which) noexcept;
 
-    struct look_timer : detail::timer_node {
-        explicit look_timer(idle_guard& of) noexcept
-            : timer_node([](timer_node& fired) noexcept {
-                  static_cast<look_timer&>(fired).self.look();
-              }),
-              self(of) {}
-        idle_guard& self;
-    };
-
     detail::loop& loop_;
     duration span_;
     duration step_;             ///< between two looks at one stream
     time_point due_{};          ///< what the timer was armed for
     time_point stood_until_{};  ///< until then the loop stood still
     detail::intrusive_list<watch> watches_;
-    look_timer timer_;
+    detail::member_timer<&idle_guard::look> timer_;
 };
 
 /// A stream as its guard sees it. Movable; one moved from watches over nothing. Belongs to the loop

@@ -157,17 +157,8 @@ private:
         return closed_;
     }
 
-    struct close_message : detail::home_message {
-        explicit close_message(channel& of) noexcept
-            : home_message([](home_message& self) noexcept {
-                  static_cast<close_message&>(self).owner.close();
-              }),
-              owner(of) {}
-        channel& owner;
-    };
-
     detail::home_loop home_;
-    close_message remote_close_;
+    detail::home_call<&channel::close> remote_close_;
     bool closed_ = false;
     detail::ring<T> items_;
     detail::intrusive_list<send_awaiter> senders_;       ///< only while items_ is full

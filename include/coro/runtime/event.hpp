@@ -42,17 +42,8 @@ public:
     [[nodiscard("co_await it")]] awaiter wait() noexcept;
 
 private:
-    struct set_message : detail::home_message {
-        explicit set_message(event& of) noexcept
-            : home_message([](home_message& self) noexcept {
-                  static_cast<set_message&>(self).owner.set();
-              }),
-              owner(of) {}
-        event& owner;
-    };
-
     detail::home_loop home_;
-    set_message remote_set_;
+    detail::home_call<&event::set> remote_set_;
     bool set_ = false;
     detail::intrusive_list<awaiter> waiters_;
 };

@@ -71,18 +71,9 @@ private:
     [[nodiscard]] bool tells_nobody() const noexcept;
     [[nodiscard]] detail::lock_word<>::bits rest() const noexcept;
 
-    /// Somebody freed it elsewhere, or gave it to this loop. One that is under way stands for all.
-    struct news_message : detail::home_message {
-        explicit news_message(mutex& of) noexcept
-            : home_message([](home_message& self) noexcept {
-                  static_cast<news_message&>(self).owner.hear_news();
-              }),
-              owner(of) {}
-        mutex& owner;
-    };
-
     detail::home_loop home_;
-    news_message news_;
+    /// Another loop freed it, or gave it to this loop.
+    detail::home_call<&mutex::hear_news> news_;
     detail::lock_word<> word_;
     detail::intrusive_list<awaiter> handed_;  ///< to whom it is handed, in this order
     /// Behind them: those that are told that it is free. First those who were told while it was

@@ -71,6 +71,22 @@ private:
     message_flag<> flag_;
 };
 
+/// A home_message that calls a member function of the object that it is part of.
+template <auto Arrived>
+class home_call;
+template <typename Owner, void (Owner::*Arrived)() noexcept>
+class home_call<Arrived> final : public home_message {
+public:
+    explicit home_call(Owner& of) noexcept
+        : home_message([](home_message& self) noexcept {
+              (static_cast<home_call&>(self).owner_.*Arrived)();
+          }),
+          owner_(of) {}
+
+private:
+    Owner& owner_;
+};
+
 enum class wait_outcome : std::uint8_t {
     none,
     done,       ///< granted, completed or ready at once

@@ -104,6 +104,17 @@ struct posted {
     void (*run)(posted& self) noexcept = nullptr;
 };
 
+/// Work that an object hands over, which it is part of.
+template <typename Owner>
+struct message_of : posted {
+    Owner* of = nullptr;
+
+    /// Of a message of this kind that has arrived.
+    static Owner& owner(posted& arrived) noexcept {
+        return *static_cast<message_of&>(arrived).of;
+    }
+};
+
 /// Work to be done once, after everything that is ready in this turn has run and before the loop
 /// asks the poller. By it small writes of one turn become one send.
 class turn_end : public list_node<turn_end> {

@@ -26,22 +26,13 @@ public:
     void cancel_wait() noexcept override;
 
 private:
-    struct pause_timer : timer_node {
-        explicit pause_timer(accept_awaiter& of) noexcept
-            : timer_node([](timer_node& fired) noexcept {
-                  static_cast<pause_timer&>(fired).self.after_pause();
-              }),
-              self(of) {}
-        accept_awaiter& self;
-    };
-
     bool ask() noexcept;
     bool go_on() noexcept;
     void after_pause() noexcept;
     bool was_cancelled() const noexcept;
     void pause() noexcept;
 
-    pause_timer pause_;
+    member_timer<&accept_awaiter::after_pause> pause_;
     unsigned skipped_ = 0;  ///< dead connections in a row
     bool only_now_;
 };

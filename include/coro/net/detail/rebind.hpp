@@ -30,9 +30,7 @@ public:
     void describe(text_sink& out) const noexcept override { out.write("rebind"); }
 
 private:
-    struct message : posted {
-        rebind_awaiter* of = nullptr;
-    };
+    using message = message_of<rebind_awaiter>;
     void leave() noexcept;
     void arrive() noexcept;
 

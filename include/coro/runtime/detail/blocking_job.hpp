@@ -41,14 +41,10 @@ public:
 
 private:
     friend class blocking_pool;
-    struct arrival : posted {
-        blocking_job* of = nullptr;
-    };
-
     job_state<> state_;
     bool threadless_ = false;  ///< refused because there is no thread at all
     blocking_job* next_ = nullptr;  ///< in the pool's queue
-    arrival arrival_;
+    message_of<blocking_job> arrival_;
     wait_point* waiter_ = nullptr;
     void (*on_end_)(wait_point& waiter) noexcept = nullptr;
     detail::loop* home_ = nullptr;

@@ -56,4 +56,20 @@ private:
 
 static_assert(sizeof(void*) != 8 || sizeof(timer_node) == 64);
 
+/// A timer that calls a member function of the object that it is part of.
+template <auto Fired>
+class member_timer;
+template <typename Owner, void (Owner::*Fired)() noexcept>
+class member_timer<Fired> final : public timer_node {
+public:
+    explicit member_timer(Owner& of) noexcept
+        : timer_node([](timer_node& fired) noexcept {
+              (static_cast<member_timer&>(fired).owner_.*Fired)();
+          }),
+          owner_(of) {}
+
+private:
+    Owner& owner_;
+};
+
 }}}  // namespace coro::v0::detail
