@@ -18,7 +18,7 @@ detached_socket::detached_socket(owned_socket& from) {
     const socket_ref socket = from.ref();
     if (!socket.handle) throw io_error(errc::closed, "detach");
     check_home(socket);
-    std::array<char, net::endpoint::text_capacity> peer;
+    std::array<char, name_capacity> peer;
     if (socket.handle.is_transport())
         throw io_error(std::make_error_code(std::errc::not_supported), "detach",
                        peer_text(socket, peer));
