@@ -161,8 +161,7 @@ bool scheduler::finish_completed(operation& first) noexcept {
             deferred_.push(*op);
             continue;
         }
-        peers_spoke = peers_spoke ||
-                      (op->code != opcode::send && op->code != opcode::send_vectored);
+        peers_spoke = peers_spoke || !sends(op->code);
         // A short transfer that must go on is submitted again without waking its owner.
         if (op->advance != nullptr && !op->advance(*op)) continue;
         grant(*op->owner);

@@ -140,8 +140,9 @@ public:
     }
 
     /// Asks for `op` on behalf of `strand`. True: pending, the strand must give way (it is made
-    /// ready at the completion). False: done, op.result is set. At most `inline_completions` a
-    /// resumption are answered at once; after that the answer comes through the run queue.
+    /// ready at the completion). False: done, op.result is set: the opposite of poller::submit().
+    /// At most `inline_completions` a resumption are answered at once; after that the answer comes
+    /// through the run queue.
     [[nodiscard]] bool submit(operation& op, detail::strand& strand) noexcept;
     /// The same for an operation without an owner, which has `advance`. At once it is given no more
     /// than one request may move: a full one is answered in the next turn.

@@ -70,7 +70,10 @@ private:
     socket_ref ref_;
 };
 
+/// Submits `op` for `strand` to its poller or its transport. True: pending, the strand must give
+/// way. False: done, op.result is set.
 CORO_EXPORT bool submit_io(operation& op, detail::strand& strand) noexcept;
+/// Asks for the end of `op`, which completes all the same.
 CORO_EXPORT void cancel_io(operation& op, detail::loop& loop) noexcept;
 /// Throws the io_error (or `cancelled`) that a negative result means; `moved` bytes went before it.
 [[noreturn]] CORO_EXPORT void throw_io(std::int32_t result, const char* verb, socket_ref socket,

@@ -69,6 +69,10 @@ enum class opcode : std::uint8_t {
 
 /// The direction of an operation: one of each may be pending on a handle.
 [[nodiscard]] constexpr bool receives(opcode code) noexcept { return code <= opcode::poll_receive; }
+/// Whether an operation sends bytes, as no connect and no wait for readiness does.
+[[nodiscard]] constexpr bool sends(opcode code) noexcept {
+    return code == opcode::send || code == opcode::send_vectored;
+}
 /// Whether an operation waits for readiness, on a handle of its own.
 [[nodiscard]] constexpr bool polls(opcode code) noexcept {
     return code == opcode::poll_receive || code == opcode::poll_send;
