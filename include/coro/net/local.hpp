@@ -115,9 +115,9 @@ public:
     /// Where it listens. Throws: io_error (errc::closed).
     [[nodiscard]] CORO_EXPORT local_address local_endpoint() const;
 
-    [[nodiscard]] const detail::socket_ref& ref() const noexcept { return socket_.ref(); }
-
 private:
+    friend struct detail::stream_access;
+
     void remove_file() noexcept;
 
     detail::owned_socket socket_;
