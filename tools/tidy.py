@@ -23,7 +23,9 @@ from cpp_text import declared_operations, operations_of, read_tree, scopes, sour
 LAYERS = ["base", "core", "runtime", "net", "service", "testing"]
 
 # Plugs: folders of src/ that may include only these headers, and themselves. Nobody includes a
-# plug, but PLUG_USERS.
+# plug, but PLUG_USERS. Those of the first two are below the waist. `tls` and `statics` are optional
+# components above it: each is a library of its own, and `tls` has public headers in
+# include/coro/tls/.
 PLUG_INCLUDES = [
     "coro/base/*",
     "coro/version.hpp",
@@ -36,8 +38,10 @@ PLUG_INCLUDES = [
     "runtime/make_poller.hpp",
     "runtime/thread.hpp",
 ]
-PLUGS = {"poller": PLUG_INCLUDES, "sim": PLUG_INCLUDES + ["coro/sim/*"], "tls": ["coro/*", "net/*"],
+PLUGS = {"poller": PLUG_INCLUDES, "sim": PLUG_INCLUDES + ["coro/sim/*"], "tls": ["coro/*"],
          "statics": ["coro/core/*"]}
+# Folders of src/ that include public headers only: users could have written them.
+ORDINARY = ["service", "tls"]
 PLUG_USERS = ["src/poller/make_poller.cpp"]
 # What a program says to a plug: plain values, so that `runtime` and all above may include it.
 PLUG_FACES = ["coro/sim/*"]
@@ -61,7 +65,7 @@ OWNERS = [
     (["boost/context/*"], ["src/core/fiber.cpp", "perf/micro/*"],
      "one file switches stacks; the micro-benchmark measures the raw switch"),
     (["openssl/*"], ["src/tls/*"],
-     "TLS is an optional plug"),
+     "TLS is an optional component"),
     (["liburing.h", "linux/io_uring.h", "liburing/*"], ["src/poller/uring_*"],
      "one backend talks to the ring"),
     (["sys/epoll.h"], ["src/poller/epoll_*"],
@@ -200,13 +204,17 @@ def rule_layers(_root, files):
 
 
 def rule_service_is_ordinary(_root, files):
-    """serve is what users could have written: a private header would be a part that they lack."""
+    """serve and TLS are what users could have written: a private header would be a part that they
+    lack."""
     for file in files:
-        if not file.within("src/service/*") or not file.is_cpp():
+        own = layer_of(file.name)
+        if own not in ORDINARY or not file.within("src/*") or not file.is_cpp():
             continue
         for line, header, quoted in file.includes():
-            if (quoted and not header.startswith("service/")) or "/detail/" in header:
-                yield file, line, f"service/ uses what users can: public headers only; not {header}"
+            if header.startswith((f"{own}/", f"coro/{own}/")):
+                continue
+            if "/detail/" in header or (quoted and own not in PLUGS):  # rule_layers has the rest
+                yield file, line, f"{own}/ uses what users can: public headers only; not {header}"
 
 
 def rule_owners(_root, files):

@@ -40,7 +40,7 @@ public:
     detail::handle add(std::unique_ptr<net::transport> of);
 
     // --- as those of the poller
-    /// True: it is done, as poller::submit() says it; submit_to_transport() below says the opposite.
+    /// True: done, as poller::submit() says it; submit_to_transport() below says the opposite.
     [[nodiscard]] bool submit(operation& op) noexcept;
     void cancel(operation& op) noexcept;
     void close(detail::handle which, bool by_reset) noexcept;
@@ -89,8 +89,9 @@ private:
 /// operation::backend_state: a leased read wanted a buffer, and none could be lent.
 inline constexpr std::uint8_t no_buffer = 2;
 
-/// Asks the transport of `op`. True: pending, as scheduler::submit() says it. At most `inline_completions` a resumption
-/// are answered at once, as those of sockets; a relay that asks again and again gives way too.
+/// Asks the transport of `op`. True: pending, as scheduler::submit() says it. At most
+/// `inline_completions` a resumption are done at once, as those of sockets; a relay that asks again
+/// and again gives way too.
 [[nodiscard]] bool submit_to_transport(operation& op, scheduler& loop) noexcept;
 
 /// For a request that nobody awaits, which has `advance`. True: pending, as scheduler says it.

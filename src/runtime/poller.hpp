@@ -28,8 +28,8 @@
 //  6. The slot, not the awaiter, holds what belongs to the connection: readiness bits, the
 //     peer's address as of accept or connect, the notes of the layers above. An accept takes one
 //     connection out of the kernel's queue; what nobody has asked for stays there.
-//  7. Only wake() may be called from another thread (or a signal handler); is_ours() too, which only
-//     reads. Everything else belongs to the thread that runs the loop.
+//  7. Only wake() may be called from another thread (or a signal handler), and is_ours() from a
+//     thread. Everything else belongs to the thread that runs the loop.
 //  8. wait() returns when an operation has completed, when wake() was called since the last wait(),
 //     or when now() >= deadline; a deadline in the past only collects what is there, at the lowest
 //     price at which this world can tell: io_uring reads two words of shared memory, epoll makes
@@ -176,8 +176,9 @@ public:
 
     // --- hot half
 
-    /// Begins `op`. True: it is done, phase == completed. False: it will come out of wait(). The
-    /// loop says it the other way round: scheduler::submit() and submit_io() return true if pending.
+    /// Begins `op`. True: it is done, phase == completed. False: it will come out of wait().
+    /// The loop says it the other way round: scheduler::submit() and submit_io() return true if
+    /// it is pending.
     /// Fails through op.result only. Loop.
     [[nodiscard]] virtual bool submit(operation& op) noexcept = 0;
     /// Asks for the end of `op`, which comes out of wait() all the same. Cannot fail; does nothing

@@ -18,6 +18,7 @@ INTERNAL = {
     "a lease was returned": "leases are move-only objects",
     "a leased buffer was returned": "leases are move-only objects",
     "a poller was destroyed while operations were pending": "the loop waits for their end",
+    "a poller was given a socket of another world": "the run of a detached_stream has one world",
     "a task group was destroyed before": "a group is made by with_task_group only",
     "a thread was": "threads of the library",
     "a timer was armed while": "timer nodes live in awaiters",

@@ -185,6 +185,21 @@ class rules(unittest.TestCase):
         self.accepts("src/service/server.cpp", code("#include <coro/net/tcp.hpp>"))
         self.accepts("src/service/server.cpp", code('#include "service/server_share.hpp"'))
 
+    def test_tls_is_a_component_above_net(self):
+        name = "src/tls/tls_stream.cpp"
+        for header_of in ("net/transport.hpp", "tls/tls_stream.hpp", "tls/detail/session.hpp"):
+            self.accepts(name, code(f"#include <coro/{header_of}>"))
+        self.accepts(name, code("#include <openssl/ssl.h>"))
+        self.accepts(name, code('#include "tls/handshake.hpp"'))
+        self.refuses(name, code('#include "net/transport_table.hpp"'), "tls/ is a plug")
+        self.refuses(name, code("#include <coro/net/detail/socket.hpp>"), "public headers only")
+        self.accepts("include/coro/tls/tls_stream.hpp", header("#include <coro/net/stream.hpp>"))
+        self.refuses(
+            "include/coro/net/other.hpp",
+            header("#include <coro/tls/tls_stream.hpp>"),
+            "nobody includes tls/",
+        )
+
     def test_somebody_includes_a_plug(self):
         self.refuses(
             "src/runtime/run.cpp", code('#include "sim/sim_poller.hpp"'), "nobody includes sim/"

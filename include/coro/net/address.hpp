@@ -1,4 +1,4 @@
-// endpoint: an IP address with its port, the only kind of address that TCP and UDP take here.
+// endpoint: an IP address with its port, as TCP takes it.
 #pragma once
 
 #include <array>
