@@ -36,6 +36,7 @@ INTERNAL = {
     "memory was given back": "a test asks for it; conformance: pending_memory_death_test",
     "simulation: more bytes": "the simulated network",
     "simulation: bytes were read": "the simulated network",
+    "simulation: a detached connection": "a detached_stream ends inside of its run",
     "simulation: an event of unknown kind": "the simulated network",
     "simulation: nothing can ever happen again": "unit: stuck_simulation_death_test",
     "the loops of a run ended": "threads of the library",
