@@ -69,7 +69,7 @@ std::int32_t uninterrupted(Call call) noexcept {
     }
 }
 
-msghdr message_of(std::span<io_slice> slices) noexcept {
+msghdr header_of(std::span<io_slice> slices) noexcept {
     msghdr message{};
     message.msg_iov = reinterpret_cast<iovec*>(slices.data());
     message.msg_iovlen = slices.size();
@@ -274,7 +274,7 @@ std::int32_t epoll_poller::try_receive(socket_slot& slot, std::span<io_slice> in
         const bool whole = got >= 0 && static_cast<std::uint32_t>(got) == into[0].size;
         return note_receive(slot, got, !whole);
     }
-    msghdr message = message_of(into);
+    msghdr message = header_of(into);
     const std::int32_t got =
         uninterrupted([&] { return ::recvmsg(slot.descriptor, &message, 0); });
     if (slot.local) count_moved(slot, got);
@@ -337,7 +337,7 @@ std::int32_t epoll_poller::try_send(socket_slot& slot, std::span<io_slice> from)
         sent = uninterrupted(
             [&] { return ::send(slot.descriptor, from[0].data, asked, MSG_NOSIGNAL); });
     } else {
-        const msghdr message = message_of(from);
+        const msghdr message = header_of(from);
         asked = bytes_of(message);
         sent = uninterrupted([&] { return ::sendmsg(slot.descriptor, &message, MSG_NOSIGNAL); });
     }
