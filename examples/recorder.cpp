@@ -1,4 +1,5 @@
-// Recorder: a stream that stands on another one and prints what passes. TLS is written like this.
+// Recorder: a stream that stands on another one, prints what passes, and hands it on as it is.
+// TLS changes the bytes, and has buffers of its own: docs/guide/streams.md, "Streams of your own".
 //
 // Run:   build/debug/examples/recorder
 // See:   each transfer of one end of a connection in memory; an error that names it. Ends with 0.

@@ -258,7 +258,7 @@ bool server::hand_over(newcomer& who, net::stream& stream) noexcept {
         carrier = static_cast<traveller*>(as.get());
         if (what_.move_to(loop, stream, as)) return true;
     } catch (const std::exception&) {
-        // Over a transport, or in a simulation, or without memory; the last is told below.
+        // Over a transport, or without memory; the latter is told below.
         if (carrier != nullptr && !as) {
             report_problem(std::current_exception(), {});
             return true;  // it was under way, and is closed

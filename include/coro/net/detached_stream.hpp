@@ -31,7 +31,8 @@ private:
 
 namespace coro { inline namespace v0 { namespace net {
 
-/// Streams that can move between loops: stream and tcp_stream, and no class derived from them.
+/// Streams that can move between loops: stream, tcp_stream and local_stream, and no class that a
+/// user derives from them.
 template <typename Stream>
 concept detachable =
     std::derived_from<Stream, stream> && detail::stream_access::is_plain<Stream>;
@@ -39,7 +40,7 @@ concept detachable =
 /// A stream that belongs to no loop: taken off one, to be attached to another of the same run.
 /// Move-only; a value that a message carries (loop_handle::post, channel, an argument of spawn).
 /// Its broken mark, its idle span and reset_on_failure() go with it. Where the other loop fetches
-/// the stream itself, tcp_stream::rebind() is shorter. Destroying it closes the connection; that is
+/// the stream itself, rebind() of tcp_stream and local_stream is shorter. Destroying it closes the connection; that is
 /// done on a loop of the run.
 template <detachable Stream>
 class detached_stream {

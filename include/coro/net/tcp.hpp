@@ -42,7 +42,7 @@ public:
     /// this loop.
     /// Requires: no lease, buffered_stream or buffered_writer of it is alive.
     /// Throws: io_error (errc::busy while an operation is pending on it, and it stays where it was;
-    /// errc::closed; not_supported in a simulation). Is not cancelled.
+    /// errc::closed; not_enough_memory, and then it is closed). Is not cancelled.
     [[nodiscard("co_await it")]] detail::rebind_awaiter rebind() noexcept {
         return detail::rebind_awaiter(socket_);
     }

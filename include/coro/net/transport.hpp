@@ -1,5 +1,6 @@
 // transport: the base of a stream that is no socket (TLS, a pipe in memory, a recorder), and the
-// two parts of which one is made: transfer and relay.
+// two parts of which one is made: transfer and relay. examples/recorder.cpp only forwards; `copier`
+// in tests/conformance/stream_conformance_test.cpp has buffers of its own, as TLS has.
 //
 // All of it belongs to one loop: each function is called on its thread, resumes no task, and may
 // not throw where it is noexcept.

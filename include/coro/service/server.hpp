@@ -40,8 +40,7 @@ struct serve_options {
     server_limits limits{};
     /// In a run of several loops: hand each connection to the loop that has the fewest. With false
     /// all stay on the loop of the listener, as for one listener a loop
-    /// (listen_options::reuse_port). Those that cannot move stay too: streams over a transport, and
-    /// all in a simulation.
+    /// (listen_options::reuse_port). Those that cannot move stay too: streams over a transport.
     bool spread = true;
     /// A handler that ends with an exception has not finished. Its connection ends by a reset,
     /// which no client takes for a clean end, and unsent bytes are thrown away. So does a stream
