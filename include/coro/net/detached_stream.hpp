@@ -40,8 +40,8 @@ concept detachable =
 /// A stream that belongs to no loop: taken off one, to be attached to another of the same run.
 /// Move-only; a value that a message carries (loop_handle::post, channel, an argument of spawn).
 /// Its broken mark, its idle span and reset_on_failure() go with it. Where the other loop fetches
-/// the stream itself, rebind() of tcp_stream and local_stream is shorter. Destroying it closes the connection; that is
-/// done on a loop of the run.
+/// the stream itself, rebind() of tcp_stream and local_stream is shorter. Destroying it closes the
+/// connection; that is done on a loop of the run.
 template <detachable Stream>
 class detached_stream {
 public:
