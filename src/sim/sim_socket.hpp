@@ -57,6 +57,7 @@ struct sim_socket : std::enable_shared_from_this<sim_socket> {
     sim_address remote;           ///< meant once connecting
     options_array options{};
     time_point last_arrival{};    ///< of what is on its way here; nothing overtakes it
+    std::size_t lost = 0;         ///< bytes sent to a peer that is gone
     std::uint64_t arrived = 0;    ///< bytes that have come here, read or not
     std::uint64_t sent = 0;       ///< bytes that were taken from here, on their way or there
     socket_notes notes;           ///< for the layers above

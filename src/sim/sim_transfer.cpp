@@ -120,9 +120,15 @@ sim_world::outcome sim_world::attempt_send(sim_socket& socket, operation& op) {
     std::size_t size = wanted(op, op.code == opcode::send_vectored);
     const socket_pointer peer = socket.peer.lock();
     if (!peer || peer->closed) {
-        // The host of a closed socket takes the bytes and answers them with a reset; until that is
-        // here the sender cannot know.
-        size = std::min(size, static_cast<std::size_t>(socket.option(socket_option::send_buffer)));
+        // The host of a closed socket takes the bytes and answers them with a reset. Until that is
+        // here the sender cannot know; it has a buffer for what nobody acknowledges, and no more.
+        const auto buffer = static_cast<std::size_t>(socket.option(socket_option::send_buffer));
+        if (socket.lost >= buffer && size > 0) {
+            ++counters.would_block;
+            return std::nullopt;
+        }
+        size = std::min(size, buffer - std::min(buffer, socket.lost));
+        socket.lost += size;
         after(draw_latency() + draw_latency(), sim_event_kind::reset_arrives, socket);
     } else {
         const std::size_t room = room_at(socket, *peer);

@@ -48,6 +48,24 @@ TEST_P(sim_poller_test, bytes_in_flight_to_a_closed_socket_come_back_as_a_reset)
     EXPECT_EQ(send(pair.client, "x"), -EPIPE);
 }
 
+/// The clock stands while a task sends: without a bound it could send for ever before it learns.
+TEST_P(sim_poller_test, one_that_sends_to_a_closed_peer_waits_when_its_buffer_is_full) {
+    const connected_pair pair = connect_pair();
+    simulation().set_latency(10ms);
+    world().close(pair.server);
+    const time_point before = world().now();
+    const std::string much(100'000, 'm');
+    EXPECT_EQ(send(pair.client, much), 65'536);
+    EXPECT_EQ(world().now(), before);
+    operation waiting(opcode::send, pair.client);
+    waiting.data = const_cast<char*>(much.data());
+    waiting.size = much.size();
+    ASSERT_FALSE(submit(waiting));
+    finish(waiting);
+    EXPECT_EQ(waiting.result, -EPIPE) << "the end had come before the reset";
+    EXPECT_EQ(world().now(), before + 20ms);
+}
+
 TEST_P(sim_poller_test, connect_to_a_full_backlog_expires) {
     const listener_socket listener = listen(0);
     ASSERT_EQ(connect(open(), listener.address), 0);

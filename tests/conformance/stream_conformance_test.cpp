@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <memory>
 #include <span>
 #include <string>
@@ -208,6 +209,22 @@ protected:
         for (const std::string& each : failures) ADD_FAILURE() << each;
     }
 };
+
+/// Where bytes take uneven times, come in pieces of any size, and tasks run in any order.
+void check_seeded(task<ends> (*make)(), testing::stream_kind kind = {}) {
+    run_options options;
+    options.poller = poller_choice::simulation;
+    options.simulation = {.latency_most = std::chrono::milliseconds(3)};
+    for (options.seed = 1; options.seed <= 3; ++options.seed) {
+        const std::vector<std::string> failures = testing::check_streams(make, options, kind);
+        for (const std::string& each : failures)
+            ADD_FAILURE() << "seed " << options.seed << ": " << each;
+    }
+}
+
+TEST(seeded_stream_conformance, tcp) { check_seeded(&tcp_ends); }
+TEST(seeded_stream_conformance, local) { check_seeded(&local_ends, {.can_reset = false}); }
+TEST(seeded_stream_conformance, a_wrapper_of_tcp) { check_seeded(&one_wrapped<wrapper>); }
 
 TEST_P(stream_conformance, tcp) { check(&tcp_ends); }
 TEST_P(stream_conformance, local) { check(&local_ends, {.can_reset = false}); }

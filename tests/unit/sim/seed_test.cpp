@@ -81,17 +81,26 @@ task<> take_turns(trace& seen, mutex& guard, std::size_t number) {
     }
 }
 
-/// Three loops, a server that spreads over them, clients, timers, a lock and a channel.
+task<> answer_each(trace& seen, net::tcp_listener& listener, std::size_t count) {
+    const auto body = [&](task_group& group) -> task<> {
+        for (std::size_t i = 0; i < count; ++i) {
+            net::tcp_stream peer = co_await listener.accept();
+            seen.note("accepted", i);
+            group.spawn({.loop = 0}, answer, std::ref(seen), std::move(peer));
+        }
+    };
+    co_await with_task_group(body);
+}
+
+/// Three loops, a server, clients on all of them, timers, a lock and a channel. No `serve`: what
+/// that does in which turn is its own matter.
 task<> everything(trace& seen) {
     auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
     const net::endpoint where = listener.local_endpoint();
     mutex guard;
     channel<int> done(1);
-    const auto handler = [&seen](net::tcp_stream peer) -> task<> {
-        co_await answer(seen, std::move(peer));
-    };
     const auto body = [&](task_group& group) -> task<> {
-        group.spawn(serve(listener, std::cref(handler)));
+        group.spawn(answer_each, std::ref(seen), std::ref(listener), std::size_t{6});
         for (std::size_t i = 0; i < 6; ++i) {
             const unsigned loop = static_cast<unsigned>(i % loop_count());
             group.spawn({.loop = loop}, ask, std::ref(seen), where, i, std::ref(done));
@@ -101,7 +110,6 @@ task<> everything(trace& seen) {
             const std::optional<int> who = co_await done.receive();
             seen.note("done", static_cast<std::size_t>(who.value_or(99)));
         }
-        group.request_stop();
     };
     co_await with_task_group(body);
 }
@@ -129,15 +137,15 @@ TEST(seed_test, the_same_seed_gives_the_same_run) {
     }
 }
 
-/// Whoever changes what a seed decides, or the program above, replaces these numbers. No compiler,
-/// no level of optimisation and no machine may change them.
+/// Whoever changes what a seed decides, the order in which the loop works, or the program above,
+/// replaces these numbers. No compiler, no level of optimisation and no machine may change them.
 TEST(seed_test, every_build_gives_the_same_run) {
     struct known {
         std::uint64_t seed;
         std::uint64_t hash;
     };
-    for (const known& each : {known{0, 0x8077eea4229eac41}, known{1, 0x7a61554990e8ad4e},
-                              known{2, 0xa1fa6af8e2184122}, known{77, 0xafcb11f26cede7a5}}) {
+    for (const known& each : {known{0, 0xe85debd237690663}, known{1, 0xe85626776e7137fe},
+                              known{2, 0xe725ddc75f57f855}, known{77, 0x333ff6a99217a7ae}}) {
         const trace seen = trace_of(each.seed);
         EXPECT_EQ(seen.hash(), each.hash) << "seed " << each.seed << ", hash 0x" << std::hex
                                           << seen.hash() << ", trace:\n" << seen.text;
