@@ -121,14 +121,14 @@ public:
     /// Cancels them and refuses more; the team is told when none is left. After the root task.
     void refuse_foreign_tasks() noexcept;
 
-    /// What loop_core::post() and post_foreign() do.
+    /// What loop::post() and post_foreign() do.
     void post_here(posted& work) noexcept {
         sanitizer_gives(&work);
         if (mailbox_.push(work)) poller_->wake();
     }
     void post_here_foreign(posted& work) noexcept;
 
-    // loop_core
+    // loop
     [[nodiscard]] time_point read_clock() noexcept override { return poller_->now(); }
     void arm_timer(timer_node& timer, time_point deadline) noexcept override {
         timers_.arm(timer, deadline);

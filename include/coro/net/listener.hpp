@@ -13,8 +13,8 @@ namespace coro { inline namespace v0 { namespace net {
 /// A type that accepts streams: tcp_listener, and any type of your own. It has
 ///   stream       the type of what it accepts: net::stream, or a class derived from it
 ///   accept()     returns a task or an operation that yields the next stream. On `cancelled` no
-///                connection was taken. It must not wait for what a client sends: a handshake is
-///                the business of the stream's first read.
+///                connection was taken. It must not wait for what a client sends: a transport
+///                shakes hands in its first transfer.
 ///   close()      noexcept: no more connections come
 template <typename Listener>
 concept listener =
