@@ -2,6 +2,7 @@
 #include "net/writer_state.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <new>
@@ -300,6 +301,9 @@ void writer_release::operator()(writer_state* state) const noexcept {
 
 bool buffered_write::try_now() { return state_.write_now(request_); }
 task<> buffered_write::wait() { return state_.write_later(request_); }
+void buffered_write::throw_cancelled() const {
+    throw_io(-ECANCELED, request_.verb, state_.own_socket());
+}
 
 bool flush_awaiter::try_now() noexcept { return state_.flush_now(*this); }
 bool flush_awaiter::start() noexcept {
@@ -308,6 +312,9 @@ bool flush_awaiter::start() noexcept {
 }
 void flush_awaiter::finish() const {
     if (error_) state_.throw_error(error_, "flush");
+}
+void flush_awaiter::throw_cancelled() const {
+    throw_io(-ECANCELED, "flush", state_.own_socket());
 }
 void flush_awaiter::cancel_wait() noexcept {
     unlink();
@@ -328,6 +335,9 @@ bool send_turn_awaiter::start() noexcept {
 }
 void send_turn_awaiter::finish() const {
     if (error_) state_.throw_error(error_, request_.verb);
+}
+void send_turn_awaiter::throw_cancelled() const {
+    throw_io(-ECANCELED, request_.verb, state_.own_socket());
 }
 void send_turn_awaiter::cancel_wait() noexcept {
     unlink();

@@ -45,9 +45,14 @@ bool local_connect_awaiter::start() noexcept {
 
 net::local_stream local_connect_awaiter::finish() {
     if (result >= 0) return net::local_stream(socket_ref{&loop(), socket_.release()});
-    if (result == -ECANCELED) throw cancelled();
+    if (result == -ECANCELED) throw_cancelled();
     std::array<char, name_capacity> text;
     throw io_error(error_of(result), "connect", address_text(address_, text));
+}
+
+void local_connect_awaiter::throw_cancelled() const {
+    std::array<char, name_capacity> text;
+    throw cancelled(0, address_text(address_, text));
 }
 
 void local_connect_awaiter::describe(text_sink& out) const noexcept {

@@ -38,8 +38,12 @@ bool readiness_awaiter::start() noexcept {
 
 void readiness_awaiter::finish() const {
     if (result >= 0) return;
-    if (result == -ECANCELED) throw cancelled();
+    if (result == -ECANCELED) throw_cancelled();
     throw io_error(error_of(result), verb(), descriptor_text(descriptor_).view());
+}
+
+void readiness_awaiter::throw_cancelled() const {
+    throw cancelled(0, descriptor_text(descriptor_).view());
 }
 
 void readiness_awaiter::describe(text_sink& out) const noexcept {

@@ -88,10 +88,15 @@ bool connect_awaiter::ask() noexcept {
 
 net::tcp_stream connect_awaiter::finish() {
     if (result >= 0) return net::tcp_stream({&loop(), socket_.release()});
-    if (result == -ECANCELED) throw cancelled();
+    if (result == -ECANCELED) throw_cancelled();
     std::array<char, net::endpoint::text_capacity> text;
     throw io_error(error_of(result), failed_verb_ != nullptr ? failed_verb_ : "connect tcp",
                    to_.to_text(text));
+}
+
+void connect_awaiter::throw_cancelled() const {
+    std::array<char, net::endpoint::text_capacity> text;
+    throw cancelled(0, to_.to_text(text));
 }
 
 void connect_awaiter::describe(text_sink& out) const noexcept {

@@ -57,6 +57,7 @@ public:
     bool try_now() noexcept;
     bool start() noexcept;
     void finish() const;
+    [[noreturn]] void throw_cancelled() const;
     void cancel_wait() noexcept override;
     void describe(text_sink& out) const noexcept override;
 

@@ -58,8 +58,8 @@ public:
     ~io_error() override;
 
     [[nodiscard]] const char* operation() const noexcept { return operation_; }
-    /// Of a deadline: of the stream whose read or write it ended. Empty where there is none: for a
-    /// limit of blocking(), and text that is no address (what() shows that).
+    /// Of a deadline: of the peer whose read, write, flush or connect it ended. Empty where there
+    /// is none: for a limit of blocking(), and text that is no address (what() shows that).
     [[nodiscard]] std::string_view endpoint() const noexcept {
         return {endpoint_.data(), endpoint_size_};
     }
@@ -102,7 +102,8 @@ public:
 
     /// How much an exact transfer on a bare stream had moved; 0 for everything else.
     [[nodiscard]] std::size_t bytes_transferred() const noexcept { return bytes_transferred_; }
-    /// Of the stream in whose read or write it found the task; empty for every other wait.
+    /// Of the peer in whose read, write, flush or connect it found the task, or `fd 7` of
+    /// readable() and writable(); empty for every other wait.
     [[nodiscard]] std::string_view endpoint() const noexcept {
         return {endpoint_.data(), endpoint_size_};
     }

@@ -26,6 +26,7 @@ struct wait_holder {
 ///                               only inline_completions times a resumption: nobody shall starve)
 ///   bool start() noexcept       begin to wait; false: done after all (no suspension)
 ///   R    finish()               the result; called when outcome() != cancelled
+///   void throw_cancelled()      only where `cancelled` names a peer; public, and never returns
 /// and the two members of wait_point. States of the outcome: none -> done | cancelled, once.
 template <typename Derived, typename Holder = wait_holder>
 class library_awaiter : public wait_point, public awaiter_face<Derived>, public Holder {
@@ -73,7 +74,10 @@ public:
     }
 
     decltype(auto) await_resume() {
-        if (outcome() == wait_outcome::cancelled) [[unlikely]] throw cancelled();
+        if (outcome() == wait_outcome::cancelled) [[unlikely]] {
+            if constexpr (requires { self().throw_cancelled(); }) self().throw_cancelled();
+            else throw cancelled();
+        }
         if constexpr (has_home<Derived>)
             if (outcome() == wait_outcome::no_memory) [[unlikely]] throw std::bad_alloc();
         return self().finish();

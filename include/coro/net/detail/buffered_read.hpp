@@ -1,6 +1,7 @@
 // How reads of a buffered_stream wait.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <optional>
 #include <utility>
@@ -44,6 +45,9 @@ public:
     auto finish() {
         held_.reset();
         return request_.take(buffer_);
+    }
+    [[noreturn]] void throw_cancelled() const {
+        throw_io(-ECANCELED, Request::verb, buffer_.source());
     }
 
 private:

@@ -46,6 +46,7 @@ public:
     void hold() const noexcept {}  // it is written already
     task<> wait();
     void finish() const noexcept {}
+    [[noreturn]] void throw_cancelled() const;
 
 private:
     writer_state& state_;
@@ -61,6 +62,7 @@ public:
     bool try_now() noexcept;
     bool start() noexcept;
     void finish() const;
+    [[noreturn]] void throw_cancelled() const;
     void cancel_wait() noexcept override;
     void describe(text_sink& out) const noexcept override;
 

@@ -17,6 +17,7 @@ public:
 
     bool start() noexcept;
     net::tcp_stream finish();
+    [[noreturn]] void throw_cancelled() const;
     void describe(text_sink& out) const noexcept override;
 
 private:

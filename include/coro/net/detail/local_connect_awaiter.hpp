@@ -15,6 +15,7 @@ public:
 
     bool start() noexcept;
     net::local_stream finish();
+    [[noreturn]] void throw_cancelled() const;
     void describe(text_sink& out) const noexcept override;
 
 private:

@@ -13,6 +13,7 @@ public:
 
     bool start() noexcept;
     void finish() const;
+    [[noreturn]] void throw_cancelled() const;
     void describe(text_sink& out) const noexcept override;
 
 private:

@@ -19,6 +19,7 @@ namespace coro { inline namespace v0 { namespace detail {
 ///                      at once in one resumption): keeps it for finish()
 ///   task<> wait()      waits until finish() has the result; may throw
 ///   R      finish()    the result; may throw
+///   void   throw_cancelled()   `cancelled` that names the peer
 /// An exception of try_now() leaves the await in await_resume(): combinators rely on that.
 template <typename Derived>
 class ready_or_task : public awaiter_face<Derived> {
@@ -66,7 +67,7 @@ public:
     }
 
     decltype(auto) await_resume() {
-        if (cancelled_) [[unlikely]] throw cancelled();
+        if (cancelled_) [[unlikely]] self().throw_cancelled();
         if (error_) [[unlikely]] std::rethrow_exception(std::exchange(error_, {}));
         if (child_) task_access::promise(*child_).take();
         return self().finish();

@@ -1,6 +1,7 @@
 // The reference of streams and listeners to a socket, and the base of the operations on it.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -119,6 +120,10 @@ public:
         describe_io(out, static_cast<const Derived&>(*this).verb(), own_socket());
     }
     [[nodiscard]] const char* verb() const noexcept { return verb_of(this->code); }
+    /// Cancelled before it has asked for anything.
+    [[noreturn]] void throw_cancelled() const {
+        throw_io(-ECANCELED, static_cast<const Derived&>(*this).verb(), own_socket());
+    }
 
 protected:
     io_awaiter(opcode what, socket_ref on) noexcept : base(what, on.handle) {
