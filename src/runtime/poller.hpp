@@ -5,26 +5,26 @@
 // The contract (tests/conformance/poller_*_test.cpp are its executable form, for all three):
 //
 //  1. Completion-shaped. Every submitted operation completes exactly once, also after cancel().
-//     submit() either answers `true`: done at once, phase == completed, and the operation will
+//     submit() either returns `true`: done at once, phase == completed, and the operation will
 //     not appear in any completed list; or `false`: phase == submitted, and it will appear in the
 //     list that a later wait() fills. submit() allocates nothing and resumes nobody. (A backend may
-//     grow its own tables; it answers -ENOMEM when that fails.)
+//     grow its own tables; op.result is -ENOMEM when that fails.)
 //  2. result >= 0 is bytes (or 0 for accept and connect); < 0 is a negated errno with the same
 //     meaning in every world, or result_closed / result_busy / result_limit. Short transfers are
 //     legal, and no request moves more than `most_bytes_at_once`. EINTR never comes out, and EAGAIN
 //     of accept_if_waiting alone, which nothing makes pending: nobody waits. End of stream is a
-//     receive of 0 bytes. Sends never raise SIGPIPE: they answer -EPIPE or -ECONNRESET.
+//     receive of 0 bytes. Sends never raise SIGPIPE: they end with -EPIPE or -ECONNRESET.
 //  3. cancel() asks; it never completes the operation itself synchronously to the caller's frame:
 //     the operation still arrives through wait(), with -ECANCELED if nothing was taken or moved,
 //     or with its true result if it had succeeded meanwhile (success wins; no byte and no accepted
 //     connection is ever lost). cancel() of an operation that is completed is a no-op.
 //  4. One pending operation a direction: a second receive* (or send*, or accept) on a handle while
-//     one is pending answers result_busy at once. One receive and one send at once are fine.
+//     one is pending ends with result_busy at once. One receive and one send at once are fine.
 //  5. A handle is index + generation. Operations refer to the slot, not to any stream object.
 //     close() marks the slot closing, cancels what is outstanding, which then completes with
 //     result_closed (unless it had succeeded), and closes the descriptor at the last completion;
-//     with nothing outstanding it closes at once. A closed or stale handle answers result_closed.
-//     close() never blocks.
+//     with nothing outstanding it closes at once. An operation on a handle that is closed or
+//     stale ends with result_closed. close() never blocks.
 //  6. The slot, not the awaiter, holds what belongs to the connection: readiness bits, the
 //     peer's address as of accept or connect, the notes of the layers above. An accept takes one
 //     connection out of the kernel's queue; what nobody has asked for stays there.
@@ -76,7 +76,7 @@ enum class socket_option : std::uint8_t {
     reuse_address,       ///< 0/1, socket(7) SO_REUSEADDR
     reuse_port,          ///< 0/1, socket(7) SO_REUSEPORT
     no_delay,            ///< 0/1, tcp(7) TCP_NODELAY
-    receive_buffer,      ///< bytes, socket(7) SO_RCVBUF (the kernel doubles and answers doubled)
+    receive_buffer,      ///< bytes, socket(7) SO_RCVBUF (the kernel returns it doubled)
     send_buffer,         ///< bytes, socket(7) SO_SNDBUF
     linger,              ///< seconds, -1 = off, socket(7) SO_LINGER
     keepalive,           ///< 0/1, socket(7) SO_KEEPALIVE
@@ -143,13 +143,13 @@ struct poller_counters {
     std::uint64_t enters = 0;       ///< all io_uring_enter calls
     std::uint64_t receives = 0;     ///< receive system calls (epoll) or submissions (io_uring)
     std::uint64_t sends = 0;        ///< send system calls (epoll) or submissions (io_uring)
-    std::uint64_t would_block = 0;  ///< system calls that answered EAGAIN
+    std::uint64_t would_block = 0;  ///< system calls that returned EAGAIN
     std::uint64_t controls = 0;     ///< epoll_ctl calls
     std::uint64_t submitted = 0;    ///< operations submitted
     std::uint64_t completed = 0;    ///< operations completed, at once or later
     std::uint64_t cancels = 0;      ///< cancel requests that reached a pending operation
     std::uint64_t overflows = 0;    ///< completion queue overflows survived
-    std::uint64_t no_buffers = 0;   ///< ENOBUFS answers survived
+    std::uint64_t no_buffers = 0;   ///< results ENOBUFS survived
     std::uint64_t queue_full = 0;   ///< submission queue found full
     std::uint64_t wakes = 0;        ///< wait() calls that met a wake()
 };
