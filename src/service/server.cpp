@@ -38,8 +38,40 @@ struct server_share {
     // --- written by this loop, before all are counted as begun
     std::optional<loop_handle> loop;
     net::idle_guard* guard = nullptr;
-    task_group* group = nullptr;   ///< nullptr before it has begun
+    task_group* group = nullptr;   ///< nullptr before it has begun, and after it was cancelled
     std::exception_ptr not_begun;  ///< why it could not
+    // ---
+    /// What the share waits for: that no newcomer is on its way to it. The share itself stands for
+    /// the word of the acceptor, if that came first.
+    std::atomic<void*> all_sent{nullptr};
+};
+
+/// The group of a share, for newcomers, as long as its body waits.
+class open_group {
+public:
+    open_group(server_share& of, task_group& group) noexcept : of_(of) { of_.group = &group; }
+    open_group(const open_group&) = delete;
+    open_group& operator=(const open_group&) = delete;
+    ~open_group() { of_.group = nullptr; }
+
+private:
+    server_share& of_;
+};
+
+/// Tells all shares at its end that nothing is sent to them any more. Allocates nothing.
+class sending {
+public:
+    explicit sending(const std::vector<std::unique_ptr<server_share>>& to) noexcept : to_(to) {}
+    sending(const sending&) = delete;
+    sending& operator=(const sending&) = delete;
+    ~sending() {
+        for (const auto& each : to_)
+            if (void* const waited_for = each->all_sent.exchange(each.get()))
+                static_cast<event*>(waited_for)->set();
+    }
+
+private:
+    const std::vector<std::unique_ptr<server_share>>& to_;
 };
 
 /// One connection of a share, counted as long as this lives.
@@ -184,8 +216,9 @@ private:
     event all_begun_;
 };
 
-/// A newcomer on its way. The group is there: it began before the first accept, and what ends it
-/// was posted after this.
+/// A newcomer on its way. The server is there when it arrives: a share stays until it has heard
+/// that all have been sent, and that comes after this one. Its group may be over: a signal cancels
+/// each loop by a message of its own, and the acceptor's loop may be late.
 class traveller final : public arrival {
 public:
     explicit traveller(newcomer&& who) noexcept : who_(std::move(who)) {}
@@ -204,6 +237,7 @@ private:
 
 void server::begin(newcomer&& who, net::stream& stream) noexcept {
     const server_share& share = who.count.share();
+    if (share.group == nullptr) return;  // closed in order: nobody has read from it
     try {
         if (options_.reset_failed) stream.reset_on_failure();
         // The handler may move the stream away, so it is watched before.
@@ -322,24 +356,36 @@ task<> server::serve_share(server_share& share) {
     const auto tell = [&share] {
         if (share.owner.not_begun_.fetch_sub(1) == 1) share.owner.all_begun_.set();
     };
+    event all_sent;
+    bool begun = false;
+    bool may_come = false;
     const auto body = [&](task_group& group) -> task<> {
-        share.group = &group;
+        const open_group open(share, group);
         share.loop.emplace(loop_handle::of_this_loop());
+        begun = true;
+        may_come = share.all_sent.exchange(&all_sent) == nullptr;
         tell();
         event never_set;
         co_await never_set.wait();
     };
+    std::exception_ptr ended;
     try {
         co_await with_task_group(body, {.policy = on_error::report_and_go_on});
     } catch (...) {
-        // The acceptor waits for all branches to begin, and throws what kept one from it.
-        if (share.group != nullptr) throw;
-        share.not_begun = std::current_exception();
+        ended = std::current_exception();
     }
-    if (share.not_begun) tell();
+    // The acceptor waits for all shares to begin, and throws what kept one from it.
+    if (!begun) {
+        share.not_begun = std::exchange(ended, nullptr);
+        tell();
+    }
+    // Newcomers may be on their way here. They use the server, which ends after its shares.
+    if (may_come) co_await shield(all_sent.wait(), duration::max());
+    if (ended) std::rethrow_exception(ended);
 }
 
 task<> server::run(task_group& group) {
+    const sending to_all(shares_);
     shares_.front()->guard = &guard_;
     shares_.front()->group = &group;
     not_begun_ = shares_.size() - 1;

@@ -116,7 +116,7 @@ inline task<> echo(net::tcp_stream peer) {
 }
 
 /// Everything until the end of the stream.
-inline task<std::string> read_to_end(net::tcp_stream& from) {
+inline task<std::string> read_to_end(net::stream& from) {
     std::string all;
     std::array<std::byte, 4096> into{};
     while (const std::size_t n = co_await from.read_some(mutable_bytes(into)))
@@ -125,19 +125,19 @@ inline task<std::string> read_to_end(net::tcp_stream& from) {
 }
 
 /// "clean", "reset", or what else reading ended with; without the bytes before.
-inline task<std::string> end_of(net::tcp_stream& from) {
+inline task<std::string> end_of(net::stream& from) {
     const auto rest = [&]() -> task<> { (void)co_await read_to_end(from); };
     const auto ended = co_await as_result(rest());
     if (ended.has_value()) co_return "clean";
     co_return ended.error() == std::errc::connection_reset ? "reset" : ended.error().what();
 }
 
-inline task<> say(net::tcp_stream& to, std::string_view text) {
+inline task<> say(net::stream& to, std::string_view text) {
     co_await net::write_all(to, as_bytes(text));
 }
 
 /// Exactly as many bytes as `text` has, which must be those.
-inline task<> hear(net::tcp_stream& from, std::string_view text) {
+inline task<> hear(net::stream& from, std::string_view text) {
     std::string heard(text.size(), '\0');
     co_await net::read_exact(from, std::as_writable_bytes(std::span(heard)));
     EXPECT_EQ(heard, text);

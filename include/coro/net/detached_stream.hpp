@@ -31,11 +31,14 @@ private:
 
 namespace coro { inline namespace v0 { namespace net {
 
-/// Streams that can move between loops: stream, tcp_stream and local_stream, and no class that a
-/// user derives from them.
+class tcp_stream;
+class local_stream;
+
+/// Streams that can move between loops: `stream`, `tcp_stream` and `local_stream`. A class derived
+/// from one of them cannot: what it adds to the stream would be lost on the way.
 template <typename Stream>
-concept detachable =
-    std::derived_from<Stream, stream> && detail::stream_access::is_plain<Stream>;
+concept detachable = std::same_as<Stream, stream> || std::same_as<Stream, tcp_stream> ||
+                     std::same_as<Stream, local_stream>;
 
 /// A stream that belongs to no loop: taken off one, to be attached to another of the same run.
 /// Move-only; a value that a message carries (loop_handle::post, channel, an argument of spawn).

@@ -14,9 +14,6 @@ struct stream_access {
         return of.socket_.ref();
     }
     static owned_socket& owner(net::stream& of) noexcept { return of.socket_; }
-    /// Whether a `Stream` is made of nothing but a socket.
-    template <typename Stream>
-    static constexpr bool is_plain = requires(socket_ref from) { Stream(from); };
     template <typename Stream>
     static Stream make(socket_ref from) noexcept {
         return Stream(from);
