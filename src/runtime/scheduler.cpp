@@ -58,11 +58,11 @@ void scheduler::turn(bool may_sleep) noexcept {
         if (turn_time > due + overslept) [[unlikely]] collect_all();
     });
     const std::uint64_t posts_before = posts_;
-    run_posted(posts_per_turn);
+    if (unrun_ != nullptr || mailbox_.holds_something()) run_posted(posts_per_turn);
     if (holds_ != nullptr) [[unlikely]] holds_->posts_ran(posts_ - posts_before);
     const std::uint64_t resumed_before = resumed_;
     const detail::strand* const last = resume_ready();
-    run_turn_ends();
+    if (!turn_ends_.empty()) run_turn_ends();
     if (turn_hook_ != nullptr) turn_hook_(turn_hook_user_);
     if (holds_ != nullptr) [[unlikely]] holds_->turn_ran(resumed_ - resumed_before, last);
     const bool has_work = has_ready() || unrun_ != nullptr || !deferred_.empty();
