@@ -148,7 +148,9 @@ task<std::optional<local_stream>> local_listener::accept_if_waiting() {
     co_return std::optional<local_stream>(std::move(accepted));
 }
 
-/// While the socket still listens, so that no other server takes the path for a dead one's.
+/// close() and the destructor do it while the socket listens, so that no other server takes the path
+/// for a dead one's. close_if_idle() cannot: it learns only by closing whether it may end. A server
+/// that replaced the file in between keeps its own: the poller compares, and locks the folder.
 void local_listener::remove_file() noexcept {
     const std::unique_ptr<detail::bound_file> file = std::move(file_);
     if (file == nullptr || detail::current == nullptr) return;

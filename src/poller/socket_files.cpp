@@ -3,7 +3,8 @@
 //
 // A connect tells: a socket that nobody listens at refuses. But a server that has bound its name
 // and does not listen yet refuses too. So the folder is locked, flock(2), while a server binds,
-// looks, removes and listens: servers that use this library never remove each other's file.
+// looks, removes and listens, and while a listener removes its file at its end: servers that use this
+// library never remove each other's file.
 #include "poller/posix_sockets.hpp"
 
 #include <fcntl.h>
@@ -107,6 +108,11 @@ int remove_stale(const char* path, const socket_address& where) noexcept {
     return ::unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
+/// Requires: the folder is locked, or cannot be locked by anybody.
+void remove_if_marked(const char* path, const file_mark& mark) noexcept {
+    if (mark && look_at(path) == mark) ::unlink(path);
+}
+
 int bind_to(int descriptor, const socket_address& where) noexcept {
     const auto* address = reinterpret_cast<const sockaddr*>(where.bytes.data());
     return ::bind(descriptor, address, where.size) == 0 ? 0 : -errno;
@@ -152,16 +158,22 @@ int posix_sockets::listen_local(detail::handle socket, const socket_address& whe
     if (error == 0) {
         slot->listening = true;
     } else {
-        remove_file(where, out);
+        remove_if_marked(path.data(), out);
         out = {};
     }
     return error;
 }
 
+/// Locked, so that no successor replaces the file between the look and the removal. Who holds the
+/// lock is binding in this folder: the file stays, and the next server at the path replaces it. A
+/// folder that cannot be locked is one where no server replaces a file.
 void posix_sockets::remove_file(const socket_address& where, const file_mark& mark) noexcept {
-    if (!mark) return;
     const path_text path = path_of(where);
-    if (look_at(path.data()) == mark) ::unlink(path.data());
+    const scoped_descriptor folder(open_folder(path));
+    if (folder.get() >= 0 && ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0 &&
+        errno == EWOULDBLOCK)
+        return;
+    remove_if_marked(path.data(), mark);
 }
 
 }}}  // namespace coro::v0::detail

@@ -279,7 +279,7 @@ public:
     virtual int listen_local(detail::handle socket, const socket_address& where,
                              const local_file& options, file_mark& out) noexcept = 0;
     /// Removes the file that listen_local() has made at `where`, if it is there still. Cannot fail:
-    /// one that may not be removed stays.
+    /// one that may not be removed stays, and one whose folder is locked, flock(2).
     virtual void remove_file(const socket_address& where, const file_mark& mark) noexcept = 0;
 
     /// How many things are alive. Cannot fail.

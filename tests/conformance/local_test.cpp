@@ -324,6 +324,32 @@ TEST_P(local_file_test, nothing_is_replaced_while_another_process_changes_the_fo
     in_world(body);
 }
 
+/// A server that binds has the lock from its first look on: what it finds, or has made, nobody removes
+/// in between. The file of the one that has ended is a dead server's, which the next one replaces.
+TEST_P(local_file_test, a_listener_that_ends_while_another_server_binds_leaves_its_file) {
+    own_folder folder;
+    const std::string path = folder.file("ended");
+    const local_address where = local_address::path(path);
+    const auto body = [&]() -> task<> {
+        const int held = ::open(folder.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        for (const bool only_if_idle : {false, true}) {
+            local_listener listener = local_listener::bind(where);
+            EXPECT_EQ(::flock(held, LOCK_EX | LOCK_NB), 0);
+            if (only_if_idle) EXPECT_TRUE(listener.close_if_idle());
+            else listener.close();
+            EXPECT_TRUE(exists(path));
+            EXPECT_EQ(::flock(held, LOCK_UN), 0);
+        }
+        ::close(held);
+        local_listener next = local_listener::bind(where);
+        local_stream client = co_await local_stream::connect(where);
+        local_stream server = co_await next.accept();
+        co_await check_bytes(client, server);
+    };
+    in_world(body);
+    EXPECT_FALSE(exists(path));
+}
+
 TEST_P(local_file_test, a_file_that_is_not_its_own_stays) {
     own_folder folder;
     const std::string path = folder.file("replaced");
