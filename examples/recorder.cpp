@@ -15,7 +15,7 @@ public:
         : below_(std::move(below)), name_("recorded " + below_.describe()) {}
 
     void submit(net::transfer what) noexcept override {
-        (what.sends() ? out_ : in_).forward(what, below_);
+        (what.sends() ? out_ : in_).forward(what);
     }
     void cancel(net::transfer what) noexcept override { (what.sends() ? out_ : in_).cancel(); }
     void shutdown_send() override { below_.shutdown_send(); }
@@ -33,8 +33,8 @@ public:
 private:
     net::stream below_;
     std::string name_;
-    net::relay in_{*this};
-    net::relay out_{*this};
+    net::relay in_{*this, below_};
+    net::relay out_{*this, below_};
 };
 
 coro::task<> echo(net::stream& peer) {

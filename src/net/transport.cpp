@@ -111,7 +111,9 @@ void transfer::withdraw() const noexcept {
 
 // --- relay
 
-relay::relay(transport& of) noexcept : operation(opcode::receive), of_(of) {
+relay::relay(transport& of, stream& below) noexcept
+    : operation(opcode::receive), of_(of), below_(below) {
+    of.below_ = &below;
     advance = [](operation& op) noexcept {
         auto& self = static_cast<relay&>(op);
         --self.of_.relays_pending_;
@@ -131,7 +133,7 @@ void relay::give_back_lease() noexcept {
     lease_data = nullptr;
 }
 
-void relay::forward(transfer what, stream& below) noexcept {
+void relay::forward(transfer what) noexcept {
     CORO_ASSERT(what.moved() == 0 &&
                     (what.of_->code != opcode::receive_leased || what.of_->lease_data == nullptr),
                 "a transport forwarded a transfer of which it had moved a part itself");
@@ -141,31 +143,30 @@ void relay::forward(transfer what, stream& below) noexcept {
     if (code == opcode::receive_leased) most = what.of_->most;
     else if (is_vectored(code)) slices = what.of_->slices;
     else buffer = what.of_->buffer;
-    ask(below);
+    ask();
 }
 
-void relay::receive(stream& below, mutable_bytes into) noexcept {
+void relay::receive(mutable_bytes into) noexcept {
     give_back_lease();
     for_ = {};
     code = opcode::receive;
     buffer = {into.data(), into.size()};
-    ask(below);
+    ask();
 }
 
-void relay::send(stream& below, const_bytes from) noexcept {
+void relay::send(const_bytes from) noexcept {
     give_back_lease();
     for_ = {};
     code = opcode::send;
     buffer = {const_cast<std::byte*>(from.data()), from.size()};
-    ask(below);
+    ask();
 }
 
-void relay::ask(stream& below) noexcept {
-    const detail::socket_ref& socket = detail::stream_access::ref(below);
+void relay::ask() noexcept {
+    const detail::socket_ref& socket = detail::stream_access::ref(below_);
     detail::check_home(socket);
     CORO_ASSERT(!is_pending(), "a relay was given a request while another one is pending");
     target = socket.handle;
-    of_.below_ = target;
     pending_ = true;
     lease_data = nullptr;
     lease_id = 0;

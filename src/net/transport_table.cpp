@@ -7,6 +7,8 @@
 
 #include <coro/base/detail/assert.hpp>
 #include <coro/base/error.hpp>
+#include <coro/net/detail/stream_access.hpp>
+#include <coro/net/stream.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
@@ -178,11 +180,18 @@ socket_notes* transport_table::notes(detail::handle which) noexcept {
     return of == nullptr || of->closing ? nullptr : &of->notes;
 }
 
+detail::handle transport_table::below(const net::transport& of) noexcept {
+    if (of.below_ == nullptr) return {};
+    const socket_ref& socket = stream_access::ref(*of.below_);
+    return is_here(socket.loop) ? socket.handle : detail::handle{};
+}
+
 detail::handle transport_table::lowest_below(detail::handle which) noexcept {
     while (which.is_transport()) {
         const net::transport* of = find(which);
-        if (of == nullptr || !of->below_) break;
-        which = of->below_;
+        const detail::handle next = of == nullptr ? detail::handle{} : below(*of);
+        if (!next) break;
+        which = next;
     }
     return which;
 }
@@ -191,7 +200,7 @@ bool transport_table::is_reset_when_failed(detail::handle which) noexcept {
     while (which.is_transport()) {
         const entry* of = entry_of(which);
         if (of != nullptr && of->notes.reset_failed) return true;
-        which = of != nullptr ? of->transport->below_ : detail::handle{};
+        which = of != nullptr ? below(*of->transport) : detail::handle{};
     }
     const socket_notes* of = loop_.poller().notes(which);
     return of != nullptr && of->reset_failed;

@@ -76,6 +76,8 @@ private:
     };
 
     [[nodiscard]] entry* entry_of(detail::handle which) const noexcept;
+    /// What a relay of the transport asks; none if it has no relay, or closed that stream.
+    [[nodiscard]] static detail::handle below(const net::transport& of) noexcept;
     [[nodiscard]] static operation*& pending(entry& of, const operation& op) noexcept;
     void sweep_later() noexcept { loop_.at_turn_end(*this); }
     void sweep() noexcept;

@@ -1,5 +1,5 @@
-// serve: the acceptor, what stands beside the task of a connection, and the drain. Of the public
-// headers only: what users could have written.
+// serve: the acceptor, the record beside the task of each connection, and the drain. It uses public
+// headers only: users could have written it.
 #include <coro/service/server.hpp>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ namespace {
 
 class server;
 
-/// What one loop has of a server.
+/// The part of a server on one loop.
 struct server_share {
     server_share(server& of, unsigned number) noexcept : owner(of), index(number) {}
 
@@ -102,12 +102,15 @@ struct newcomer {
     std::string peer;
 };
 
-/// Whether it is an error of the connection to `peer`, and not of another one (a proxy's target).
+/// Whether it is an error of the connection to `peer`, which the guard has ended, and not of
+/// another one (a proxy's target). A transport that stands on nothing is gone before its handler
+/// resumes: nobody knows its name then.
 bool is_about(const std::exception_ptr& error, std::string_view peer) noexcept {
     try {
         std::rethrow_exception(error);
     } catch (const io_error& problem) {
-        return problem.endpoint() == peer;
+        return problem.endpoint() == peer ||
+               (problem.endpoint().empty() && problem == errc::closed);
     } catch (...) {
         return false;
     }
@@ -135,7 +138,7 @@ void report_problem(const std::exception_ptr& error, std::string_view peer) noex
                      error);
 }
 
-/// What stands beside the task of a handler.
+/// The record beside the task of a handler.
 class connection {
 public:
     connection(newcomer&& from, net::idle_guard::watch&& watch) noexcept
@@ -349,7 +352,7 @@ task<> server::drained() {
     const semaphore::permit told = co_await untold_->acquire(untold_->count());
 }
 
-/// What runs on each other loop for the life of the server.
+/// Runs on each other loop for the life of the server.
 task<> server::serve_share(server_share& share) {
     net::idle_guard guard(share.owner.options_.limits.idle);
     share.guard = &guard;

@@ -78,7 +78,7 @@ class layer final : public net::transport {
 public:
     explicit layer(net::stream below) : below_(std::move(below)) {}
     void submit(net::transfer what) noexcept override {
-        (what.sends() ? sending_ : receiving_).forward(what, below_);
+        (what.sends() ? sending_ : receiving_).forward(what);
     }
     void cancel(net::transfer what) noexcept override {
         (what.sends() ? sending_ : receiving_).cancel();
@@ -91,8 +91,8 @@ public:
 
 private:
     net::stream below_;
-    net::relay receiving_{*this};
-    net::relay sending_{*this};
+    net::relay receiving_{*this, below_};
+    net::relay sending_{*this, below_};
 };
 net::stream two_layers_on(net::tcp_stream peer) {
     net::stream inner(std::make_unique<layer>(std::move(peer)));

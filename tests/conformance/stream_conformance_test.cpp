@@ -31,7 +31,7 @@ public:
     explicit wrapper(stream below) : below_(std::move(below)), name_("over " + below_.describe()) {}
 
     void submit(net::transfer what) noexcept override {
-        (what.sends() ? sending_ : receiving_).forward(what, below_);
+        (what.sends() ? sending_ : receiving_).forward(what);
     }
     void cancel(net::transfer what) noexcept override {
         (what.sends() ? sending_ : receiving_).cancel();
@@ -47,8 +47,8 @@ protected:
 
 private:
     std::string name_;
-    net::relay receiving_{*this};
-    net::relay sending_{*this};
+    net::relay receiving_{*this, below_};
+    net::relay sending_{*this, below_};
 };
 
 /// Copies in both directions through a block of its own, as what encrypts does: the transfers of
@@ -93,7 +93,7 @@ public:
         write_error_ = which.error();
         sent_ += which.moved();
         unsent_ -= write_error_ ? unsent_ : which.moved();
-        if (unsent_ != 0) return sending_.send(below_, rest());
+        if (unsent_ != 0) return sending_.send(rest());
         sent_ = 0;
         if (closes_) return below_.close();
         if (ends_) return below_.shutdown_send();
@@ -116,7 +116,7 @@ private:
         } else if (at_end_) {
             std::exchange(reader_, {}).complete();
         } else if (!receiving_.is_pending()) {
-            receiving_.receive(below_, in_);
+            receiving_.receive(in_);
         }
     }
     void write_on() noexcept {
@@ -126,7 +126,7 @@ private:
             return std::exchange(writer_, {}).fail(std::make_error_code(std::errc::broken_pipe));
         unsent_ = writer_.take(out_);
         std::exchange(writer_, {}).complete();
-        sending_.send(below_, rest());
+        sending_.send(rest());
     }
 
     stream below_;
@@ -143,8 +143,8 @@ private:
     bool closes_ = false;
     net::transfer reader_;
     net::transfer writer_;
-    net::relay receiving_{*this};
-    net::relay sending_{*this};
+    net::relay receiving_{*this, below_};
+    net::relay sending_{*this, below_};
 };
 
 task<ends> tcp_ends() {
@@ -275,7 +275,7 @@ class ends_when_cancelled final : public net::transport {
 public:
     explicit ends_when_cancelled(stream below) : below_(std::move(below)) {}
     void submit(net::transfer what) noexcept override {
-        (what.sends() ? sending_ : receiving_).forward(what, below_);
+        (what.sends() ? sending_ : receiving_).forward(what);
     }
     void cancel(net::transfer what) noexcept override {
         (what.sends() ? sending_ : receiving_).cancel();
@@ -293,8 +293,8 @@ public:
 
 private:
     stream below_;
-    net::relay receiving_{*this};
-    net::relay sending_{*this};
+    net::relay receiving_{*this, below_};
+    net::relay sending_{*this, below_};
 };
 
 template <typename Faulty>

@@ -78,16 +78,18 @@ private:
 /// stay until then.
 class relay : private detail::operation {
 public:
-    CORO_EXPORT explicit relay(transport& of) noexcept;
+    /// `below` is a member of `of` too, and stays where it is. idle_guard ends that stream when it
+    /// finds `of` silent, and a failure resets `of` if that stream was told to be reset.
+    CORO_EXPORT relay(transport& of, stream& below) noexcept;
     CORO_EXPORT ~relay();
 
-    /// Asks `below` for what `what` asks for, with the buffers of `what`: nothing is copied.
-    /// Requires: nothing of `what` has moved.
-    CORO_EXPORT void forward(transfer what, stream& below) noexcept;
+    /// Asks the stream below for what `what` asks for, with the buffers of `what`: nothing is
+    /// copied. Requires: nothing of `what` has moved.
+    CORO_EXPORT void forward(transfer what) noexcept;
     /// Reads at least one byte into `into`. Requires: that is not empty.
-    CORO_EXPORT void receive(stream& below, mutable_bytes into) noexcept;
+    CORO_EXPORT void receive(mutable_bytes into) noexcept;
     /// Writes at least one byte of `from`. Requires: that is not empty.
-    CORO_EXPORT void send(stream& below, const_bytes from) noexcept;
+    CORO_EXPORT void send(const_bytes from) noexcept;
     /// Asks for the request to end early. It ends all the same, with nothing moved or with success;
     /// does nothing when it has ended.
     CORO_EXPORT void cancel() noexcept;
@@ -109,11 +111,12 @@ public:
     CORO_EXPORT void pass_on() noexcept;
 
 private:
-    void ask(stream& below) noexcept;
+    void ask() noexcept;
     void has_ended() noexcept;
     void give_back_lease() noexcept;
 
     transport& of_;
+    stream& below_;
     transfer for_;
     bool pending_ = false;  ///< asked, and ended() does not know the answer yet
     bool telling_ = false;  ///< ended() is being called
@@ -165,7 +168,7 @@ private:
     friend class detail::transport_table;
 
     std::uint32_t relays_pending_ = 0;
-    detail::handle below_;  ///< of the stream that a relay has asked last
+    const stream* below_ = nullptr;  ///< what a relay asks
 };
 
 }}}  // namespace coro::v0::net

@@ -36,7 +36,7 @@ class passing final : public net::transport {
 public:
     explicit passing(net::stream below) : below_(std::move(below)) {}
     void submit(net::transfer what) noexcept override {
-        (what.sends() ? out_ : in_).forward(what, below_);
+        (what.sends() ? out_ : in_).forward(what);
     }
     void cancel(net::transfer what) noexcept override { (what.sends() ? out_ : in_).cancel(); }
     void shutdown_send() override { below_.shutdown_send(); }
@@ -47,8 +47,8 @@ public:
 
 private:
     net::stream below_;
-    net::relay in_{*this};
-    net::relay out_{*this};
+    net::relay in_{*this, below_};
+    net::relay out_{*this, below_};
 };
 
 /// What a read of a silent stream ends with, and after how long.
@@ -102,6 +102,26 @@ TEST_F(idle_guard_parts, ends_a_silent_stream_of_every_kind) {
         EXPECT_LE(each.took, span + span / 8 + 2ms);
     }
     EXPECT_TRUE(told);
+}
+
+/// The guard ends what stands below, as it does after a read: the transport itself stays open, and
+/// a read that comes late finds the end of the stream.
+TEST_F(idle_guard_parts, ends_what_a_transport_stands_on_before_any_read_or_write) {
+    silence late;
+    silence peer;
+    const auto body = [&]() -> task<> {
+        auto below = co_await connected_pair();
+        net::stream middle(std::make_unique<passing>(std::move(below.client)));
+        net::stream over(std::make_unique<passing>(std::move(middle)));
+        net::idle_guard guard(8s);
+        const net::idle_guard::watch watch = guard.watch_over(over);
+        co_await read_until_it_ends(below.server, peer);
+        EXPECT_TRUE(watch.has_ended());
+        co_await read_until_it_ends(over, late);
+    };
+    simulate(body());
+    EXPECT_EQ(peer.how, "end of stream");
+    EXPECT_EQ(late.how, "end of stream") << "the transport was not closed";
 }
 
 TEST_F(idle_guard_parts, a_stream_on_which_bytes_move_goes_on) {
@@ -205,6 +225,23 @@ TEST_F(idle_guard_parts, a_stream_of_any_kind_is_reset_by_an_exception_if_it_was
                 EXPECT_EQ(transport, expected);
                 EXPECT_EQ(in_memory, expected);
             }
+        }
+    };
+    simulate(body());
+}
+
+/// It was told to what the transport stands on, and no task has read or written.
+TEST_F(idle_guard_parts, a_transport_is_reset_as_the_stream_that_it_stands_on) {
+    const std::string reset = std::make_error_code(std::errc::connection_reset).message();
+    const auto body = [&]() -> task<> {
+        for (const bool fails : {false, true}) {
+            auto below = co_await connected_pair();
+            below.client.reset_on_failure();
+            net::stream over(std::make_unique<passing>(std::move(below.client)));
+            const std::string seen =
+                co_await peer_sees(std::move(over), std::move(below.server), false, fails);
+            const std::string expected = fails ? reset : "end";
+            EXPECT_EQ(seen, expected);
         }
     };
     simulate(body());

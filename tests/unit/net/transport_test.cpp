@@ -116,7 +116,7 @@ class middle final : public transport {
 public:
     explicit middle(stream below) : below_(std::move(below)) {}
 
-    void submit(transfer what) noexcept override { asking.forward(what, below_); }
+    void submit(transfer what) noexcept override { asking.forward(what); }
     void cancel(transfer) noexcept override { asking.cancel(); }
     void shutdown_send() override { below_.shutdown_send(); }
     void close() noexcept override { below_.close(); }
@@ -129,7 +129,7 @@ public:
         else which.pass_on();
     }
 
-    relay asking{*this};
+    relay asking{*this, below_};
     bool drops = false;  ///< what has come below, in place of passing it on
 
 private:
@@ -211,7 +211,7 @@ public:
 
     void submit(transfer what) noexcept override {
         reading_ = what;
-        asking_.receive(below_, piece_);
+        asking_.receive(piece_);
     }
     void cancel(transfer) noexcept override { asking_.cancel(); }
     void shutdown_send() override {}
@@ -220,7 +220,7 @@ public:
     std::uint64_t activity() const noexcept override { return 0; }
     std::string_view describe() const noexcept override { return "patient"; }
     void ended(relay&) noexcept override {
-        if (++asked_ < 1000) return asking_.receive(below_, piece_);
+        if (++asked_ < 1000) return asking_.receive(piece_);
         reading_.put(as_bytes("y"));
         reading_.complete();
     }
@@ -230,7 +230,7 @@ private:
     std::array<std::byte, 1> piece_{};
     transfer reading_;
     int asked_ = 0;
-    relay asking_{*this};
+    relay asking_{*this, below_};
 };
 
 TEST(transport_test, a_relay_that_asks_again_and_again_gives_way) {
@@ -253,7 +253,7 @@ TEST(transport_test, one_that_ends_with_the_run_may_own_streams) {
         class owner final : public transport {
         public:
             owner(stream below, stream also) : below_(std::move(below)), also_(std::move(also)) {}
-            void submit(transfer what) noexcept override { asking_.forward(what, below_); }
+            void submit(transfer what) noexcept override { asking_.forward(what); }
             void cancel(transfer) noexcept override { asking_.cancel(); }
             void shutdown_send() override {}
             void close() noexcept override { below_.close(); }
@@ -264,7 +264,7 @@ TEST(transport_test, one_that_ends_with_the_run_may_own_streams) {
         private:
             stream below_;
             stream also_;  // open until the transport is gone
-            relay asking_{*this};
+            relay asking_{*this, below_};
         };
         auto on = std::make_unique<stream>(
             std::make_unique<owner>(std::move(near), std::move(inner)));
@@ -546,8 +546,8 @@ TEST(transport_death_test, a_relay_that_is_asked_twice_and_a_part_that_is_forwar
         explicit hasty(stream below) : below_(std::move(below)) {}
         void submit(transfer what) noexcept override {
             if (moves) what.put(as_bytes("x"));
-            asking_.forward(what, below_);
-            asking_.forward(what, below_);
+            asking_.forward(what);
+            asking_.forward(what);
         }
         void cancel(transfer) noexcept override {}
         void shutdown_send() override {}
@@ -558,7 +558,7 @@ TEST(transport_death_test, a_relay_that_is_asked_twice_and_a_part_that_is_forwar
 
     private:
         stream below_;
-        relay asking_{*this};
+        relay asking_{*this, below_};
     };
     const auto read = []() -> task<> {
         auto [near, far] = memory_stream::pair();

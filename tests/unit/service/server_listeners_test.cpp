@@ -35,7 +35,7 @@ public:
     explicit named(net::stream below)
         : below_(std::move(below)), name_("tls " + below_.describe()) {}
     void submit(net::transfer what) noexcept override {
-        (what.sends() ? out_ : in_).forward(what, below_);
+        (what.sends() ? out_ : in_).forward(what);
     }
     void cancel(net::transfer what) noexcept override { (what.sends() ? out_ : in_).cancel(); }
     void shutdown_send() override { below_.shutdown_send(); }
@@ -47,8 +47,8 @@ public:
 private:
     net::stream below_;
     std::string name_;
-    net::relay in_{*this};
-    net::relay out_{*this};
+    net::relay in_{*this, below_};
+    net::relay out_{*this, below_};
 };
 
 /// As a listener of TLS would be. Its stream is of no class but net::stream.
@@ -212,6 +212,32 @@ TEST_F(server_listeners_test, errors_and_silence_name_the_peer_whatever_kind_it_
     std::string seen;
     for (const std::string& each : log.seen) seen += each + "\n";
     EXPECT_EQ(seen, expected);
+}
+
+/// A stream that stands on nothing is closed by the guard, and gone before its handler resumes.
+TEST_F(server_listeners_test, the_silence_of_a_stream_that_stands_on_nothing_is_no_error) {
+    std::vector<std::string> seen;
+    coro::set_report_hook(
+        [](const coro::report_event& event, void* user) noexcept {
+            static_cast<std::vector<std::string>*>(user)->push_back(
+                (event.level == coro::severity::notice ? "notice: " : "error: ") +
+                std::string(event.verb) + " " + std::string(event.endpoint) + ": " +
+                std::string(event.text));
+        },
+        &seen);
+    const auto body = [&]() -> task<> {
+        memory_listener listener;
+        const auto serving = [&](coro::task_group& group) -> task<> {
+            group.spawn(coro::serve(listener, echo, {.limits = {.idle = 1s}}));
+            auto client = listener.connect();
+            co_await coro::sleep_for(5s);
+            group.request_stop();
+        };
+        co_await coro::with_task_group(serving);
+    };
+    simulate(body());
+    coro::set_report_hook(nullptr, nullptr);
+    EXPECT_EQ(seen, std::vector<std::string>{"notice: serve memory: idle for 1 s, ended"});
 }
 
 /// Streams over a transport stay where they were accepted; a failed handler resets what is below.
