@@ -1,6 +1,7 @@
 // Transfers whose size does not fit into 32 bits. The memory is mapped and hardly touched.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <system_error>
@@ -14,13 +15,14 @@ namespace {
 
 constexpr std::size_t four_gib = std::size_t{1} << 32;
 
-/// Zeros, of which only those that somebody writes to take memory.
+/// Zeros that take no memory: they may only be read, so the kernel need not promise any, proc(5) on
+/// overcommit_memory.
 class sparse_bytes {
 public:
     explicit sparse_bytes(std::size_t size)
         : size_(size),
-          begin_(::mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {
+          begin_(::mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                        0)) {
         if (begin_ == MAP_FAILED)
             throw std::system_error(errno, std::generic_category(), "map 4 GiB for a test");
     }
@@ -28,24 +30,33 @@ public:
     sparse_bytes& operator=(const sparse_bytes&) = delete;
     ~sparse_bytes() { static_cast<void>(::munmap(begin_, size_)); }
 
-    [[nodiscard]] mutable_bytes all() const noexcept {
-        return {static_cast<std::byte*>(begin_), size_};
+    [[nodiscard]] const_bytes all() const noexcept { return bytes(); }
+    /// All of them, for reads that fill no more than the first `count`.
+    [[nodiscard]] mutable_bytes writable(std::size_t count) const {
+        if (::mprotect(begin_, std::min(count, size_), PROT_READ | PROT_WRITE) != 0)
+            throw std::system_error(errno, std::generic_category(), "get memory for a test");
+        return bytes();
     }
 
 private:
+    [[nodiscard]] mutable_bytes bytes() const noexcept {
+        return {static_cast<std::byte*>(begin_), size_};
+    }
+
     std::size_t size_;
     void* begin_;
 };
 
 /// A size whose lower 32 bits are those of a much smaller one: cut to 32 bits it would be `low`.
 task<> single_calls(trial& t, const sparse_bytes& memory, std::size_t low) {
-    const mutable_bytes large = memory.all().first(four_gib + low);
+    const const_bytes large = memory.all().first(four_gib + low);
     const std::size_t sent = co_await t.near.write_some(large);
     t.expect(sent > low && sent <= large.size(),
              "a write of more than 4 GiB did not move as much as a small one may");
+    const mutable_bytes room = memory.writable(sent).first(large.size());
     std::size_t got = 0;
     while (got < sent) {
-        const std::size_t some = co_await t.far.read_some(large);
+        const std::size_t some = co_await t.far.read_some(room);
         t.expect(some != 0 && some <= sent - got,
                  "a read into more than 4 GiB returned what was not sent");
         if (some == 0) break;
@@ -57,7 +68,7 @@ task<> slices(trial& t, const sparse_bytes& memory) {
     const const_bytes half = memory.all().first(four_gib / 2);
     const std::array<const_bytes, 2> out{half, half};
     const std::size_t sent = co_await t.near.write_some(out);
-    const mutable_bytes room = memory.all().first(four_gib / 2);
+    const mutable_bytes room = memory.writable(sent).first(four_gib / 2);
     const std::array<mutable_bytes, 2> in{room, room};
     std::size_t got = 0;
     while (got < sent) {
@@ -81,7 +92,12 @@ task<> exact_and_cut(trial& t, const sparse_bytes& memory) {
     const auto reader = [](trial& of) -> task<> {
         std::vector<std::byte> buffer(64 * 1024);
         std::size_t got = 0;
-        while (got < 1'000'000) got += co_await of.far.read_some(buffer);
+        while (got < 1'000'000) {
+            const std::size_t some = co_await of.far.read_some(buffer);
+            of.expect(some != 0, "the stream ended in the middle of a write_all");
+            if (some == 0) break;
+            got += some;
+        }
         of.far.abort();
     };
     co_await when_all(writer(t, memory.all(), moved), reader(t));

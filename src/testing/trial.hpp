@@ -1,4 +1,5 @@
-// What the cases of stream_conformance share: a trial, bytes that tell their place, thrown errors.
+// The common parts of the cases of stream_conformance: a trial, bytes that tell their place, thrown
+// errors.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +24,7 @@ namespace coro { inline namespace v0 { namespace testing {
 using namespace std::chrono_literals;
 using net::stream;
 
-/// One case of one pair: where it says what it has found.
+/// One case with one pair; it collects the sentences about broken promises.
 class trial {
 public:
     trial(stream a, stream b, std::string of, stream_kind kind) noexcept
@@ -85,11 +86,13 @@ inline task<std::size_t> read_pattern(stream& from, std::size_t at, std::size_t 
     co_return in_order ? got : 0;
 }
 
-/// Writes until nobody takes more; how much was taken.
+/// Writes until nobody takes more; how much was taken. A stream that takes as much as this without
+/// a reader has no end.
 inline task<std::size_t> fill(stream& to) {
+    constexpr std::size_t most = std::size_t{1} << 28;
     const std::vector<std::byte> block(64 * 1024, std::byte{7});
     std::size_t taken = 0;
-    for (;;) {
+    while (taken < most) {
         const result<std::size_t> some =
             co_await as_result(with_timeout(20ms, to.write_some(block)));
         if (!some.has_value()) break;
@@ -98,7 +101,7 @@ inline task<std::size_t> fill(stream& to) {
     co_return taken;
 }
 
-/// What the await of `make()` throws as an io_error; its code is empty when it throws none.
+/// The io_error that the await of `make()` throws; its code is empty when it throws none.
 struct failure {
     std::error_code code;
     std::string verb;
@@ -120,12 +123,18 @@ task<failure> failure_of(Make make) {
     co_return met;
 }
 
-/// For a stream that fill() has filled: a kernel may find room for a little more.
+/// Writes until that fails: a kernel may find room for a little more in a stream that fill() has
+/// filled, and an error may come a moment later. No code: the stream swallows whatever is written.
 inline task<failure> waiting_write(stream& of) {
+    constexpr int writes_at_once = 100;
+    constexpr int most_writes = 300;
     std::array<std::byte, 16> buffer{};
     const auto make = [&] { return of.write_some(buffer); };
     failure met;
-    while (!met.code) met = co_await failure_of(make);
+    for (int i = 0; i < most_writes && !met.code; ++i) {
+        if (i >= writes_at_once) co_await a_moment();
+        met = co_await failure_of(make);
+    }
     co_return met;
 }
 

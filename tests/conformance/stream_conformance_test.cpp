@@ -2,10 +2,13 @@
 // installed, over TCP, over memory, and over a transport that a user may have written.
 #include <coro/testing/stream_conformance.hpp>
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
+#include <cstddef>
+#include <fstream>
 #include <memory>
 #include <span>
 #include <string>
@@ -297,6 +300,32 @@ private:
     net::relay sending_{*this, below_};
 };
 
+/// Ends after half a million bytes, whatever the peer still sends.
+class ends_early final : public wrapper {
+public:
+    using wrapper::wrapper;
+    void ended(net::relay& which) noexcept override {
+        const net::transfer what = which.forwarded();
+        if (what.sends() || which.error()) return which.pass_on();
+        received_ += which.moved();
+        if (received_ < 500'000) which.pass_on();
+        else what.complete();
+    }
+
+private:
+    std::size_t received_ = 0;
+};
+/// Takes whatever is written, at once and for ever, and sends none of it.
+class swallows_writes final : public wrapper {
+public:
+    using wrapper::wrapper;
+    void submit(net::transfer what) noexcept override {
+        if (!what.sends()) return wrapper::submit(what);
+        what.moved(what.rest().size());
+        what.complete();
+    }
+};
+
 template <typename Faulty>
 void expect_found(const std::string& sentence) {
     run_options options;
@@ -324,6 +353,33 @@ TEST(stream_conformance_finds, bytes_that_are_sent_twice) {
 }
 TEST(stream_conformance_finds, a_cancelled_read_that_looks_like_the_end) {
     expect_found<ends_when_cancelled>("cancelled reads");
+}
+// With these two a case would never end if it counted on what the stream should do.
+TEST(stream_conformance_finds, an_end_of_the_stream_that_nobody_has_sent) {
+    expect_found<ends_early>("the stream ended in the middle of a write_all");
+}
+TEST(stream_conformance_finds, writes_that_are_swallowed) {
+    expect_found<swallows_writes>("half-close: a write after shutdown_send() succeeded");
+}
+
+/// As where the kernel promises no memory that it does not have: of 4 GiB nothing may be charged.
+TEST(stream_conformance_memory, more_than_4_gib_take_no_memory) {
+    std::ifstream status("/proc/self/status");
+    std::string word;
+    std::size_t charged_kib = 0;
+    while (status >> word && word != "VmData:") {}
+    status >> charged_kib;
+    ASSERT_NE(charged_kib, 0u);
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_DATA, &before), 0);
+    rlimit tight = before;
+    tight.rlim_cur = charged_kib * 1024 + (std::size_t{1} << 31);
+    ASSERT_EQ(::setrlimit(RLIMIT_DATA, &tight), 0);
+    run_options options;
+    options.poller = poller_choice::simulation;
+    const std::vector<std::string> failures = testing::check_streams(&large_memory, options);
+    ASSERT_EQ(::setrlimit(RLIMIT_DATA, &before), 0);
+    for (const std::string& each : failures) ADD_FAILURE() << each;
 }
 
 INSTANTIATE_TEST_SUITE_P(worlds, stream_conformance,
