@@ -16,9 +16,11 @@ struct connection_options {
 
 /// Owns a stream, reads from it by `in` and writes to it by `out`. Move-only: it may be kept in a
 /// container, lent and given back. Requires: moved only while no task waits in a read of it
-/// (aborts). Destroying it closes the stream; before that, co_await out.flush().
+/// (aborts); a flush() that a task waits in goes on. Destroying it closes the stream; before that,
+/// co_await out.flush().
 class connection {
 public:
+    /// Throws: std::bad_alloc.
     explicit connection(net::stream of, const connection_options& options = {})
         : stream(std::move(of)), in(stream, options.in), out(stream, options.out) {}
     connection(connection&&) noexcept = default;

@@ -5,6 +5,7 @@
 #include <array>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -166,6 +167,78 @@ TEST_F(connection_test, an_assignment_tells_of_the_unsent_bytes_of_the_old_one) 
     simulate(body());
     ASSERT_EQ(log.lines.size(), 1u);
     EXPECT_NE(log.lines.front().find("4 bytes were written and never sent"), std::string::npos);
+}
+
+task<> read_into(net::stream& from, std::size_t count, std::string& heard) {
+    heard.assign(count, '\0');
+    co_await net::read_exact(from, std::as_writable_bytes(std::span(heard)));
+}
+
+/// 90 bytes that are to leave through a place for 16: the send is in flight, and most waits.
+task<std::string> write_90(net::connection& to) {
+    std::string text;
+    for (int i = 0; i < 90; ++i) text += static_cast<char>('!' + i);
+    co_await to.out.write(coro::as_bytes(text));
+    co_await coro::sleep_for(1ms);
+    co_return text;
+}
+
+/// By construction and by assignment, with a task that waits in flush() and without one.
+TEST_F(connection_test, moves_while_a_send_is_in_flight_and_under_a_flush) {
+    const report_log log;
+    const auto body = [&]() -> task<> {
+        for (const bool assigned : {false, true}) {
+            for (const bool flushes : {false, true}) {
+                two_ends ends(net::memory_stream::pair({.capacity = 16}));
+                two_ends others;
+                std::string heard;
+                bool flushed = false;
+                const std::string sent = co_await write_90(ends.near);
+                const auto flush = [&]() -> task<> {
+                    co_await ends.near.out.flush();
+                    flushed = true;
+                };
+                const auto children = [&](coro::task_group& group) -> task<> {
+                    if (flushes) group.spawn(std::ref(flush));
+                    co_await coro::sleep_for(1ms);
+                    EXPECT_FALSE(flushed);
+                    net::connection moved(std::move(ends.near));
+                    if (assigned) others.near = std::move(moved);
+                    net::connection& now = assigned ? others.near : moved;
+                    co_await read_into(ends.far, sent.size(), heard);
+                    co_await now.out.flush();
+                    EXPECT_EQ(now.out.unsent(), 0u);
+                };
+                co_await coro::with_task_group(children);
+                EXPECT_EQ(heard, sent);
+                EXPECT_EQ(flushed, flushes);
+            }
+        }
+    };
+    simulate(body());
+    EXPECT_EQ(log.lines, std::vector<std::string>());
+}
+
+/// The send ends when the stream is closed, after the writer has gone: it tells, and nobody else.
+TEST_F(connection_test, an_assignment_over_a_send_in_flight_tells_once_of_what_was_lost) {
+    const report_log log;
+    std::string heard;
+    const auto body = [&]() -> task<> {
+        two_ends old(net::memory_stream::pair({.capacity = 16}));
+        two_ends fresh;
+        const std::string sent = co_await write_90(old.near);
+        old.near = std::move(fresh.near);
+        co_await coro::sleep_for(1ms);
+        co_await net::write_all(fresh.far, coro::as_bytes("new\n"));
+        heard = co_await next_line(old.near);
+        co_await old.near.out.write(coro::as_bytes("x"));
+        co_await old.near.out.flush();
+    };
+    simulate(body());
+    EXPECT_EQ(heard, "new");
+    ASSERT_EQ(log.lines.size(), 1u);
+    EXPECT_NE(log.lines.front().find("74 bytes were written and never sent"), std::string::npos)
+        << log.lines.front();
 }
 
 void move_under_a_reader(bool replace) {
