@@ -87,7 +87,7 @@ local_address local_stream::local_endpoint() const {
 
 namespace {
 
-/// What to do about an address that cannot be bound.
+/// Says for an address that cannot be bound what to do about it.
 [[noreturn]] void throw_not_bound(int result, const local_address& where) {
     std::array<char, local_address::text_capacity> buffer;
     const std::string_view text = where.to_text(buffer);
@@ -148,9 +148,10 @@ task<std::optional<local_stream>> local_listener::accept_if_waiting() {
     co_return std::optional<local_stream>(std::move(accepted));
 }
 
-/// close() and the destructor do it while the socket listens, so that no other server takes the path
-/// for a dead one's. close_if_idle() cannot: it learns only by closing whether it may end. A server
-/// that replaced the file in between keeps its own: the poller compares, and locks the folder.
+/// close() and the destructor do it while the socket listens, so that no other server takes the
+/// path for a dead one's. close_if_idle() cannot: it learns only by closing whether it may end. A
+/// server that replaced the file in between keeps its own: the poller compares, and locks the
+/// folder.
 void local_listener::remove_file() noexcept {
     const std::unique_ptr<detail::bound_file> file = std::move(file_);
     if (file == nullptr || detail::current == nullptr) return;

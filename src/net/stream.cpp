@@ -1,4 +1,4 @@
-// What streams of every kind have in common beside their operations: beginning and end.
+// The beginning and the end of a stream, the same for every kind.
 #include <coro/net/stream.hpp>
 
 #include <array>

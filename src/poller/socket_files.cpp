@@ -3,8 +3,8 @@
 //
 // A connect tells: a socket that nobody listens at refuses. But a server that has bound its name
 // and does not listen yet refuses too. So the folder is locked, flock(2), while a server binds,
-// looks, removes and listens, and while a listener removes its file at its end: servers that use this
-// library never remove each other's file.
+// looks, removes and listens, and while a listener removes its file at its end: servers that use
+// this library never remove each other's file.
 #include "poller/posix_sockets.hpp"
 
 #include <fcntl.h>

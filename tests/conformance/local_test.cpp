@@ -324,8 +324,9 @@ TEST_P(local_file_test, nothing_is_replaced_while_another_process_changes_the_fo
     in_world(body);
 }
 
-/// A server that binds has the lock from its first look on: what it finds, or has made, nobody removes
-/// in between. The file of the one that has ended is a dead server's, which the next one replaces.
+/// A server that binds has the lock from its first look on: nobody removes what it finds, or has
+/// made, in between. The file of the listener that has ended is a dead server's, which the next one
+/// replaces.
 TEST_P(local_file_test, a_listener_that_ends_while_another_server_binds_leaves_its_file) {
     own_folder folder;
     const std::string path = folder.file("ended");

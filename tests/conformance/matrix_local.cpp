@@ -113,7 +113,7 @@ public:
 };
 
 /// It does not wait for clients: it is asked again and again, and hangs for moments only.
-class local_accept_waiting_driver final : public local_accepting_driver {
+class local_accept_if_waiting_driver final : public local_accepting_driver {
 public:
     task<> operate() override {
         while (!told_) {
@@ -138,7 +138,7 @@ std::vector<point> local_points() {
     return {
         make_point<local_connect_driver>("coro::net::local_stream::connect", "for room"),
         make_point<local_accept_driver>("coro::net::local_listener::accept", "for a client"),
-        make_point<local_accept_waiting_driver>("coro::net::local_listener::accept_if_waiting",
+        make_point<local_accept_if_waiting_driver>("coro::net::local_listener::accept_if_waiting",
                                                 "for a moment"),
     };
 }

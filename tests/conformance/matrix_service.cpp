@@ -182,7 +182,7 @@ private:
 };
 
 /// It does not wait for clients: it is asked again and again, and hangs for moments only.
-class accept_waiting_driver final : public accepting_driver {
+class accept_if_waiting_driver final : public accepting_driver {
 public:
     task<> operate() override {
         while (!told_) {
@@ -320,7 +320,7 @@ std::vector<point> service_points() {
         make_point<connect_driver>("coro::net::tcp_stream::connect", "in the handshake"),
         make_point<accept_driver>(accept, "for a client"),
         make_point<paused_accept_driver>(accept, "no descriptor is left"),
-        make_point<accept_waiting_driver>(accept_if_waiting, "for a moment"),
+        make_point<accept_if_waiting_driver>(accept_if_waiting, "for a moment"),
         make_point<serve_driver, serve_stage::accepting>("coro::serve", "for a client"),
         make_point<serve_driver, serve_stage::full>("coro::serve", "for room"),
         make_point<serve_driver, serve_stage::draining>("coro::serve", "draining"),

@@ -100,7 +100,7 @@ TEST_P(tcp_connect_test, a_second_accept_is_busy_and_closing_ends_the_first) {
     in_world(body);
 }
 
-TEST_P(tcp_connect_test, accept_waiting_does_not_wait_for_clients) {
+TEST_P(tcp_connect_test, accept_if_waiting_does_not_wait_for_clients) {
     const auto body = [&]() -> task<> {
         auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
         auto none = co_await listener.accept_if_waiting();
@@ -188,7 +188,7 @@ TEST_P(tcp_connect_test, an_address_in_use_is_refused_by_name) {
 }
 
 /// The kernel has not told the loop of them yet, or has told and the loop has not looked.
-TEST_P(tcp_connect_test, accept_waiting_finds_everybody_who_waits) {
+TEST_P(tcp_connect_test, accept_if_waiting_finds_everybody_who_waits) {
     const auto body = [&]() -> task<> {
         for (const std::size_t count : {std::size_t{1}, std::size_t{70}, std::size_t{210}}) {
             auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));

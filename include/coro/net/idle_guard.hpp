@@ -21,8 +21,8 @@ class idle_guard {
 public:
     class watch;
 
-    /// For streams of the running loop. A span of zero or less ends a silent stream at once, one as
-    /// great as duration::max() never. Requires: called inside of run().
+    /// For streams of the running loop. A span of zero or less ends a silent stream at once. A
+    /// span of duration::max() ends no stream. Requires: called inside of run().
     CORO_EXPORT explicit idle_guard(time_span span) noexcept;
     idle_guard(const idle_guard&) = delete;
     idle_guard& operator=(const idle_guard&) = delete;

@@ -10,7 +10,7 @@
 
 namespace coro { inline namespace v0 { namespace net {
 
-/// A type that accepts streams: tcp_listener, and any type of your own. It has
+/// A type that accepts streams: tcp_listener, local_listener, and any type of your own. It has
 ///   stream       the type of what it accepts: net::stream, or a class derived from it
 ///   accept()     returns a task or an operation that yields the next stream. On `cancelled` no
 ///                connection was taken. It must not wait for what a client sends: a transport

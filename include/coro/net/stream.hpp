@@ -24,7 +24,7 @@ class transport;
 
 namespace coro { inline namespace v0 { namespace net {
 
-/// A connection that carries bytes: TCP, or what a transport makes of another one. A class derived
+/// A connection that carries bytes: TCP, a Unix socket, or what a transport makes. A class derived
 /// from it adds ways to make one, and nothing to read or write; its objects may be moved into a
 /// stream. Move-only. One task may read while another writes; two readers (or two writers) at once
 /// are errc::busy. Destroying it closes it at once, without blocking. Waits of other tasks on it

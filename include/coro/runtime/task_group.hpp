@@ -135,8 +135,8 @@ public:
         spawn_call(spawn_options{}, make, std::forward<Args>(args)...);
     }
 
-    /// Starts `child` with a `Companion(args…)` beside it, in the same block of memory: for what
-    /// the one who spawns keeps of each child, a permit or a count, at the cost of no coroutine. It
+    /// Starts `child` with a `Companion(args…)` beside it, in the same block of memory. It is a
+    /// record that the spawner keeps for each child: a permit, a count. It costs no coroutine. It
     /// is told of an exception that ends the child, `cancelled` excepted, by `failed(error)`; the
     /// policy of the group then does not apply. It is destroyed after the task.
     /// Requires: as spawn; options.loop is that of the group (aborts).

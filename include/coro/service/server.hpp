@@ -71,16 +71,16 @@ task<> serve_coroutine(Listener& listener, Handler handler, serve_options option
 
 }  // namespace detail
 
-/// Returns nothing. Accepts streams from `listener`, a tcp_listener or any net::listener, and runs
-/// `handler(stream)` for each as a task of its own. It does so until a stop is requested (run's
-/// first signal, cancel_scope::request_stop) or it is cancelled. On stop it takes the connections
-/// that wait already, as far as there is room below the cap. It closes the listener, and the kernel
-/// resets those that still waited. It lets handlers finish for limits.drain, cancels the rest, and
-/// returns when all have ended. A handler's exception ends its connection by a reset
-/// (options.reset_failed), is told to the report hook with the peer, and the server goes on. In a
-/// run of several loops the handlers run on all of them (options.spread), each on one. Several
-/// threads then call `handler` at once. `handler` is kept to the end and may capture. A cap above
-/// half the limit of open files is reported as a warning with the remedy.
+/// Returns nothing. Accepts streams from `listener`, a tcp_listener, a local_listener or any other
+/// net::listener, and runs `handler(stream)` for each as a task of its own. It does so until a stop
+/// is requested (run's first signal, cancel_scope::request_stop) or it is cancelled. On stop it
+/// takes the connections that wait already, as far as there is room below the cap. It closes the
+/// listener, and the kernel resets those that still waited. It lets handlers finish for
+/// limits.drain, cancels the rest, and returns when all have ended. A handler's exception ends its
+/// connection by a reset (options.reset_failed), is told to the report hook with the peer, and the
+/// server goes on. In a run of several loops the handlers run on all of them (options.spread), each
+/// on one. Several threads then call `handler` at once. `handler` is kept to the end and may
+/// capture. A cap above half the limit of open files is reported as a warning with the remedy.
 /// Requires: `listener` outlives the await.
 /// Suspends for the life of the server; resumes on this loop.
 /// Throws: io_error (what the listener meets beyond what accept() survives; errc::closed when it is

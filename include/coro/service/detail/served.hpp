@@ -1,4 +1,4 @@
-// What serve, its listener and its handler are to each other.
+// The interfaces between serve, its listener and its handler.
 #pragma once
 
 #include <exception>
