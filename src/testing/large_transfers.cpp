@@ -115,4 +115,23 @@ task<> more_than_4_gib(trial& t) {
     co_await exact_and_cut(t, memory);
 }
 
+task<> write_all_cut_short(trial& t) {
+    const sparse_bytes memory(four_gib);
+    const const_bytes much = memory.all();
+    const auto write = [&] { return net::write_all(t.near, much); };
+    const auto in_time = [](stream& to, const_bytes from) -> task<> {
+        co_await with_timeout(20ms, net::write_all(to, from));
+    };
+    const auto limited = [&] { return in_time(t.near, much); };
+    const failure cut = co_await failure_of(limited);
+    t.expect(cut.code == errc::deadline_exceeded, "write_all did not wait for a reader");
+    t.expect(cut.peer == t.near.describe(),
+             "the error of a deadline that ended write_all does not name describe()");
+    t.expect(t.near.is_broken(), "a write_all that was cut short does not mark the stream");
+    const failure after = co_await failure_of(write);
+    t.expect(after.code == errc::broken && after.verb == "write_all" &&
+                 after.peer == t.near.describe(),
+             "write_all after one that was cut short: not broken, with verb and describe()");
+}
+
 }}}  // namespace coro::v0::testing

@@ -175,6 +175,21 @@ task<> reset(trial& t) {
     t.expect(!t.near, "abort() has left the stream open");
 }
 
+/// As a stream of a handler that fails.
+task<> reset_by_a_failure(trial& t) {
+    const auto fails = [](stream mine) -> task<> {
+        mine.reset_on_failure();
+        co_await a_moment();
+        throw io_error(errc::broken, "fail");
+    };
+    const auto make = [&] { return fails(std::move(t.near)); };
+    const failure own = co_await failure_of(make);
+    t.expect(own.code == errc::broken, "a stream that an exception destroys changes the exception");
+    const failure met = co_await waiting_read(t.far);
+    t.expect(met.code == std::errc::connection_reset || (!t.can_reset && !met.code),
+             "after reset_on_failure() an exception does not end the stream by a reset");
+}
+
 task<> busy(trial& t) {
     const auto first = [](trial& of) -> task<> {
         const std::size_t got = co_await read_pattern(of.near, 0, 1);
@@ -200,16 +215,27 @@ task<> busy(trial& t) {
     t.expect(first_error == errc::busy, "a second writer does not meet errc::busy");
 }
 
+/// The name may be gone with the stream.
+bool names_no_other(const failure& met, const std::string& name) {
+    return met.peer.empty() || met.peer == name;
+}
+
 task<> close_under_waiters(trial& t) {
     static_cast<void>(co_await fill(t.near));
     const auto reader = [](trial& of) -> task<> {
+        const std::string name = of.near.describe();
         const failure met = co_await waiting_read(of.near);
         of.expect(met.code == errc::closed, "closing does not end a read that waits: errc::closed");
+        of.expect(met.verb == "recv" && names_no_other(met, name),
+                  "the error of a read under close() does not name its verb, or another peer");
     };
     const auto writer = [](trial& of) -> task<> {
+        const std::string name = of.near.describe();
         const failure met = co_await waiting_write(of.near);
         of.expect(met.code == errc::closed,
                   "closing does not end a write that waits: errc::closed");
+        of.expect(met.verb == "send" && names_no_other(met, name),
+                  "the error of a write under close() does not name its verb, or another peer");
     };
     const auto closer = [](trial& of) -> task<> {
         co_await a_moment();
@@ -403,7 +429,7 @@ struct test_case {
     task<> (*run)(trial& of);
 };
 
-constexpr std::array<test_case, 19> cases{{
+constexpr std::array<test_case, 24> cases{{
     {"both directions at once", &both_directions},
     {"exact transfers", &exact_transfers},
     {"vectored forms", &vectored},
@@ -413,14 +439,19 @@ constexpr std::array<test_case, 19> cases{{
     {"close", &end_by_close},
     {"graceful close", &graceful_close},
     {"reset", &reset},
+    {"reset by a failure", &reset_by_a_failure},
     {"busy", &busy},
     {"closing under tasks that wait", &close_under_waiters},
     {"destroying under a task that waits", &destroy_under_a_waiter},
     {"cancelled reads", &cancelled_reads},
     {"cancelled writes", &cancelled_writes},
     {"an exact read that is cut short", &broken_by_a_cut},
+    {"an exact write that is cut short", &write_all_cut_short},
     {"an exact read that meets the end", &end_inside_of_an_exact_read},
     {"buffered and framed", &buffered_and_framed},
+    {"cancelled buffered reads", &cancelled_buffered_reads},
+    {"cancelled framed reads", &cancelled_framed_reads},
+    {"cancelled flush", &cancelled_flush},
     {"moved and empty streams", &moved_and_empty},
     {"more than 4 GiB in one call", &more_than_4_gib},
 }};

@@ -152,5 +152,12 @@ inline task<failure> waiting_read(stream& of) {
 
 /// Spans of more than 4 GiB in single calls.
 task<> more_than_4_gib(trial& t);
+/// A write_all that its deadline cuts short.
+task<> write_all_cut_short(trial& t);
+
+/// Readers, frames and writers over a stream.
+task<> cancelled_buffered_reads(trial& t);
+task<> cancelled_framed_reads(trial& t);
+task<> cancelled_flush(trial& t);
 
 }}}  // namespace coro::v0::testing

@@ -31,9 +31,10 @@ struct stream_kind {
 ///
 /// The cases: order and completeness of what is sent, in short transfers, in both directions at
 /// once; vectored and leased forms; transfers of no byte; half-close and the end of the stream;
-/// closing, also under a task that waits; a reset; a second reader or writer; cancelling at any
-/// moment of any read and write; exact transfers that were cut short; more than 4 GiB in one call
-/// (the memory is mapped, not filled); buffered and framed use; errors that name verb and peer.
+/// closing, also under a task that waits; a reset, also by a failure; a second reader or writer;
+/// cancelling at any moment of any read and write; exact transfers that were cut short; more than 4
+/// GiB in one call (the memory is mapped, not filled); buffered and framed use, also cancelled;
+/// errors that name verb and peer.
 /// After each case no operation, lease or stream may be left.
 ///
 /// Requires: called outside of run(); a connection holds 64 bytes while nobody reads them.
