@@ -1,6 +1,8 @@
 #include "net/adopt.hpp"
 
+#include <array>
 #include <cerrno>
+#include <string_view>
 
 #include <coro/runtime/detail/this_strand.hpp>
 
@@ -24,9 +26,11 @@ int release_stream(owned_socket& socket) {
     int descriptor = -1;
     const int result = from.handle ? poller_of(from).release(from.handle, descriptor)
                                    : std::int32_t{result_closed};
-    if (result != 0)
+    if (result != 0) {
+        std::array<char, name_capacity> peer;
         throw io_error(result == -EBUSY ? make_error_code(errc::busy) : error_of(result),
-                       "release");
+                       "release", from.handle ? peer_text(from, peer) : std::string_view());
+    }
     static_cast<void>(socket.release());
     return descriptor;
 }

@@ -30,6 +30,7 @@ detached_socket::detached_socket(owned_socket& from) {
 
 detached_socket::~detached_socket() {
     CORO_ASSERT(!moved_ || current != nullptr, "a detached_stream was destroyed outside of run()");
+    if (moved_ && ends_by_reset(moved_.notes)) moved_.drop_by_reset();
 }
 
 socket_ref detached_socket::attach() {

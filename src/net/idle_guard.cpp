@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include <coro/base/detail/assert.hpp>
 #include <coro/net/detail/stream_access.hpp>
 #include <coro/runtime/sleep.hpp>
 
@@ -24,10 +25,17 @@ constexpr unsigned looks_per_turn = 256;
 
 }  // namespace
 
-idle_guard::idle_guard(time_span span) noexcept
-    : loop_(detail::this_loop()), span_(span), step_(idle_look::step_of(span_)), timer_(*this) {}
+idle_guard::idle_guard(time_span span, const char* verb) noexcept
+    : loop_(detail::this_loop()),
+      span_(span),
+      verb_(verb),
+      step_(idle_look::step_of(span_)),
+      timer_(*this) {}
 
-idle_guard::~idle_guard() { loop_.disarm_timer(timer_); }
+idle_guard::~idle_guard() {
+    CORO_ASSERT(watches_.empty(), "an idle_guard was destroyed while it watched a stream");
+    loop_.disarm_timer(timer_);
+}
 
 idle_guard::watch idle_guard::watch_over(const stream& which) noexcept {
     const detail::socket_ref& socket = detail::stream_access::ref(which);
@@ -36,11 +44,23 @@ idle_guard::watch idle_guard::watch_over(const stream& which) noexcept {
     watch made(socket.handle);
     if (span_ == duration::max() || !socket.handle) return made;
     detail::scheduler& loop = scheduler_of(loop_);
-    if (!socket.handle.is_transport())
-        if (detail::socket_notes* notes = loop.poller().notes(socket.handle)) notes->idle = span_;
+    if (!socket.handle.is_transport()) {
+        if (detail::socket_notes* notes = loop.poller().notes(socket.handle)) {
+            notes->idle = made.noted_ = span_;
+            notes->idle_verb = verb_;
+        }
+    }
     put_last(made, loop_.read_clock());
     if (!timer_.armed()) arm_for_first();
     return made;
+}
+
+/// A stream that moves from now on is watched by nobody. One that has moved, or closed, is not
+/// here, and one that another guard has taken over has another span.
+void idle_guard::watch::take_note_back() noexcept {
+    if (detail::current == nullptr) return;
+    detail::socket_notes* notes = scheduler_of(*detail::current).poller().notes(look_.socket);
+    if (notes != nullptr && notes->idle == noted_) notes->idle = duration::max();
 }
 
 void idle_guard::report_end(std::string_view verb, std::string_view peer) const noexcept {

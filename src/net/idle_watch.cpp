@@ -95,17 +95,23 @@ private:
     }
     void look() noexcept {
         const bool afresh = idle_look::stood_still(loop_.turn_time - due_, span_);
+        const socket_notes* notes = loop_.poller().notes(look_.socket);
+        // Closed, or moved on, or another guard has taken it over.
+        if (notes == nullptr || notes->idle != span_) return end();
         const idle_look::finding found = look_.look(loop_, afresh);
         if (found == idle_look::finding::alive) return arm();
-        if (found == idle_look::finding::idle) end_connection();
+        if (found == idle_look::finding::idle) end_connection(notes->idle_verb);
+        end();
+    }
+    void end() noexcept {
         unlink();
         delete this;
     }
-    void end_connection() noexcept {
+    void end_connection(const char* verb) noexcept {
         std::array<char, name_capacity> buffer;
         const std::string_view peer = peer_text({&loop_, look_.socket}, buffer);
         look_.end_stream(loop_);
-        report_idle("serve", span_, peer);
+        if (verb != nullptr) report_idle(verb, span_, peer);
     }
 
     scheduler& loop_;

@@ -18,6 +18,10 @@ namespace coro { inline namespace v0 { namespace detail {
 /// The same for a result of an operation on `socket`, which may be a transport.
 [[nodiscard]] std::error_code error_of(std::int32_t result, socket_ref socket) noexcept;
 
+/// Whether a socket with these notes that is destroyed now ends by a reset
+/// (stream::reset_on_failure).
+[[nodiscard]] bool ends_by_reset(const socket_notes& notes) noexcept;
+
 /// Enough for the text of every socket.
 inline constexpr std::size_t name_capacity = 136;
 

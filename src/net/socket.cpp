@@ -6,6 +6,7 @@
 #include <coro/runtime/loop_handle.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -196,11 +197,14 @@ void end_failed_in(scheduler& loop, detail::handle which) noexcept {
     }
     close_in(loop, which);
 }
-/// In order, if no message was cut that this side was sending.
+/// Whether a message was cut that this side was sending.
+bool has_cut_a_message(const socket_notes& notes) noexcept {
+    return (notes.broken & static_cast<std::uint32_t>(direction::sending)) != 0;
+}
+/// In order, if no message was cut.
 void end_cancelled_in(scheduler& loop, detail::handle which) noexcept {
     const socket_notes* notes = notes_of(loop, which);
-    const auto sending = static_cast<std::uint32_t>(direction::sending);
-    if (notes != nullptr && (notes->broken & sending) != 0) return end_failed_in(loop, which);
+    if (notes != nullptr && has_cut_a_message(*notes)) return end_failed_in(loop, which);
     close_in(loop, which);
 }
 
@@ -217,6 +221,11 @@ bool a_stop_has_cancelled() noexcept {
 }
 
 }  // namespace
+
+bool ends_by_reset(const socket_notes& notes) noexcept {
+    if (!notes.reset_failed || !an_exception_destroys()) return false;
+    return !a_stop_has_cancelled() || has_cut_a_message(notes);
+}
 
 void owned_socket::end_socket(socket_ref which) noexcept {
     if (!an_exception_destroys()) [[likely]] return close_socket(which);
@@ -242,6 +251,13 @@ bool rebind_awaiter::suspend(frame_link*, std::coroutine_handle<> resume) noexce
 void rebind_awaiter::leave() noexcept {  // on the old loop
     detail::poller& poller = scheduler_of(*current).poller();
     result_ = poller.detach(from_.handle, moved_);
+    if (result_ != 0) {
+        std::array<char, name_capacity> buffer;
+        try {
+            peer_ = peer_text(from_, buffer);
+        } catch (const std::bad_alloc&) {  // the error names no peer
+        }
+    }
     message_.run = [](posted& self) noexcept { message::owner(self).arrive(); };
     strand_->loop->post(message_);
 }
@@ -266,7 +282,8 @@ void rebind_awaiter::arrive() noexcept {  // on the new loop
 
 void rebind_awaiter::await_resume() const {
     if (result_ == 0) return;
-    throw io_error(result_ == -EBUSY ? make_error_code(errc::busy) : error_of(result_), "rebind");
+    throw io_error(result_ == -EBUSY ? make_error_code(errc::busy) : error_of(result_), "rebind",
+                   peer_);
 }
 
 template <bool Sending>

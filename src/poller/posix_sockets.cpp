@@ -110,13 +110,20 @@ void switch_linger_off(int descriptor) noexcept {
     static_cast<void>(::setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &how, sizeof how));
 }
 
+/// Zero seconds to linger: close(2) sends a reset.
+void linger_for_nothing(int descriptor) noexcept {
+    const ::linger how{1, 0};
+    static_cast<void>(::setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &how, sizeof how));
+}
+
 /// Closes the descriptors of sockets that left one loop and never came to another one.
 class closer_of_descriptors final : public detached::closer {
 public:
     constexpr closer_of_descriptors() noexcept = default;
     void close_detached(detached& gone) noexcept override {
         const int descriptor = static_cast<int>(gone.token);
-        if (gone.lingering) switch_linger_off(descriptor);
+        if (gone.by_reset) linger_for_nothing(descriptor);
+        else if (gone.lingering) switch_linger_off(descriptor);
         close_descriptor(descriptor);
     }
 };

@@ -166,7 +166,7 @@ public:
         : what_(what),
           options_(options),
           places_(options.limits.connections),
-          guard_(options.limits.idle) {
+          guard_(options.limits.idle, "serve") {
         const std::size_t refusals = options.refusal.empty() ? 0 : options.limits.refusals;
         if (refusals > 0) {
             refusals_.emplace(refusals);
@@ -287,15 +287,17 @@ void server::accepted(net::stream& stream) noexcept {
 
 /// False: it stays here.
 bool server::hand_over(newcomer& who, net::stream& stream) noexcept {
+    if (!what_.can_move(stream)) return false;
     const loop_handle& loop = *who.count.share().loop;
     traveller* carrier = nullptr;
     std::unique_ptr<arrival> as;
     try {
         as = std::make_unique<traveller>(std::move(who));
         carrier = static_cast<traveller*>(as.get());
-        if (what_.move_to(loop, stream, as)) return true;
+        what_.move_to(loop, stream, as);
+        return true;
     } catch (const std::exception&) {
-        // Over a transport, or without memory; the latter is told below.
+        // Without memory. What follows meets that too, and tells it.
         if (carrier != nullptr && !as) {
             report_problem(std::current_exception(), {});
             return true;  // it was under way, and is closed
@@ -354,7 +356,7 @@ task<> server::drained() {
 
 /// Runs on each other loop for the life of the server.
 task<> server::serve_share(server_share& share) {
-    net::idle_guard guard(share.owner.options_.limits.idle);
+    net::idle_guard guard(share.owner.options_.limits.idle, "serve");
     share.guard = &guard;
     const auto tell = [&share] {
         if (share.owner.not_begun_.fetch_sub(1) == 1) share.owner.all_begun_.set();

@@ -165,7 +165,7 @@ void sim_world::retry_sender(sim_socket& socket) {
 void sim_world::close_detached(detached& gone) noexcept {
     const auto found = detached_.find(gone.token);
     CORO_ASSERT(found != detached_.end(), "simulation: a detached connection is closed twice");
-    close_socket(*found->second);
+    close_socket(*found->second, gone.by_reset);
     detached_.erase(found);
     --open_sockets_;
 }

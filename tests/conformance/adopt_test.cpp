@@ -154,6 +154,29 @@ TEST_P(adopt_test, what_is_no_connected_stream_is_refused_and_stays_as_it_is) {
     in_world(body);
 }
 
+TEST_P(adopt_test, a_release_that_is_refused_names_the_peer) {
+    const auto body = [&]() -> task<> {
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        tcp_stream stream = co_await tcp_stream::connect(listener.local_endpoint());
+        std::array<std::byte, 8> into{};
+        const auto reads = [&]() -> task<> { static_cast<void>(co_await stream.read_some(into)); };
+        const auto tries = [&](task_group& group) -> task<> {
+            group.spawn(std::ref(reads));
+            co_await sleep_for(1ms);
+            std::string peer;
+            try {
+                static_cast<void>(stream.release());
+            } catch (const io_error& error) {
+                peer = error.endpoint();
+            }
+            EXPECT_EQ(peer, listener.local_endpoint().to_string());
+            group.cancel();
+        };
+        co_await with_task_group(tries);
+    };
+    in_world(body);
+}
+
 TEST_P(adopt_test, a_stream_in_use_is_not_released) {
     const auto body = [&]() -> task<> {
         const two_ends ends = local_ends();

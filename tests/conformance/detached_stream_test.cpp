@@ -168,6 +168,7 @@ TEST_P(detached_stream_test, is_refused_while_an_operation_is_pending_and_when_t
                     const travelling<Stream> moving(std::move(pair.near));
                 } catch (const io_error& error) {
                     busy = error.code();
+                    EXPECT_EQ(error.endpoint(), pair.near.describe());
                 }
                 EXPECT_TRUE(static_cast<bool>(pair.near)) << "it stays as it was";
                 co_await say(pair.far, "x");
@@ -228,6 +229,51 @@ TEST_P(detached_stream_test, its_marks_go_with_it) {
         in_loops(2, body());
         EXPECT_TRUE(broken.load());
     });
+}
+
+enum class end_of_a_task { returns, throws, stop_is_over };
+
+template <typename Stream>
+task<> end_with_it(travelling<Stream> moving, end_of_a_task how) {
+    const travelling<Stream> here = std::move(moving);
+    EXPECT_TRUE(static_cast<bool>(here));
+    co_await sleep_for(how == end_of_a_task::stop_is_over ? duration(1h) : duration(1ms));
+    if (how == end_of_a_task::throws) throw io_error(errc::busy, "test");
+}
+
+/// As for a stream: on its way it belongs to no loop, and ends as it was told to all the same.
+TEST_P(detached_stream_test, one_that_an_exception_destroys_ends_by_a_reset_if_it_was_told_to) {
+    const auto end = [](bool says_so, end_of_a_task how, std::string& seen) -> task<> {
+        ends<net::tcp_stream> pair;
+        co_await pair.open();
+        if (says_so) pair.near.reset_on_failure();
+        const auto in_group = [&](task_group& group) -> task<> {
+            group.spawn(end_with_it<net::tcp_stream>,
+                        travelling<net::tcp_stream>(std::move(pair.near)), how);
+            co_await yield();
+            co_await yield();
+            if (how != end_of_a_task::stop_is_over) co_return;
+            group.request_stop();
+            group.cancel();
+        };
+        const auto all = [&]() -> task<> {
+            co_await with_task_group(in_group, {.cancel_ends_stop = true});
+        };
+        static_cast<void>(co_await as_result(all()));
+        seen = co_await end_of(pair.far);
+    };
+    const auto body = [&]() -> task<> {
+        for (const bool says_so : {false, true}) {
+            for (const end_of_a_task how : {end_of_a_task::returns, end_of_a_task::throws,
+                                            end_of_a_task::stop_is_over}) {
+                std::string seen;
+                co_await end(says_so, how, seen);
+                const bool reset = says_so && how == end_of_a_task::throws;
+                EXPECT_EQ(seen, reset ? "reset" : "clean") << static_cast<int>(how);
+            }
+        }
+    };
+    in_world(body);
 }
 
 TEST_P(detached_stream_test, a_stream_over_a_transport_stays) {

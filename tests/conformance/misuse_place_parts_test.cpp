@@ -66,6 +66,17 @@ const misuse of_servers[] = {
              co_await coro::with_task_group(body);
          }, 2);
      }},
+    {"guard_that_ends_before_its_watch", "an idle_guard was destroyed while it watched a stream",
+     says::or_later,
+     [] {
+         in_task([]() -> task<> {
+             auto ends = coro::net::memory_stream::pair();
+             std::optional<coro::net::idle_guard> guard(std::in_place, 1s);
+             const coro::net::idle_guard::watch watch = guard->watch_over(ends.first);
+             guard.reset();
+             co_return;
+         });
+     }},
     {"guard_on_another_loop", "an idle_guard was used on another loop than its own",
      says::or_later,
      [] {

@@ -352,11 +352,12 @@ task<> rebind_broken(net::tcp_stream peer) {
     const auto written = co_await as_result(writing());
     EXPECT_TRUE(!written.has_value() && written.error().code() == errc::broken);
 }
-task<> rebind_busy(net::tcp_stream& peer) {
+task<> rebind_busy(net::tcp_stream& peer, std::string name) {
     const auto moving = [&]() -> task<> { co_await peer.rebind(); };
     const auto moved = co_await as_result(moving());
     EXPECT_FALSE(moved.has_value());
     EXPECT_EQ(moved.error().code(), errc::busy) << moved.error().what();
+    EXPECT_EQ(moved.error().endpoint(), name);
 }
 
 TEST_P(serve_loops, a_stream_moves_to_another_loop_and_works_there) {
@@ -418,7 +419,8 @@ TEST_P(serve_loops, a_stream_with_a_pending_read_stays_where_it_is) {
             co_await yield();
             co_await sleep_for(1ms);
             const auto elsewhere = [&](task_group& inner) -> task<> {
-                inner.spawn({.loop = 1}, rebind_busy, std::ref(pair.near));
+                inner.spawn({.loop = 1}, rebind_busy, std::ref(pair.near),
+                            pair.near.describe());
                 co_return;
             };
             co_await with_task_group(elsewhere);

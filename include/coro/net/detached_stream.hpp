@@ -44,7 +44,8 @@ concept detachable = std::same_as<Stream, stream> || std::same_as<Stream, tcp_st
 /// Move-only; a value that a message carries (loop_handle::post, channel, an argument of spawn).
 /// Its broken mark, its idle span and reset_on_failure() go with it. Where the other loop fetches
 /// the stream itself, rebind() of tcp_stream and local_stream is shorter. Destroying it closes the
-/// connection; that is done on a loop of the run.
+/// connection, on a loop of the run: by a reset if an exception destroys it and reset_on_failure()
+/// was said, as for a stream.
 template <detachable Stream>
 class detached_stream {
 public:
@@ -53,6 +54,12 @@ public:
     /// Throws: io_error (errc::busy while an operation is pending on it; errc::closed;
     /// not_supported for a stream on a transport). Then `from` is as before.
     explicit detached_stream(Stream&& from) : socket_(detail::stream_access::owner(from)) {}
+
+    /// Whether `from` has a connection and stands on no transport. One that is busy stays, too.
+    [[nodiscard]] static bool can_take(const Stream& from) noexcept {
+        const detail::handle handle = detail::stream_access::ref(from).handle;
+        return handle && !handle.is_transport();
+    }
 
     /// Makes it a stream of the running loop. Requires: not attached before.
     /// Throws: io_error (not_enough_memory, errc::closed); then the connection is closed.

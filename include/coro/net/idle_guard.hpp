@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string_view>
+#include <utility>
 
 #include <coro/base/time.hpp>
 #include <coro/net/detail/idle_look.hpp>
@@ -22,15 +23,19 @@ public:
     class watch;
 
     /// For streams of the running loop. A span of zero or less ends a silent stream at once. A
-    /// span of duration::max() ends no stream. Requires: called inside of run().
-    CORO_EXPORT explicit idle_guard(time_span span) noexcept;
+    /// span of duration::max() ends no stream. A stream that moves to another loop is ended there,
+    /// where this guard learns nothing of it. With a `verb`, a literal such as "serve", the report
+    /// hook is told then, as report_end() does; with nullptr nobody is told.
+    /// Requires: called inside of run().
+    CORO_EXPORT explicit idle_guard(time_span span, const char* verb = nullptr) noexcept;
     idle_guard(const idle_guard&) = delete;
     idle_guard& operator=(const idle_guard&) = delete;
     /// Requires: no watch of it is alive (aborts).
     CORO_EXPORT ~idle_guard();
 
     /// Watches over `stream` from now on, as long as the watch lives. The stream may be moved, and
-    /// closed, meanwhile; one that moves to another loop takes its span along and is watched there.
+    /// closed, meanwhile. One that moves to another loop while it is watched takes its span
+    /// along, and is watched there until it is closed or another guard watches over it.
     /// Requires: `stream` belongs to this loop (aborts).
     [[nodiscard]] CORO_EXPORT watch watch_over(const stream& which) noexcept;
 
@@ -46,6 +51,7 @@ private:
 
     detail::loop& loop_;
     duration span_;
+    const char* verb_;
     duration step_;             ///< between two looks at one stream
     time_point due_{};          ///< what the timer was armed for
     time_point stood_until_{};  ///< until then the loop stood still
@@ -57,18 +63,23 @@ private:
 /// of the guard.
 class idle_guard::watch : private detail::list_node<idle_guard::watch> {
 public:
-    watch(watch&& other) noexcept : look_(other.look_), look_at_(other.look_at_) {
+    watch(watch&& other) noexcept
+        : look_(other.look_),
+          look_at_(other.look_at_),
+          noted_(std::exchange(other.noted_, duration::max())) {
         take_place_of(other);
     }
     watch& operator=(watch&& other) noexcept {
         if (this == &other) return *this;
         unlink();
+        forget();
         look_ = other.look_;
         look_at_ = other.look_at_;
+        noted_ = std::exchange(other.noted_, duration::max());
         take_place_of(other);
         return *this;
     }
-    ~watch() = default;
+    ~watch() { forget(); }
 
     /// Whether the guard has ended the stream.
     [[nodiscard]] bool has_ended() const noexcept { return look_.found_idle(); }
@@ -77,9 +88,14 @@ private:
     friend class idle_guard;
     friend class detail::intrusive_list<watch>;
     explicit watch(detail::handle of) noexcept : look_(of) {}
+    void forget() noexcept {
+        if (noted_ != duration::max()) take_note_back();
+    }
+    CORO_EXPORT void take_note_back() noexcept;
 
     detail::idle_look look_;
     time_point look_at_{};  ///< when it is to be looked at next; one step after the last look
+    duration noted_ = duration::max();  ///< the span that the stream would take to another loop
 };
 
 }}}  // namespace coro::v0::net

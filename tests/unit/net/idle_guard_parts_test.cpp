@@ -2,6 +2,7 @@
 #include <coro/net/idle_guard.hpp>
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -163,6 +164,112 @@ TEST_F(idle_guard_parts, a_watch_moves_and_its_end_ends_the_watching) {
     };
     simulate(body());
     EXPECT_EQ(ended, 18u);
+}
+
+// --- streams that move to another loop
+
+/// Simulates with two loops.
+void simulate_loops(task<> main) {
+    coro::run_options options;
+    options.poller = coro::poller_choice::simulation;
+    options.loops = 2;
+    coro::run(std::move(main), options);
+}
+
+/// Moves it to loop 1, where it is silent for so long. What it reads within.
+task<> be_silent_elsewhere(net::tcp_stream stream, duration span, silence& seen) {
+    co_await stream.rebind();
+    const auto read = [&]() -> task<> { co_await read_until_it_ends(stream, seen); };
+    static_cast<void>(co_await coro::move_on_after(span, read()));
+}
+task<> silent_elsewhere(net::tcp_stream stream, duration span, silence& seen) {
+    const auto body = [&](coro::task_group& group) -> task<> {
+        group.spawn({.loop = 1}, be_silent_elsewhere, std::move(stream), span, std::ref(seen));
+        co_return;
+    };
+    co_await coro::with_task_group(body);
+}
+
+/// As a pool has them: it was watched while a task had it, and is lent to another loop later.
+TEST_F(idle_guard_parts, a_stream_whose_watch_has_ended_takes_no_span_along) {
+    enum class how { destroyed, replaced, moved_and_destroyed, watched };
+    for (const how ends : {how::destroyed, how::replaced, how::moved_and_destroyed, how::watched}) {
+        silence seen;
+        const auto body = [&]() -> task<> {
+            auto pair = co_await connected_pair();
+            auto memory = net::memory_stream::pair();
+            net::idle_guard guard(1s);
+            std::optional<net::idle_guard::watch> watch(guard.watch_over(pair.client));
+            if (ends == how::destroyed) watch.reset();
+            if (ends == how::replaced) *watch = guard.watch_over(memory.first);
+            if (ends == how::moved_and_destroyed) {
+                const net::idle_guard::watch last(std::move(*watch));
+            }
+            co_await silent_elsewhere(std::move(pair.client), 10s, seen);
+        };
+        simulate_loops(body());
+        EXPECT_EQ(seen.how, ends == how::watched ? "end of stream" : "");
+    }
+}
+
+/// Two guards with spans of their own: the one that came last counts.
+TEST_F(idle_guard_parts, the_end_of_a_watch_leaves_the_span_of_another_guard) {
+    silence seen;
+    const auto body = [&]() -> task<> {
+        auto pair = co_await connected_pair();
+        net::idle_guard first(1s);
+        net::idle_guard second(2s);
+        std::optional<net::idle_guard::watch> ends(first.watch_over(pair.client));
+        const net::idle_guard::watch stays = second.watch_over(pair.client);
+        ends.reset();
+        co_await silent_elsewhere(std::move(pair.client), 10s, seen);
+    };
+    simulate_loops(body());
+    EXPECT_EQ(seen.how, "end of stream");
+    EXPECT_GE(seen.took, 2s);
+}
+
+task<> be_watched_elsewhere(net::tcp_stream stream, silence& seen) {
+    co_await stream.rebind();
+    net::idle_guard guard(8s);
+    const net::idle_guard::watch watch = guard.watch_over(stream);
+    co_await read_until_it_ends(stream, seen);
+}
+
+TEST_F(idle_guard_parts, a_guard_of_the_other_loop_takes_a_stream_over_that_has_moved) {
+    silence seen;
+    const auto body = [&]() -> task<> {
+        auto pair = co_await connected_pair();
+        net::idle_guard guard(1s);
+        const net::idle_guard::watch watch = guard.watch_over(pair.client);
+        const auto elsewhere = [&](coro::task_group& group) -> task<> {
+            group.spawn({.loop = 1}, be_watched_elsewhere, std::move(pair.client), std::ref(seen));
+            co_return;
+        };
+        co_await coro::with_task_group(elsewhere);
+    };
+    simulate_loops(body());
+    EXPECT_EQ(seen.how, "end of stream");
+    EXPECT_GE(seen.took, 8s);
+}
+
+TEST_F(idle_guard_parts, the_end_of_a_stream_that_has_moved_is_told_under_the_verb_of_its_guard) {
+    for (const char* verb : {static_cast<const char*>(nullptr), "pool"}) {
+        const report_log log;
+        silence seen;
+        const auto body = [&]() -> task<> {
+            auto pair = co_await connected_pair();
+            net::idle_guard guard(1s, verb);
+            const net::idle_guard::watch watch = guard.watch_over(pair.client);
+            co_await silent_elsewhere(std::move(pair.client), 10s, seen);
+        };
+        simulate_loops(body());
+        EXPECT_EQ(seen.how, "end of stream");
+        ASSERT_EQ(log.lines.size(), verb == nullptr ? 0u : 1u);
+        if (verb != nullptr) {
+            EXPECT_EQ(log.lines.front(), "pool: idle for 1 s, ended []");
+        }
+    }
 }
 
 TEST_F(idle_guard_parts, the_largest_span_watches_nobody) {

@@ -1,6 +1,8 @@
 // How a connection moves from one loop of a run to another.
 #pragma once
 
+#include <string>
+
 #include <coro/base/detail/assert.hpp>
 #include <coro/core/detail/awaitable.hpp>
 #include <coro/net/detail/socket.hpp>
@@ -39,6 +41,7 @@ private:
     detail::strand* strand_ = nullptr;
     message message_;
     detached moved_;
+    std::string peer_;  ///< for the error; only the old loop knows it
     int result_ = 0;
 };
 

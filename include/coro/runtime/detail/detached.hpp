@@ -16,8 +16,9 @@ namespace coro { inline namespace v0 { namespace detail {
 /// with it. A socket that moves to another loop takes it along.
 struct socket_notes {
     std::uint32_t broken = 0;           ///< bits of net's `direction`: framing is lost
-    duration idle = duration::max();    ///< what server_limits::idle says of the connection
-    bool reset_failed = false;          ///< what serve_options::reset_failed says of it
+    bool reset_failed = false;          ///< what stream::reset_on_failure() says of it
+    duration idle = duration::max();    ///< the span of the idle_guard that watches over it
+    const char* idle_verb = nullptr;    ///< what the guard tells when the connection has moved
 };
 
 /// A peer's address as a slot keeps it, so that a connection that waits does not pay for the
@@ -69,6 +70,11 @@ public:
     ~detached() { drop(); }
 
     [[nodiscard]] explicit operator bool() const noexcept { return closer_ != nullptr; }
+    /// Closes it now, by a reset: what an exception does to a stream with reset_on_failure().
+    void drop_by_reset() noexcept {
+        by_reset = true;
+        drop();
+    }
     /// Closes it now.
     void drop() noexcept {
         if (closer_ != nullptr) std::exchange(closer_, nullptr)->close_detached(*this);
@@ -92,6 +98,7 @@ public:
     bool local = false;        ///< unix(7)
     bool lingering = false;    ///< it may have a linger time: closing it must not wait for that
     bool was_blocking = false;  ///< when it was adopted
+    bool by_reset = false;      ///< for its closer
 
 private:
     closer* closer_ = nullptr;

@@ -50,8 +50,10 @@ public:
     virtual task<> accept_if_waiting(acceptor& by) = 0;
     /// Calls the handler, which takes `stream`.
     virtual task<> call(net::stream& stream) = 0;
-    /// Takes `stream` to another loop. False: it stays, as it is.
-    virtual bool move_to(const loop_handle& loop, net::stream& stream,
+    /// Whether `stream` is of a kind that can go to another loop.
+    virtual bool can_move(const net::stream& stream) const noexcept = 0;
+    /// Takes it there. Requires: can_move(stream). Throws; then it stays as it is, or is closed.
+    virtual void move_to(const loop_handle& loop, net::stream& stream,
                          std::unique_ptr<arrival>& as) = 0;
 
 protected:
@@ -96,15 +98,18 @@ public:
         task_access::promise(child).capturing_closure = false;  // serve keeps it
         return child;
     }
-    bool move_to([[maybe_unused]] const loop_handle& loop, [[maybe_unused]] net::stream& of,
-                 [[maybe_unused]] std::unique_ptr<arrival>& as) override {
-        if constexpr (net::detachable<stream>) {
-            loop.post(journey{net::detached_stream<stream>(std::move(static_cast<stream&>(of))),
-                              std::move(as)});
-            return true;
-        } else {
+    bool can_move([[maybe_unused]] const net::stream& of) const noexcept override {
+        if constexpr (net::detachable<stream>)
+            return net::detached_stream<stream>::can_take(static_cast<const stream&>(of));
+        else
             return false;
-        }
+    }
+    void move_to([[maybe_unused]] const loop_handle& loop, [[maybe_unused]] net::stream& of,
+                 [[maybe_unused]] std::unique_ptr<arrival>& as) override {
+        if constexpr (net::detachable<stream>)
+            loop.post(journey{
+                net::detached_stream<stream>(std::move(static_cast<stream&>(of))),
+                std::move(as)});
     }
 
 private:
