@@ -406,6 +406,8 @@ void uring_poller::on_half_closed(socket_slot& slot, operation& op) noexcept {
 /// other sockets there is no port left.
 void uring_poller::on_full_backlog(socket_slot& slot, operation& op) noexcept {
     if (!slot.local) return settle(op, -EADDRNOTAVAIL);
+    // The kernel answers within the enter() that asks: without a pause each wait() would ask anew.
+    if (refused_.empty()) retry_at_ = saturating_add(now(), connect_pause);
     try {
         refused_.push_back(op.target);
     } catch (const std::bad_alloc&) {

@@ -105,7 +105,9 @@ private:
     std::uint32_t internal_ = 0;      ///< requests in the kernel that belong to no operation
     operation* postponed_ = nullptr;  ///< they wait for an entry; linked through `next`
     operation** postponed_tail_ = &postponed_;
-    std::vector<detail::handle> refused_;  ///< connects to local listeners that were full
+    /// Connects to local listeners that were full; those that were cancelled since are skipped.
+    std::vector<detail::handle> refused_;
+    time_point retry_at_{};  ///< when they are asked for again, unless there are none
     bool woken_ = false;
     bool wake_armed_ = false;
     bool wake_multishot_ = true;

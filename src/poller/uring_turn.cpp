@@ -34,8 +34,8 @@ void uring_poller::wait(time_point deadline, operation_list& completed) noexcept
     while (!ready_.empty()) deliver(*ready_.pop());
     reap();
     if (!refused_.empty()) [[unlikely]] {
-        retry_connects();
-        deadline = std::min(deadline, saturating_add(now(), connect_pause));
+        if (now() >= retry_at_) retry_connects();
+        if (!refused_.empty()) deadline = std::min(deadline, retry_at_);
     }
     rearm();
     enter_turn(deadline);

@@ -116,6 +116,115 @@ TEST_P(poller_local_test, a_connect_waits_for_room_in_the_backlog) {
     EXPECT_EQ(receive_after({second.target, server}, "through"), "through");
 }
 
+/// Nothing tells of room in a backlog, so the kernel is asked again; once in a millisecond.
+TEST_P(poller_local_test, a_connect_that_waits_for_room_does_not_spin) {
+    const listener_socket listener = listen_local(name_of(30), 0);
+    ASSERT_EQ(connect(open(address_family::local), listener.address), 0);
+    socket_address where = listener.address;
+    std::array<operation, 3> waiting{operation(opcode::connect, open(address_family::local)),
+                                     operation(opcode::connect, open(address_family::local)),
+                                     operation(opcode::connect, open(address_family::local))};
+    for (operation& each : waiting) {
+        each.where = &where;
+        ASSERT_FALSE(submit(each));
+    }
+    const std::uint64_t enters = world().counters.enters;
+    const time_point begin = world().now();
+    std::int64_t waits = 0;
+    for (; world().now() < begin + 20ms; ++waits) collect(begin + 20ms);
+    // A turn asks, and finds the answer; the next one sleeps.
+    const std::int64_t milliseconds = (world().now() - begin) / 1ms;
+    EXPECT_LE(waits, 3 * (milliseconds + 2));
+    EXPECT_LE(world().counters.enters - enters,
+              static_cast<std::uint64_t>(4 * (milliseconds + 2)));
+    for (operation& each : waiting) {
+        accept(listener);
+        finish(each);
+        EXPECT_EQ(each.result, 0);
+    }
+}
+
+/// Between the refusal and the next attempt a cancelled connect leaves its socket free at once.
+TEST_P(poller_local_test, a_connect_that_waited_for_room_is_cancelled_and_made_again) {
+    const listener_socket full = listen_local(name_of(30), 0);
+    ASSERT_EQ(connect(open(address_family::local), full.address), 0);
+    const listener_socket free = listen_local(name_of(30));
+    socket_address at_full = full.address;
+    socket_address at_free = free.address;
+    const detail::handle client = open(address_family::local);
+    operation waiting(opcode::connect, client);
+    waiting.where = &at_full;
+    for (int round = 0; round < 3; ++round) {
+        ASSERT_FALSE(submit(waiting));
+        collect_now();
+        world().cancel(waiting);
+        finish(waiting);
+        EXPECT_EQ(waiting.result, -ECANCELED);
+    }
+    // Refused again, with older entries for the same handle: asked for once, and it gets through.
+    ASSERT_FALSE(submit(waiting));
+    settle(3ms);
+    ASSERT_EQ(waiting.phase, operation_phase::submitted);
+    world().cancel(waiting);
+    finish(waiting);
+    operation other(opcode::connect, client);
+    other.where = &at_free;
+    EXPECT_EQ(run(other), 0);
+    settle(3ms);
+    EXPECT_EQ(receive_after({client, accept(free)}, "through"), "through");
+}
+
+TEST_P(poller_local_test, a_connect_that_waits_for_room_keeps_its_socket_here) {
+    const listener_socket listener = listen_local(name_of(30), 0);
+    ASSERT_EQ(connect(open(address_family::local), listener.address), 0);
+    socket_address where = listener.address;
+    operation waiting(opcode::connect, open(address_family::local));
+    waiting.where = &where;
+    ASSERT_FALSE(submit(waiting));
+    collect_now();
+    detached gone;
+    EXPECT_EQ(world().detach(waiting.target, gone), -EBUSY);
+    if (!simulated()) {
+        int descriptor = -1;
+        EXPECT_EQ(world().release(waiting.target, descriptor), -EBUSY);
+        EXPECT_EQ(descriptor, -1);
+    }
+    world().cancel(waiting);
+    finish(waiting);
+    EXPECT_EQ(waiting.result, -ECANCELED);
+    // Its handle is stale when the next attempt is due.
+    ASSERT_EQ(world().detach(waiting.target, gone), 0);
+    detail::handle again;
+    ASSERT_EQ(world().attach(std::move(gone), again), 0);
+    settle(3ms);
+    accept(listener);
+    operation later(opcode::connect, again);
+    later.where = &where;
+    EXPECT_EQ(run(later), 0);
+    world().close(again);
+}
+
+/// The slot of a closed socket is used again before the refused connect would be asked for.
+TEST_P(poller_local_test, a_refused_connect_is_not_made_on_the_next_socket_of_its_slot) {
+    const listener_socket listener = listen_local(name_of(30), 0);
+    ASSERT_EQ(connect(open(address_family::local), listener.address), 0);
+    socket_address where = listener.address;
+    for (int round = 0; round < 4; ++round) {
+        operation waiting(opcode::connect, open(address_family::local));
+        waiting.where = &where;
+        ASSERT_FALSE(submit(waiting));
+        collect_now();
+        world().close(waiting.target);
+        finish(waiting);
+        EXPECT_EQ(waiting.result, result_closed);
+        const detail::handle next = open(address_family::local);
+        settle(3ms);
+        socket_address seen;
+        EXPECT_EQ(world().remote_address(next, seen), -ENOTCONN);
+        world().close(next);
+    }
+}
+
 TEST_P(poller_local_test, a_connect_that_waits_for_room_ends_with_its_socket) {
     const listener_socket listener = listen_local(name_of(30), 0);
     ASSERT_EQ(connect(open(address_family::local), listener.address), 0);
@@ -127,6 +236,21 @@ TEST_P(poller_local_test, a_connect_that_waits_for_room_ends_with_its_socket) {
     world().close(waiting.target);
     finish(waiting);
     EXPECT_EQ(waiting.result, result_closed);
+}
+
+TEST_P(poller_local_test, a_connect_waits_for_room_without_end) {
+    const listener_socket listener = listen_local(name_of(30), 0);
+    ASSERT_EQ(connect(open(address_family::local), listener.address), 0);
+    socket_address where = listener.address;
+    operation waiting(opcode::connect, open(address_family::local));
+    waiting.where = &where;
+    ASSERT_FALSE(submit(waiting));
+    // Only the simulated clock jumps so far: longer than the retries of TCP.
+    settle(simulated() ? duration(200s) : duration(3ms));
+    ASSERT_EQ(waiting.phase, operation_phase::submitted);
+    accept(listener);
+    finish(waiting);
+    EXPECT_EQ(waiting.result, 0);
 }
 
 TEST_P(poller_local_test, every_byte_that_moves_is_counted) {
