@@ -129,7 +129,11 @@ sim_world::outcome sim_world::attempt_send(sim_socket& socket, operation& op) {
         }
         size = std::min(size, buffer - std::min(buffer, socket.lost));
         socket.lost += size;
-        after(draw_latency() + draw_latency(), sim_event_kind::reset_arrives, socket);
+        // There and back, and behind all that the peer had sent before it was closed.
+        const duration both = draw_latency() + draw_latency();
+        socket.last_arrival = std::max(socket.last_arrival, saturating_add(now_, both));
+        events_.push(socket.last_arrival, sim_event_kind::reset_arrives,
+                     socket.shared_from_this(), 0);
     } else {
         const std::size_t room = room_at(socket, *peer);
         if (room == 0 && size > 0) {

@@ -353,6 +353,33 @@ TEST(seed_test, what_one_side_sent_stays_in_order) {
     }
 }
 
+/// Nor does the reset that answers what is sent to a peer which is gone.
+TEST(seed_test, a_reset_arrives_behind_what_was_sent_before_it) {
+    for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+        std::string heard;
+        const auto body = [&]() -> task<> {
+            auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+            net::tcp_stream client = co_await net::tcp_stream::connect(listener.local_endpoint());
+            net::tcp_stream server = co_await listener.accept();
+            const std::string text = "farewell";
+            for (const char each : text) {
+                const std::string letter(1, each);
+                co_await net::write_all(client, as_bytes(letter));
+            }
+            client.close();
+            const std::string late = "late";
+            co_await net::write_all(server, as_bytes(late));
+            std::array<std::byte, 64> into{};
+            while (const std::size_t got = co_await server.read_some(mutable_bytes(into)))
+                heard += as_text(const_bytes(into).first(got));
+        };
+        run(body(), {.poller = poller_choice::simulation,
+                     .simulation = {.latency = 0ms, .latency_most = 40ms},
+                     .seed = seed});
+        EXPECT_EQ(heard, "farewell") << "seed " << seed;
+    }
+}
+
 TEST(seed_test, so_many_sockets_and_no_more) {
     const auto body = []() -> task<> {
         auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
