@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <string>
 #include <system_error>
+#include <thread>
+#include <utility>
 
 #include <coro/base/report.hpp>
 #include <coro/runtime/stats.hpp>
@@ -323,6 +325,21 @@ void loop_team::stop() noexcept {
     join_all();
 }
 
+/// The clock moves: what foreign threads wait for may sleep while it cleans up. When nothing is due
+/// ever, the next thing comes from one of these threads.
+void loop_team::run_virtual_end() noexcept {
+    const auto all_end = [this] {
+        return std::all_of(loops_.begin(), loops_.end(),
+                           [](const auto& loop) { return loop->ending; });
+    };
+    world_->stuck_is_looked_at = true;
+    while (!all_end()) {
+        turn_next();
+        if (std::exchange(world_->stuck, false)) std::this_thread::yield();
+    }
+    world_->stuck_is_looked_at = false;
+}
+
 void loop_team::stop_stepped() noexcept {
     const auto one_turns = [this] {
         bool turned = false;
@@ -333,7 +350,11 @@ void loop_team::stop_stepped() noexcept {
         }
         return turned;
     };
-    while (one_turns()) {
+    if (world_->is_virtual()) {
+        run_virtual_end();
+    } else {
+        while (one_turns()) {
+        }
     }
     for (unsigned index = size(); index-- > 1;) {
         const loop_entry as_mine(loops_[index].get());

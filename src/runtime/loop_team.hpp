@@ -96,6 +96,7 @@ private:
                 std::exception_ptr error) noexcept;
     void send(message& what, unsigned to, void (*run)(posted& self) noexcept) noexcept;
     void stop_stepped() noexcept;
+    void run_virtual_end() noexcept;
     static void wind_down(scheduler& mine) noexcept;
     void wait_until_all_have_stopped() noexcept;
     void finish_loop(unsigned index) noexcept;
