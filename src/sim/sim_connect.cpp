@@ -155,7 +155,9 @@ void sim_world::connect_arrives(sim_socket& client) {
         cross(sim_event_kind::connect_refused, client, client.send_ticket);
     } else if (queue_is_full(*listener)) {
         listener->waiting.push_back({client.shared_from_this(), client.send_ticket});
-        after(connect_timeout, sim_event_kind::connect_expires, client, client.send_ticket);
+        // unix(7): a connect to a local listener waits without end.
+        if (client.family != address_family::local)
+            after(connect_timeout, sim_event_kind::connect_expires, client, client.send_ticket);
     } else {
         establish(*listener, client);
     }
@@ -187,6 +189,8 @@ void sim_world::abandon_connect(sim_socket& client) {
     client.state = sim_state::fresh;
     if (const socket_pointer server = client.peer.lock()) {
         cross(sim_event_kind::reset_arrives, *server);
+        // Neither knows of the other any more: the client may connect elsewhere.
+        server->peer.reset();
         client.peer.reset();
     }
 }

@@ -90,6 +90,8 @@ void sim_poller::close(detail::handle handle) noexcept {
     found->closing = true;
     sim_socket& socket = *found->socket;
     if (socket.receiver == nullptr && socket.sender == nullptr) return free_slot(handle.index);
+    // As where there are files: the name is free at once, whoever still waits for the socket.
+    if (socket.family == address_family::local) all_.ports_.release(socket);
     all_.after(duration::zero(), sim_event_kind::close_slot, socket, handle.index);
 }
 

@@ -16,7 +16,8 @@
 //  - A pipe of one direction holds the sender's SO_SNDBUF and the receiver's SO_RCVBUF, each as
 //    asked for, 32 KiB unless set (answered doubled, as the kernel does).
 //  - A connect whose listener has its backlog full waits for room, and ends with -ETIMEDOUT after
-//    the 127 s of six SYN retries (tcp(7), tcp_syn_retries). Room admits at once, first come first.
+//    the 127 s of six SYN retries (tcp(7), tcp_syn_retries); one to a local name waits without end.
+//    Room admits at once, first come first.
 //  - Where the kernel goes on with a connect that was cancelled, this world gives the attempt up
 //    and the socket is as before it.
 //  - Slots are reused at once, lowest index first, so that a stale handle meets a live slot.

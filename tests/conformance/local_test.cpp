@@ -252,6 +252,11 @@ TEST_P(local_test, closing_ends_who_accepts_and_frees_the_name) {
                 group.spawn(std::ref(accepts));
                 co_await sleep_for(1ms);
                 listener.close();
+                // Before the loop has told the task that accepts.
+                local_listener next = local_listener::bind(where);
+                const local_stream client = co_await local_stream::connect(where);
+                const local_stream server = co_await next.accept();
+                EXPECT_TRUE(server);
             };
             co_await with_task_group(both);
             EXPECT_TRUE(ended == errc::closed);
