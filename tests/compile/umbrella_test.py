@@ -11,7 +11,7 @@ import unittest
 
 ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 PROGRAM = "#include <coro/coro.hpp>\n"
-MOST_LINES = 65_000
+MOST_LINES = 59_000  # <algorithm> alone is 8 000
 
 
 def compiler(name, *flags):

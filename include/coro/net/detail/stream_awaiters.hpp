@@ -1,7 +1,6 @@
 // How reads and writes of a stream wait.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -39,7 +38,8 @@ public:
     template <typename Span>
     vectored_awaiter(opcode what, socket_ref on, std::span<const Span> buffers) noexcept
         : io_awaiter(what, on) {
-        const std::size_t count = std::min(buffers.size(), slices_.size());
+        const std::size_t count =
+            buffers.size() < slices_.size() ? buffers.size() : slices_.size();
         std::size_t bytes = 0;
         for (std::size_t i = 0; i < count; ++i) {
             slices_[i] = {const_cast<std::byte*>(buffers[i].data()), buffers[i].size()};
