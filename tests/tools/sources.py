@@ -22,14 +22,14 @@ TESTS = pathlib.Path(__file__).resolve().parents[1]
 MOST_BYTES = 120_000
 OPENS = re.compile(r"^namespace \{$", re.MULTILINE)
 CLOSES = re.compile(r"^\}  // namespace$", re.MULTILINE)
-PREFACE = re.compile(r"$|//|#\s*(include|pragma)\b|namespace [\w: ]+ \{$")
+PREFACE = re.compile(r"$|//|#\s*(include|pragma)\b|namespace [\w: {]+ \{$")
 ALONE = re.compile(r"^// compiled alone", re.MULTILINE)  # CMakeLists.txt says how
 DEFINES = re.compile(r"^\s*#\s*define\b", re.MULTILINE)
 # A test starts a thread by one of these, or by the library, or forks a process; or it switches
 # stacks, which the thread sanitizer is told of.
 THREADS = re.compile(
     r'^\s*#\s*include\s*[<"](thread|future|pthread\.h|sys/wait\.h|coro/coro\.hpp|support/'
-    r"interleavings\.hpp|[\w/]*(loops|blocking|server|serve|resolve|connect|signal\w*|mailbox"
+    r"interleavings\.hpp|[\w/]*(loop_handle|blocking|server|serve|resolve|connect|signal\w*|mailbox"
     r"|supervised_thread|process\w*|fiber\w*|stack_pool|local_task_group)\.hpp)[>\"]",
     re.MULTILINE,
 )
