@@ -63,6 +63,10 @@ bool accept_awaiter<Stream>::go_on() noexcept {
                     return true;
                 }
                 if (++skipped_ >= most_skipped) {
+                    if (only_now_) {
+                        operation::result = -EAGAIN;
+                        return true;
+                    }
                     pause();
                     return false;
                 }
@@ -70,7 +74,9 @@ bool accept_awaiter<Stream>::go_on() noexcept {
                 break;
             case accept_problem::exhausted: {
                 detail::poller& poller = scheduler_of(this->loop()).poller();
-                report_exhausted(operation::result, poller.shed_connection(this->target));
+                const int shed = poller.shed_connection(this->target);
+                // An accept that does not wait misses nobody where nobody is there.
+                if (shed != -EAGAIN || !only_now_) report_exhausted(operation::result, shed);
                 if (only_now_ || was_cancelled()) {
                     operation::result = was_cancelled() ? -ECANCELED : -EAGAIN;
                     return true;

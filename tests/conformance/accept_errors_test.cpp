@@ -122,6 +122,26 @@ TEST_P(accept_errors_test, lost_connections_without_end_make_pauses_and_no_busy_
     EXPECT_EQ(plan.accepts, many + 1);
 }
 
+/// It takes who is there, and neither pauses nor tells of clients who are not.
+TEST_P(accept_errors_test, accept_if_waiting_ends_at_once_whatever_it_meets) {
+    for (const int error : {ECONNABORTED, EMFILE}) {
+        injection_plan plan;
+        plan.shed_error = EAGAIN;  // nobody is there
+        report_collector reports;
+        const auto body = [&]() -> task<> {
+            auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+            plan.accept_errors.assign(64, error);
+            const auto none = co_await listener.accept_if_waiting();
+            EXPECT_FALSE(none.has_value());
+            plan.accept_errors.clear();
+        };
+        with_plan(plan, body);
+        EXPECT_LT(plan.longest_pause, 50ms);
+        EXPECT_EQ(plan.accepts, error == EMFILE ? 1u : 64u);
+        EXPECT_TRUE(reports.entries.empty());
+    }
+}
+
 TEST_P(accept_errors_test, an_accept_that_meets_errors_can_be_cancelled_at_any_moment) {
     for (const int error : {ECONNABORTED, EMFILE}) {
         for (const duration after : {duration(0ms), duration(1ms), duration(70ms)}) {
