@@ -156,7 +156,10 @@ bool epoll_poller::submit(operation& op) noexcept {
 
 std::int32_t epoll_poller::start(socket_slot& slot, operation& op) noexcept {
     if (op.code == opcode::connect) return start_connect(slot, op);
-    if (!(receives(op.code) ? slot.readable : slot.writable)) return would_block;
+    // Nobody waits by accept_if_waiting, and the edge of who has just come may be unread: it asks.
+    if (!(receives(op.code) ? slot.readable : slot.writable) &&
+        op.code != opcode::accept_if_waiting)
+        return would_block;
     return attempt(slot, op);
 }
 
@@ -169,8 +172,11 @@ std::int32_t epoll_poller::attempt(socket_slot& slot, operation& op) noexcept {
         case opcode::send:
         case opcode::send_vectored:
             return bounded(op, [&](std::span<io_slice> from) { return try_send(slot, from); });
-        case opcode::accept:
-        case opcode::accept_if_waiting: return try_accept(slot, op);
+        case opcode::accept: return try_accept(slot, op);
+        case opcode::accept_if_waiting: {
+            const std::int32_t found = try_accept(slot, op);
+            return found == would_block ? -EAGAIN : found;
+        }
         case opcode::connect: return check_connect(slot, op);
         case opcode::poll_receive:
         case opcode::poll_send: break;  // not on a socket's slot
@@ -180,12 +186,6 @@ std::int32_t epoll_poller::attempt(socket_slot& slot, operation& op) noexcept {
 
 /// False when the socket cannot be waited for; the operation is completed then.
 bool epoll_poller::park(socket_slot& slot, operation& op) noexcept {
-    if (op.code == opcode::accept_if_waiting) [[unlikely]] {
-        // The edge of a connection that has just come was not read yet: the kernel is asked.
-        const std::int32_t found = try_accept(slot, op);
-        finish(op, found == would_block ? -EAGAIN : found);
-        return false;
-    }
     if (!slot.registered) {
         if (const int error = register_slot(slot); error != 0) {
             finish(op, error);

@@ -314,8 +314,10 @@ TEST_P(poller_listener_test, accept_if_waiting_tells_at_once_that_nobody_waits) 
     const listener_socket listener = listen();
     for (int round = 0; round < 3; ++round) {
         operation looking(opcode::accept_if_waiting, listener.handle);
+        const std::uint64_t asked = world().counters.would_block;
         EXPECT_TRUE(submit(looking)) << "it is never pending";
         EXPECT_EQ(looking.result, -EAGAIN);
+        EXPECT_LE(world().counters.would_block, asked + 1) << "the kernel is asked once";
         settle(1ms);
     }
     EXPECT_EQ(receive_after(connect_pair(listener), "later"), "later");
