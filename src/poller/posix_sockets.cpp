@@ -249,11 +249,16 @@ int posix_sockets::adopt(int descriptor, detail::handle& out) noexcept {
     // Also the check that it is a socket at all: EBADF or ENOTSOCK.
     if (::getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0) return -errno;
     if (::getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) return -errno;
+    // Asked first: after an error the descriptor is as it was.
+    if (!slot_available()) return -ENOMEM;
     const int mode = ::fcntl(descriptor, F_GETFL);
+    const int on_exec = ::fcntl(descriptor, F_GETFD);
     // O_NONBLOCK belongs to the open file description: a duplicate elsewhere sees it too.
     if (!add_descriptor_flag(descriptor, F_GETFD, F_SETFD, FD_CLOEXEC) ||
         !add_descriptor_flag(descriptor, F_GETFL, F_SETFL, O_NONBLOCK)) {
-        return -errno;
+        const int error = errno;
+        if (on_exec >= 0) static_cast<void>(::fcntl(descriptor, F_SETFD, on_exec));
+        return -error;
     }
     // Another poller may have set it: a close(2) that waits is looked after where it happens.
     ::linger how{};
@@ -262,8 +267,7 @@ int posix_sockets::adopt(int descriptor, detail::handle& out) noexcept {
         how.l_onoff != 0 && how.l_linger > 0) {
         lingering_ = true;
     }
-    socket_slot* slot = make_slot(descriptor);
-    if (slot == nullptr) return -ENOMEM;
+    socket_slot* const slot = make_slot(descriptor);
     slot->listening = listening != 0;
     slot->was_blocking = mode >= 0 && (mode & O_NONBLOCK) == 0;
     if (domain == AF_UNIX) {
@@ -502,7 +506,6 @@ int posix_sockets::shutdown(detail::handle socket, shutdown_how how) noexcept {
     if (how == shutdown_how::receive) direction = SHUT_RD;
     if (how == shutdown_how::send) direction = SHUT_WR;
     if (::shutdown(slot->descriptor, direction) != 0) return -errno;
-    if (how != shutdown_how::receive) slot->shut_sending = true;
     return 0;
 }
 

@@ -38,7 +38,6 @@ struct socket_slot {
     bool listening = false;
     bool watched = false;    ///< made by watch(): never open, closing from the start, for poll_*
     bool borrowed = false;   ///< the descriptor is not ours to close
-    bool shut_sending = false;
     bool was_blocking = false;  ///< when it was adopted: release() gives it back so
     /// unix(7): `moved` is meant instead of `remote`, and a receive may end early at discarded
     /// ancillary data.
