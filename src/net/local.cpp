@@ -96,6 +96,9 @@ namespace {
     };
     if (result == -EADDRINUSE)
         refuse("a server listens there: stop it, or bind another name");
+    if (result == -EACCES)
+        refuse("the folder may not be written, or it may not be read and the file of a dead server "
+               "is there: change its permissions, or bind elsewhere");
     if (result == -EEXIST)
         refuse("a file that is no socket is there: remove it, or bind another path");
     if (result == -EAGAIN)

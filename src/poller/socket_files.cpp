@@ -19,11 +19,13 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
 
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
+constexpr mode_t all_permissions = 07777;
 constexpr int lock_attempts = 1000;  ///< a millisecond each
 
 /// A descriptor for the time of a call.
@@ -113,9 +115,27 @@ void remove_if_marked(const char* path, const file_mark& mark) noexcept {
     if (mark && look_at(path) == mark) ::unlink(path);
 }
 
+bool is_dead_socket(const char* path, const socket_address& where) noexcept {
+    struct stat file{};
+    return ::lstat(path, &file) == 0 && S_ISSOCK(file.st_mode) && ask_whether_dead(where) == 0;
+}
+
 int bind_to(int descriptor, const socket_address& where) noexcept {
     const auto* address = reinterpret_cast<const sockaddr*>(where.bytes.data());
     return ::bind(descriptor, address, where.size) == 0 ? 0 : -errno;
+}
+
+/// Gives the file `made` these permissions; what has taken its place meanwhile stays as it is.
+int set_mode(const char* path, mode_t mode, const file_mark& made) noexcept {
+    const scoped_descriptor file(::open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    struct stat found{};
+    if (file.get() < 0 || ::fstat(file.get(), &found) != 0) return -errno;
+    if (mark_of(found) != made) return -EADDRINUSE;
+    if ((found.st_mode & all_permissions) == mode) return 0;
+    // fchmod(2) refuses such a descriptor; by this name chmod(2) takes the file, and no link.
+    std::array<char, 40> name{};
+    std::snprintf(name.data(), name.size(), "/proc/self/fd/%d", file.get());
+    return ::chmod(name.data(), mode) == 0 ? 0 : -errno;
 }
 
 /// Binds, sets the permissions and listens; in `made` the file, also after an error behind bind.
@@ -129,10 +149,13 @@ int listen_at(int descriptor, const char* path, const socket_address& where,
         error = remove_stale(path, where);
         if (error == 0) error = bind_to(descriptor, where);
     }
+    // A dead server's file may be removed under the lock alone.
+    if (error == -EADDRINUSE && !locked && is_dead_socket(path, where)) return -EACCES;
     if (error != 0) return error;
     made = look_at(path);
     // Nobody connects before listen().
-    if (options.mode >= 0 && ::chmod(path, mode) != 0) return -errno;
+    if (options.mode >= 0) error = set_mode(path, mode, made);
+    if (error != 0) return error;
     return ::listen(descriptor, options.backlog) == 0 ? 0 : -errno;
 }
 
@@ -168,6 +191,7 @@ int posix_sockets::listen_local(detail::handle socket, const socket_address& whe
 /// lock is binding in this folder: the file stays, and the next server at the path replaces it. A
 /// folder that cannot be locked is one where no server replaces a file.
 void posix_sockets::remove_file(const socket_address& where, const file_mark& mark) noexcept {
+    mark_.check();  // in a child process the file is still the parent's
     const path_text path = path_of(where);
     const scoped_descriptor folder(open_folder(path));
     if (folder.get() >= 0 && ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0 &&

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <thread>
 
+#include <coro/net/local.hpp>
 #include <coro/runtime/channel.hpp>
 #include <coro/runtime/event.hpp>
 #include <coro/runtime/mutex.hpp>
@@ -173,6 +174,30 @@ TEST_P(fork_test, a_child_that_goes_on_in_the_loop_of_its_parent_ends_with_a_sen
         }
     };
     in_world(body);
+}
+
+/// A file is everybody's: a child that closes the listener of its parent does not remove it.
+TEST_P(fork_test, a_child_leaves_the_file_of_its_parents_listener) {
+    const std::string path = ::testing::TempDir() + "coro-fork-" + std::to_string(::getpid());
+    const auto body = [&]() -> task<> {
+        net::local_listener listener = net::local_listener::bind(net::local_address::path(path));
+        const auto close_it = [](net::local_listener& theirs) -> task<> {
+            theirs.close();
+            co_return;
+        };
+        told by_child;
+        co_await fork_and_go_on(by_child, close_it, listener);
+        EXPECT_TRUE(WIFSIGNALED(by_child.status) && WTERMSIG(by_child.status) == SIGABRT)
+            << by_child.status;
+        EXPECT_NE(by_child.text.find(sentence), std::string::npos) << by_child.text;
+        EXPECT_EQ(::access(path.c_str(), F_OK), 0);
+        net::local_stream client =
+            co_await net::local_stream::connect(net::local_address::path(path));
+        const net::local_stream server = co_await listener.accept();
+        EXPECT_TRUE(server);
+    };
+    in_world(body);
+    EXPECT_NE(::access(path.c_str(), F_OK), 0);
 }
 
 // --- a child with a run of its own

@@ -309,6 +309,32 @@ TEST_P(local_file_test, what_is_no_socket_stays) {
 }
 
 /// A server between its bind() and its listen() looks like a dead one: only the lock tells.
+/// Where the folder cannot be locked a dead server's file stays, and the error does not say that a
+/// server listens there.
+TEST_P(local_file_test, the_file_of_a_dead_server_stays_where_the_folder_may_not_be_read) {
+    own_folder folder;
+    const std::string path = folder.file("stale");
+    leave_stale(path);
+    constexpr uid_t nobody = 65534;
+    const bool is_root = ::geteuid() == 0;
+    ASSERT_EQ(::chmod(path.c_str(), 0777), 0);
+    ASSERT_EQ(::chmod(folder.path().c_str(), 0300), 0);
+    if (is_root) { ASSERT_EQ(::chown(folder.path().c_str(), nobody, nobody), 0); }
+    const auto body = [&]() -> task<> {
+        if (is_root) { EXPECT_EQ(::seteuid(nobody), 0); }
+        const std::string told = bind_error(local_address::path(path));
+        if (is_root) { EXPECT_EQ(::seteuid(0), 0); }
+        EXPECT_EQ(told, "bind unix:" + path +
+                            ": the folder may not be written, or it may not be read and the file "
+                            "of a dead server is there: change its permissions, or bind "
+                            "elsewhere: Permission denied");
+        co_return;
+    };
+    in_world(body);
+    EXPECT_TRUE(exists(path));
+    ASSERT_EQ(::chmod(folder.path().c_str(), 0700), 0);
+}
+
 TEST_P(local_file_test, nothing_is_replaced_while_another_process_changes_the_folder) {
     own_folder folder;
     const std::string path = folder.file("locked");
