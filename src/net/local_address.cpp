@@ -86,7 +86,9 @@ socket_address to_socket_address(const net::local_address& from) noexcept {
     std::memcpy(into.bytes.data(), &family_local, sizeof family_local);
     std::memcpy(into.bytes.data() + name_offset, access::bytes(from).data(), size);
     const bool is_path = size != 0 && !from.is_abstract();
-    into.size = static_cast<std::uint32_t>(name_offset + size + (is_path ? 1 : 0));
+    // A path of 108 characters has no room for its zero: sockaddr_un ends behind it.
+    const bool counts_zero = is_path && size < access::bytes(from).size();
+    into.size = static_cast<std::uint32_t>(name_offset + size + (counts_zero ? 1 : 0));
     return into;
 }
 
@@ -98,7 +100,7 @@ bool from_socket_address(const socket_address& from, net::local_address& into) n
     if (family != family_local) return false;
     into = net::local_address();
     auto& bytes = access::bytes(into);
-    // A path of 108 characters, which only others can bind, loses its last one.
+    // A path of 108 characters, which only others can bind, comes with a zero too many.
     const std::size_t room = std::min<std::size_t>(from.size - name_offset, bytes.size());
     std::memcpy(bytes.data(), from.bytes.data() + name_offset, room);
     const bool is_path = room != 0 && bytes[0] != '\0';

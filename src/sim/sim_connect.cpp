@@ -133,6 +133,7 @@ sim_world::outcome sim_world::attempt_connect(sim_socket& client, operation& op)
         client.option(socket_option::v6_only) != 0) {
         return -ENETUNREACH;
     }
+    if (place.family == address_family::local && place.path.empty()) return -EINVAL;
     if (place.family == address_family::local && !ports_.knows_path(place.path)) {
         return place.path.starts_with('\0') ? -ECONNREFUSED : -ENOENT;
     }

@@ -80,6 +80,8 @@ TEST_P(poller_local_test, an_address_that_is_too_long_is_refused) {
     file_mark mark;
     EXPECT_EQ(world().listen_local(open(address_family::local), name, {}, mark), -EINVAL);
     EXPECT_EQ(connect(open(address_family::local), name), -EINVAL);
+    name.size = sizeof(sa_family_t);
+    EXPECT_EQ(connect(open(address_family::local), name), -EINVAL) << "nobody is unnamed";
     name.size = 113;
     EXPECT_EQ(world().bind(open(address_family::local), name), -EINVAL);
     EXPECT_EQ(connect(open(address_family::local), name), -EINVAL);

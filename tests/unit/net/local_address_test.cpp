@@ -120,6 +120,8 @@ TEST(local_address, reads_what_a_kernel_may_say) {
     raw.size = 111;
     ASSERT_TRUE(detail::from_socket_address(raw, into));
     EXPECT_EQ(into.name(), std::string(108, 'p'));
+    // Connecting there gives the system no more than a sockaddr_un, which it would refuse.
+    EXPECT_EQ(detail::to_socket_address(into).size, sizeof(sockaddr_un));
     raw.size = 113;
     EXPECT_FALSE(detail::from_socket_address(raw, into));
     raw.size = 0;
