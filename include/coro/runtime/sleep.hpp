@@ -21,13 +21,15 @@ namespace coro { inline namespace v0 {
 }
 
 /// Returns nothing, after `span`, counted from the await; see sleep_until. A span of zero or less
-/// lets the others run first, the greatest waits until it is cancelled (base/time.hpp).
+/// lets the others run first (in a simulation with a seed, some may run after it); the greatest
+/// waits until it is cancelled (base/time.hpp).
 [[nodiscard("co_await it")]] inline detail::sleep_awaiter sleep_for(
     time_span span) noexcept {
     return detail::sleep_awaiter(span);
 }
 
-/// Returns nothing. Lets every task that is ready run before this one goes on.
+/// Returns nothing. Lets every task that is ready run before this one goes on. In a simulation with
+/// a seed, others may run after it.
 /// Suspends always; resumes on this loop. Throws: cancelled.
 [[nodiscard("co_await it")]] inline detail::yield_awaiter yield() noexcept {
     return {};
