@@ -95,6 +95,7 @@ std::string dump_of(scheduler& loop) {
 std::string dump_of(loop_team& team) {
     std::string all;
     for (unsigned index = 0; index < team.size(); ++index) {
+        const loop_entry as_its(&team.at(index));  // scopes are asked on their own loop
         const std::string text = dump_of(team.at(index));
         if (text.empty()) continue;
         if (!all.empty()) all += '\n';
