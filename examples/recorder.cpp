@@ -4,7 +4,6 @@
 // Run:   build/debug/examples/recorder
 // See:   each transfer of one end of a connection in memory; an error that names it. Ends with 0.
 #include <coro/coro.hpp>
-
 #include <cstdio>
 
 namespace net = coro::net;
