@@ -147,7 +147,7 @@ TEST_P(poller_detach_test, a_detached_socket_is_counted_by_no_poller) {
 
 TEST_P(poller_detach_test, what_belongs_to_the_connection_goes_along) {
     const connected_pair pair = connect_pair();
-    *world().notes(pair.server) = {.broken = 1, .idle = 7s, .reset_failed = true};
+    *world().notes(pair.server) = {.broken = 1, .reset_failed = true, .idle = 7s};
     socket_address peer_before;
     ASSERT_EQ(world().remote_address(pair.server, peer_before), 0);
     detached moving;

@@ -228,7 +228,7 @@ TEST_P(poller_socket_test, notes_belong_to_the_slot) {
     ASSERT_NE(notes, nullptr);
     EXPECT_EQ(notes->broken, 0u);
     EXPECT_EQ(notes->idle, duration::max());
-    *notes = {42, 1s};
+    *notes = {.broken = 42, .idle = 1s};
     EXPECT_EQ(world().notes(pair.client)->broken, 0u) << "each socket has its own";
     EXPECT_EQ(receive_after(pair, "bytes"), "bytes");
     EXPECT_EQ(world().notes(pair.server)->broken, 42u);
