@@ -58,8 +58,8 @@ TEST_P(sim_poller_test, one_that_sends_to_a_closed_peer_waits_when_its_buffer_is
     EXPECT_EQ(send(pair.client, much), 65'536);
     EXPECT_EQ(world().now(), before);
     operation waiting(opcode::send, pair.client);
-    waiting.data = const_cast<char*>(much.data());
-    waiting.size = much.size();
+    waiting.buffer.data = const_cast<char*>(much.data());
+    waiting.buffer.size = much.size();
     ASSERT_FALSE(submit(waiting));
     finish(waiting);
     EXPECT_EQ(waiting.result, -EPIPE) << "the end had come before the reset";
