@@ -444,7 +444,7 @@ TEST(misuse_line_death, names_the_await_that_is_refused) {
 }
 
 TEST(misuse_line_death, our_own_line_stands_at_the_end) {
-    EXPECT_DEATH(static_cast<void>(coro::now()), " \\[sleep\\.hpp:[0-9]+\\]\n$");
+    EXPECT_DEATH(static_cast<void>(coro::now()), " \\[this_strand\\.hpp:[0-9]+\\]\n$");
 }
 
 }  // namespace
