@@ -12,8 +12,9 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
+OPTIONS = "src/poller/uring_options.hpp"
 FEATURES = set(re.findall(r"^\s+uring_(\w+) = 1u <<",
-                          (ROOT / "src/runtime/poller.hpp").read_text(encoding="utf-8"), re.M))
+                          (ROOT / OPTIONS).read_text(encoding="utf-8"), re.M))
 ALL = {"masks": {"6.1", "6.8"}, "features": FEATURES, "errors": {"EPERM", "ENOSYS", "EOPNOTSUPP"},
        "compilers": {"g++", "clang++-19"}, "sanitizers": {"address", "thread"}}
 AT_A_TIME = {"masks": 1, "features": 2, "errors": 1, "compilers": 1,
@@ -37,7 +38,7 @@ def history():
     same whenever the test runs."""
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
-        for name in ("scripts/test", "scripts/packages.sh", "src/runtime/poller.hpp"):
+        for name in ("scripts/test", "scripts/packages.sh", OPTIONS):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name)
         when = {"GIT_AUTHOR_DATE": "@1700000000 +0000", "GIT_COMMITTER_DATE": "@1700000000 +0000"}
