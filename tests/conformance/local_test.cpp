@@ -9,37 +9,15 @@
 #include <fstream>
 
 #include "net_test_support.hpp"
+#include "support/own_folder.hpp"
 
 namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
 
+using coro_test::own_folder;
 using net::local_address;
 using net::local_listener;
 using net::local_stream;
-
-/// A folder of its own for each test, with what was left in it.
-class own_folder {
-public:
-    own_folder() {
-        std::string name = "/tmp/coro-local-XXXXXX";
-        path_ = ::mkdtemp(name.data());
-    }
-    own_folder(const own_folder&) = delete;
-    own_folder& operator=(const own_folder&) = delete;
-    ~own_folder() {
-        for (const std::string& each : made_) ::unlink(each.c_str());
-        ::rmdir(path_.c_str());
-    }
-    std::string file(const std::string& name) {
-        made_.push_back(path_ + "/" + name);
-        return made_.back();
-    }
-    const std::string& path() const { return path_; }
-
-private:
-    std::string path_;
-    std::vector<std::string> made_;
-};
 
 bool exists(const std::string& path) {
     struct stat found{};

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "net_test_support.hpp"
+#include "support/own_folder.hpp"
 
 namespace coro { inline namespace v0 { namespace detail::conformance {
 namespace {
@@ -36,17 +36,6 @@ struct over_unix {
     using listener = net::local_listener;
     using stream = net::local_stream;
 
-    over_unix() {
-        std::string name = "/tmp/coro-serve-XXXXXX";
-        folder = ::mkdtemp(name.data());
-        path = folder + "/socket";
-    }
-    over_unix(const over_unix&) = delete;
-    over_unix& operator=(const over_unix&) = delete;
-    ~over_unix() {
-        ::unlink(path.c_str());
-        ::rmdir(folder.c_str());
-    }
     [[nodiscard]] listener bind() const { return listener::bind(net::local_address::path(path)); }
     [[nodiscard]] auto connect() const {
         return stream::connect(net::local_address::path(path));
@@ -56,8 +45,8 @@ struct over_unix {
         return ::lstat(path.c_str(), &found) == 0;
     }
 
-    std::string folder;
-    std::string path;
+    coro_test::own_folder folder;
+    std::string path = folder.file("socket");
 };
 
 task<> echo_all(net::stream peer) {
