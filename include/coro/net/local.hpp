@@ -20,7 +20,7 @@ namespace coro { inline namespace v0 { namespace net {
 
 /// A connection of a Unix socket: a stream, and what only that kind has. Belongs to the loop on
 /// which it was made, until rebind(). Bytes that were sent are with the peer when it is destroyed.
-class local_stream : public stream {
+class CORO_EXPORT local_stream : public stream {
 public:
     /// A stream without a connection: every operation on it is errc::closed.
     local_stream() noexcept = default;

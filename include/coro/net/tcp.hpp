@@ -20,7 +20,7 @@ namespace coro { inline namespace v0 { namespace net {
 /// A TCP connection: a stream, and what only TCP has. Belongs to the loop on which it was made,
 /// until rebind(). Bytes that the kernel still has to send are sent when it is destroyed, unless an
 /// exception destroys a connection of serve (serve_options::reset_failed).
-class tcp_stream : public stream {
+class CORO_EXPORT tcp_stream : public stream {
 public:
     /// A stream without a connection: every operation on it is errc::closed.
     tcp_stream() noexcept = default;

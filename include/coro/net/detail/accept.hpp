@@ -6,7 +6,8 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// Its bodies are in net/accept.cpp, for each kind of stream.
+/// Its bodies are in net/accept.cpp, for each kind of stream. A shared library shows them only if
+/// the class of that stream is CORO_EXPORT.
 template <typename Stream>
 class [[nodiscard("co_await it")]] CORO_EXPORT accept_awaiter final
     : public io_awaiter<accept_awaiter<Stream>> {
