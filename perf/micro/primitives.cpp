@@ -157,7 +157,7 @@ coro::task<> timeouts(benchmark::State& state) {
 }
 
 void raw_context_switch(benchmark::State& state) {
-    boost::strand::fiber other([](boost::strand::fiber&& back) {
+    boost::context::fiber other([](boost::context::fiber&& back) {
         for (;;)
             back = std::move(back).resume();
         return std::move(back);
