@@ -82,13 +82,9 @@ std::size_t bytes_of(const msghdr& message) noexcept {
     return bytes;
 }
 
-/// Calls `transfer` with as many of the operation's bytes as may move at once.
+/// Calls `transfer` with as many of the operation's slices as may move at once.
 template <typename Transfer>
 std::int32_t bounded(const operation& op, Transfer transfer) noexcept {
-    if (op.code == opcode::receive || op.code == opcode::send) {
-        io_slice slice{op.buffer.data, std::min(op.buffer.size, most_bytes_at_once)};
-        return transfer(std::span<io_slice>(&slice, 1));
-    }
     const std::span slices(op.slices.first, op.slices.count);
     slice_cut cut;
     const std::size_t count = cut.make(slices);
@@ -166,12 +162,19 @@ std::int32_t epoll_poller::start(socket_slot& slot, operation& op) noexcept {
 std::int32_t epoll_poller::attempt(socket_slot& slot, operation& op) noexcept {
     switch (op.code) {
         case opcode::receive:
+            return try_receive(slot, {op.buffer.data,
+                                      std::min(op.buffer.size, most_bytes_at_once)});
         case opcode::receive_vectored:
-            return bounded(op, [&](std::span<io_slice> into) { return try_receive(slot, into); });
+            return bounded(op, [&](std::span<io_slice> into) {
+                return try_receive_message(slot, into);
+            });
         case opcode::receive_leased: return try_receive_leased(slot, op);
-        case opcode::send:
+        case opcode::send: return try_send(slot, op.buffer.data,
+                                           std::min(op.buffer.size, most_bytes_at_once));
         case opcode::send_vectored:
-            return bounded(op, [&](std::span<io_slice> from) { return try_send(slot, from); });
+            return bounded(op, [&](std::span<io_slice> from) {
+                return try_send_message(slot, from);
+            });
         case opcode::accept: return try_accept(slot, op);
         case opcode::accept_if_waiting: {
             const std::int32_t found = try_accept(slot, op);
@@ -266,14 +269,17 @@ int epoll_poller::forget(socket_slot& slot) noexcept {
 
 // --- the calls
 
-std::int32_t epoll_poller::try_receive(socket_slot& slot, std::span<io_slice> into) noexcept {
+std::int32_t epoll_poller::try_receive(socket_slot& slot, io_slice into) noexcept {
+    if (slot.local) [[unlikely]] return try_receive_message(slot, {&into, 1});
     ++counters.receives;
-    if (into.size() == 1 && !slot.local) {
-        const std::int32_t got = uninterrupted(
-            [&] { return ::recv(slot.descriptor, into[0].data, into[0].size, 0); });
-        const bool whole = got >= 0 && static_cast<std::uint32_t>(got) == into[0].size;
-        return note_receive(slot, got, !whole);
-    }
+    const std::int32_t got =
+        uninterrupted([&] { return ::recv(slot.descriptor, into.data, into.size, 0); });
+    return note_receive(slot, got, static_cast<std::uint32_t>(got) != into.size);
+}
+
+std::int32_t epoll_poller::try_receive_message(socket_slot& slot,
+                                               std::span<io_slice> into) noexcept {
+    ++counters.receives;
     msghdr message = header_of(into);
     const std::int32_t got =
         uninterrupted([&] { return ::recvmsg(slot.descriptor, &message, 0); });
@@ -307,8 +313,7 @@ std::int32_t epoll_poller::try_receive_leased(socket_slot& slot, operation& op) 
     const std::size_t most = op.most == 0 ? options_.lease_buffer_bytes
                                           : std::min<std::size_t>(op.most,
                                                                   options_.lease_buffer_bytes);
-    io_slice slice{buffer.data, most};
-    const std::int32_t got = try_receive(slot, {&slice, 1});
+    const std::int32_t got = try_receive(slot, {buffer.data, most});
     if (got <= 0) {
         return_lease(buffer.id, buffer.data, buffer.from_heap);
         return got;
@@ -328,19 +333,25 @@ std::int32_t epoll_poller::peek_for_lease(socket_slot& slot) noexcept {
     return got > 0 ? result_limit : note_receive(slot, got, got == 0);
 }
 
-std::int32_t epoll_poller::try_send(socket_slot& slot, std::span<io_slice> from) noexcept {
+std::int32_t epoll_poller::try_send(socket_slot& slot, const void* from,
+                                    std::size_t size) noexcept {
     ++counters.sends;
-    std::int32_t sent = 0;
-    std::size_t asked = 0;
-    if (from.size() == 1) {
-        asked = from[0].size;
-        sent = uninterrupted(
-            [&] { return ::send(slot.descriptor, from[0].data, asked, MSG_NOSIGNAL); });
-    } else {
-        const msghdr message = header_of(from);
-        asked = bytes_of(message);
-        sent = uninterrupted([&] { return ::sendmsg(slot.descriptor, &message, MSG_NOSIGNAL); });
-    }
+    return note_send(slot, uninterrupted([&] {
+        return ::send(slot.descriptor, from, size, MSG_NOSIGNAL);
+    }), size);
+}
+
+std::int32_t epoll_poller::try_send_message(socket_slot& slot,
+                                            std::span<io_slice> from) noexcept {
+    ++counters.sends;
+    const msghdr message = header_of(from);
+    return note_send(slot, uninterrupted([&] {
+        return ::sendmsg(slot.descriptor, &message, MSG_NOSIGNAL);
+    }), bytes_of(message));
+}
+
+std::int32_t epoll_poller::note_send(socket_slot& slot, std::int32_t sent,
+                                     std::size_t asked) noexcept {
     if (sent == -EAGAIN) {
         ++counters.would_block;
         slot.writable = false;

@@ -62,10 +62,13 @@ private:
     void end_watch(socket_slot& slot) noexcept;
 
     // --- the calls; each returns a result or would_block
-    std::int32_t try_receive(socket_slot& slot, std::span<io_slice> into) noexcept;
+    std::int32_t try_receive(socket_slot& slot, io_slice into) noexcept;
+    std::int32_t try_receive_message(socket_slot& slot, std::span<io_slice> into) noexcept;
     std::int32_t try_receive_leased(socket_slot& slot, operation& op) noexcept;
     std::int32_t peek_for_lease(socket_slot& slot) noexcept;
-    std::int32_t try_send(socket_slot& slot, std::span<io_slice> from) noexcept;
+    std::int32_t try_send(socket_slot& slot, const void* from, std::size_t size) noexcept;
+    std::int32_t try_send_message(socket_slot& slot, std::span<io_slice> from) noexcept;
+    std::int32_t note_send(socket_slot& slot, std::int32_t sent, std::size_t asked) noexcept;
     std::int32_t try_accept(socket_slot& listener, operation& op) noexcept;
     static int call_connect(const socket_slot& slot, const operation& op) noexcept;
     std::int32_t start_connect(socket_slot& slot, const operation& op) noexcept;
