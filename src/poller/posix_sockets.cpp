@@ -151,7 +151,7 @@ posix_sockets::~posix_sockets() {
 bool posix_sockets::add_chunk() noexcept {
     std::unique_ptr<socket_slot[]> chunk(new (std::nothrow) socket_slot[slots_per_chunk]);
     if (chunk == nullptr) return false;
-    const std::size_t first = chunks_.size() * slots_per_chunk;
+    const std::size_t first = slot_count_;
     if (first + slots_per_chunk > UINT32_MAX) return false;
     try {
         // Only ever grows, and geometrically: vector::reserve alone would copy at each chunk.
@@ -167,19 +167,20 @@ bool posix_sockets::add_chunk() noexcept {
         slot.generation = 1;
         free_.push_back(slot.index);
     }
+    slot_count_ += slots_per_chunk;
     return true;
 }
 
 socket_slot* posix_sockets::find(detail::handle socket) noexcept {
     mark_.check();
-    if (!socket || socket.index >= chunks_.size() * slots_per_chunk) return nullptr;
+    if (socket.index >= slot_count_) return nullptr;
     socket_slot& slot = slot_at(socket.index);
     if (!slot.open || slot.closing || slot.generation != socket.generation) return nullptr;
     return &slot;
 }
 
 socket_slot* posix_sockets::find_watched(detail::handle socket) noexcept {
-    if (!socket || socket.index >= chunks_.size() * slots_per_chunk) return nullptr;
+    if (socket.index >= slot_count_) return nullptr;
     socket_slot& slot = slot_at(socket.index);
     return slot.watched && slot.generation == socket.generation ? &slot : nullptr;
 }

@@ -172,6 +172,7 @@ private:
     socket_slot* find_leaving(detail::handle socket, int& why_not) noexcept;
 
     std::vector<std::unique_ptr<socket_slot[]>> chunks_;
+    std::size_t slot_count_ = 0;  ///< of all chunks; a quotient would cost each find() four more
     std::vector<std::uint32_t> free_;  ///< reserved for all slots: freeing never allocates
     std::uint64_t open_slots_ = 0;
     bool lingering_ = false;  ///< some socket was given a linger time: close must not wait for it
