@@ -306,22 +306,20 @@ void server::accepted(net::stream& stream) noexcept {
 bool server::hand_over(newcomer& who, net::stream& stream) noexcept {
     if (!what_.can_move(stream)) return false;
     const loop_handle& loop = *who.count.share().loop;
-    traveller* carrier = nullptr;
-    std::unique_ptr<arrival> as;
+    std::unique_ptr<traveller> carrier;
     try {
-        as = std::make_unique<traveller>(std::move(who));
-        carrier = static_cast<traveller*>(as.get());
-        what_.move_to(loop, stream, as);
+        carrier = std::make_unique<traveller>(std::move(who));
+        what_.move_to(loop, stream, *carrier);
+        static_cast<void>(carrier.release());  // it is on its way, and may have ended already
         return true;
     } catch (const std::exception&) {
-        // Without memory. What follows meets that too, and tells it.
-        if (carrier != nullptr && !as) {
-            report_problem(std::current_exception(), {});
-            return true;  // it was under way, and is closed
-        }
+        // Without memory, before the carrier was there or with it.
+        if (carrier == nullptr) return false;
+        who = std::move(carrier->who());
+        if (stream) return false;  // what follows meets that too, and tells it
+        report_problem(std::current_exception(), who.peer);
+        return true;  // it was taken off this loop, and is closed
     }
-    if (carrier != nullptr) who = std::move(carrier->who());
-    return false;
 }
 
 /// The bytes, the end of the stream behind them, and what the client still sends is read and
