@@ -13,7 +13,8 @@
 //  c. A short receive does not mean "exhausted" while the end of the stream, an error (both are no
 //     new edge once seen) or urgent data is in the queue: recv(2) stops at the urgent mark. These
 //     are remembered in `hung_up`, which only EAGAIN takes back. At a unix(7) socket a receive
-//     also stops behind ancillary data, which MSG_CTRUNC gives away.
+//     also stops behind ancillary data, which MSG_CTRUNC gives away. At a datagram socket only
+//     EAGAIN means "exhausted": each receive takes one message, however short (epoll_datagram.cpp).
 //
 // An event names a slot by index and generation. It may be older than the slot: a duplicate of a
 // closed descriptor in a child process keeps the registration alive (epoll(7), Q&A 6). Such events
@@ -31,7 +32,6 @@
 #include <utility>
 #include <climits>
 #include <cstring>
-#include <limits>
 #include <new>
 
 #include <coro/base/detail/assert.hpp>
@@ -54,20 +54,6 @@ constexpr std::uint32_t unreliable_edges = ending_edges | EPOLLPRI;
 /// What is lent beyond it (to who writes slowly) comes from the heap.
 constexpr unsigned most_in_pool = 1024;
 constexpr int accept_attempts = 16;      ///< connections in a row that may be dead when accepted
-
-/// What an attempt answers when the kernel said EAGAIN.
-constexpr std::int32_t would_block = std::numeric_limits<std::int32_t>::min();
-
-/// Tries once; on EINTR again. A byte count or a negated errno.
-template <typename Call>
-std::int32_t uninterrupted(Call call) noexcept {
-    for (;;) {
-        const ssize_t answer = call();
-        // It fits: no call asks for more than most_bytes_at_once.
-        if (answer >= 0) return static_cast<std::int32_t>(answer);
-        if (errno != EINTR) return -errno;
-    }
-}
 
 msghdr header_of(std::span<io_slice> slices) noexcept {
     msghdr message{};
@@ -151,12 +137,23 @@ bool epoll_poller::submit(operation& op) noexcept {
 }
 
 std::int32_t epoll_poller::start(socket_slot& slot, operation& op) noexcept {
-    if (op.code == opcode::connect) return start_connect(slot, op);
-    // Nobody waits by accept_if_waiting, and the edge of who has just come may be unread: it asks.
-    if (!(receives(op.code) ? slot.readable : slot.writable) &&
-        op.code != opcode::accept_if_waiting)
-        return would_block;
-    return attempt(slot, op);
+    if (receives(op.code) ? slot.readable : slot.writable) return attempt(slot, op);
+    return start_unready(slot, op);
+}
+
+/// The bit of its direction is not set: most have to wait for the edge.
+std::int32_t epoll_poller::start_unready(socket_slot& slot, operation& op) noexcept {
+    switch (op.code) {
+        // Nobody waits by it, and the edge of who has just come may be unread: it asks.
+        case opcode::accept_if_waiting: return accept_if_there(slot, op);
+        case opcode::connect: return start_connect(slot, op);
+        case opcode::receive_from:
+        case opcode::send_to: {
+            const std::int32_t refused = check_datagram(slot, op);
+            return refused != 0 ? refused : would_block;
+        }
+        default: return would_block;
+    }
 }
 
 std::int32_t epoll_poller::attempt(socket_slot& slot, operation& op) noexcept {
@@ -176,11 +173,12 @@ std::int32_t epoll_poller::attempt(socket_slot& slot, operation& op) noexcept {
                 return try_send_message(slot, from);
             });
         case opcode::accept: return try_accept(slot, op);
-        case opcode::accept_if_waiting: {
-            const std::int32_t found = try_accept(slot, op);
-            return found == would_block ? -EAGAIN : found;
-        }
-        case opcode::connect: return check_connect(slot, op);
+        case opcode::accept_if_waiting: return accept_if_there(slot, op);
+        case opcode::connect:
+            return op.phase == operation_phase::submitted ? check_connect(slot, op)
+                                                          : start_connect(slot, op);
+        case opcode::receive_from: return try_receive_from(slot, op);
+        case opcode::send_to: return try_send_to(slot, op);
         case opcode::poll_receive:
         case opcode::poll_send: break;  // not on a socket's slot
     }
@@ -205,6 +203,7 @@ bool epoll_poller::park(socket_slot& slot, operation& op) noexcept {
         }
         if (op.code == opcode::receive_vectored)
             inflight_registry::add(&op, op.slices.first, op.slices.count);
+        if (op.code == opcode::receive_from) inflight_registry::add(&op, &op.datagram->bytes, 1);
     }
     return true;
 }
@@ -390,6 +389,11 @@ std::int32_t epoll_poller::try_accept(socket_slot& listener, operation& op) noex
     ++counters.would_block;
     listener.readable = false;
     return would_block;
+}
+
+std::int32_t epoll_poller::accept_if_there(socket_slot& listener, operation& op) noexcept {
+    const std::int32_t found = try_accept(listener, op);
+    return found == would_block ? -EAGAIN : found;
 }
 
 int epoll_poller::call_connect(const socket_slot& slot, const operation& op) noexcept {

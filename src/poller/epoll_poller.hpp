@@ -47,6 +47,7 @@ protected:
 private:
     // --- the life of an operation
     std::int32_t start(socket_slot& slot, operation& op) noexcept;
+    std::int32_t start_unready(socket_slot& slot, operation& op) noexcept;
     std::int32_t attempt(socket_slot& slot, operation& op) noexcept;
     bool park(socket_slot& slot, operation& op) noexcept;
     void end(operation& op) noexcept;
@@ -70,11 +71,16 @@ private:
     std::int32_t try_send_message(socket_slot& slot, std::span<io_slice> from) noexcept;
     std::int32_t note_send(socket_slot& slot, std::int32_t sent, std::size_t asked) noexcept;
     std::int32_t try_accept(socket_slot& listener, operation& op) noexcept;
+    std::int32_t accept_if_there(socket_slot& listener, operation& op) noexcept;
     static int call_connect(const socket_slot& slot, const operation& op) noexcept;
     std::int32_t start_connect(socket_slot& slot, const operation& op) noexcept;
     std::int32_t check_connect(socket_slot& slot, const operation& op) noexcept;
     std::int32_t note_connected(socket_slot& slot, const operation& op) noexcept;
     std::int32_t note_receive(socket_slot& slot, std::int32_t got, bool short_of) noexcept;
+
+    // --- datagrams (epoll_datagram.cpp)
+    std::int32_t try_receive_from(socket_slot& slot, operation& op) noexcept;
+    std::int32_t try_send_to(socket_slot& slot, operation& op) noexcept;
 
     // --- collecting
     void finish_ending(operation_list& completed) noexcept;

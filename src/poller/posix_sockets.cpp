@@ -230,8 +230,16 @@ poller_census posix_sockets::census() const noexcept {
 // --- descriptors come and go
 
 int posix_sockets::open_stream(address_family family, detail::handle& out) noexcept {
-    const int descriptor =
-        ::socket(domain_of(family), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return open_socket(family, SOCK_STREAM, out);
+}
+
+int posix_sockets::open_datagram(address_family family, detail::handle& out) noexcept {
+    if (family == address_family::local) return -EAFNOSUPPORT;
+    return open_socket(family, SOCK_DGRAM, out);
+}
+
+int posix_sockets::open_socket(address_family family, int type, detail::handle& out) noexcept {
+    const int descriptor = ::socket(domain_of(family), type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (descriptor < 0) return -errno;
     socket_slot* slot = make_slot(descriptor);
     if (slot == nullptr) {
@@ -239,6 +247,7 @@ int posix_sockets::open_stream(address_family family, detail::handle& out) noexc
         return -ENOMEM;
     }
     if (family == address_family::local) begin_local(*slot);
+    slot->datagram = type == SOCK_DGRAM;
     out = handle_of(*slot);
     return 0;
 }
@@ -246,10 +255,12 @@ int posix_sockets::open_stream(address_family family, detail::handle& out) noexc
 int posix_sockets::adopt(int descriptor, detail::handle& out) noexcept {
     int listening = 0;
     int domain = 0;
+    int type = 0;
     socklen_t size = sizeof(int);
     // Also the check that it is a socket at all: EBADF or ENOTSOCK.
     if (::getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0) return -errno;
     if (::getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) return -errno;
+    if (::getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size) != 0) return -errno;
     // Asked first: after an error the descriptor is as it was.
     if (!slot_available()) return -ENOMEM;
     const int mode = ::fcntl(descriptor, F_GETFL);
@@ -270,6 +281,7 @@ int posix_sockets::adopt(int descriptor, detail::handle& out) noexcept {
     }
     socket_slot* const slot = make_slot(descriptor);
     slot->listening = listening != 0;
+    slot->datagram = type == SOCK_DGRAM;
     slot->was_blocking = mode >= 0 && (mode & O_NONBLOCK) == 0;
     if (domain == AF_UNIX) {
         begin_local(*slot);
@@ -346,6 +358,7 @@ int posix_sockets::detach(detail::handle socket, detached& out) noexcept {
     out.notes = slot->notes;
     out.listening = slot->listening;
     out.local = slot->local;
+    out.datagram = slot->datagram;
     out.was_blocking = slot->was_blocking;
     if (slot->local) out.moved = slot->moved;
     else out.remote = slot->remote;
@@ -363,6 +376,7 @@ int posix_sockets::attach(detached&& what, detail::handle& out) noexcept {
     slot->notes = what.notes;
     slot->listening = what.listening;
     slot->local = what.local;
+    slot->datagram = what.datagram;
     slot->was_blocking = what.was_blocking;
     if (slot->local) slot->moved = what.moved;
     else slot->remote = what.remote;
@@ -503,6 +517,8 @@ void posix_sockets::keep_accepted_peer(socket_slot& slot, bool local) noexcept {
 int posix_sockets::shutdown(detail::handle socket, shutdown_how how) noexcept {
     socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
+    // A message has no end to announce; and Linux would end receives of UDP that nobody asked for.
+    if (slot->datagram) return -EOPNOTSUPP;
     int direction = SHUT_RDWR;
     if (how == shutdown_how::receive) direction = SHUT_RD;
     if (how == shutdown_how::send) direction = SHUT_WR;
@@ -513,6 +529,7 @@ int posix_sockets::shutdown(detail::handle socket, shutdown_how how) noexcept {
 int posix_sockets::moved_bytes(detail::handle socket, std::uint64_t& out) noexcept {
     const socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
+    if (slot->datagram) return -EOPNOTSUPP;
     if (slot->local) {
         int unread = 0;
         if (::ioctl(slot->descriptor, FIONREAD, &unread) != 0) return -errno;

@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -42,6 +43,7 @@ struct socket_slot {
     /// unix(7): `moved` is meant instead of `remote`, and a receive may end early at discarded
     /// ancillary data.
     bool local = false;
+    bool datagram = false;      ///< for receive_from and send_to, and no other transfer
 
     // For the backend: the pending operation of each direction (accept counts as receiving).
     operation* receiver = nullptr;
@@ -70,6 +72,7 @@ public:
     [[nodiscard]] bool is_ours() const noexcept final { return mark_.is_ours(); }
     [[nodiscard]] time_point now() noexcept final;  ///< CLOCK_MONOTONIC
     int open_stream(address_family family, detail::handle& out) noexcept override;
+    int open_datagram(address_family family, detail::handle& out) noexcept override;
     int bind(detail::handle socket, const socket_address& where) noexcept override;
     int listen(detail::handle socket, int backlog) noexcept override;
     int set_option(detail::handle socket, socket_option which, int value) noexcept override;
@@ -132,6 +135,14 @@ protected:
     /// (then the kernel has written it into `slot.remote`).
     static void keep_peer(socket_slot& slot, const socket_address& where) noexcept;
     static void keep_accepted_peer(socket_slot& slot, bool local) noexcept;
+    /// 0, or why `op`, a receive_from or send_to, means nothing on this socket.
+    [[nodiscard]] static std::int32_t check_datagram(const socket_slot& slot,
+                                                     const operation& op) noexcept {
+        if (!slot.datagram) return -EOPNOTSUPP;
+        const bool fits = op.code != opcode::send_to ||
+                          op.datagram->peer.size <= op.datagram->peer.bytes.size();
+        return fits ? 0 : -EINVAL;
+    }
     /// What moved on a socket of unix(7).
     static void count_moved(socket_slot& slot, std::int32_t bytes) noexcept {
         if (bytes > 0) slot.moved += static_cast<std::uint32_t>(bytes);
@@ -166,6 +177,7 @@ private:
     static constexpr std::size_t slots_per_chunk = 256;
 
     bool add_chunk() noexcept;
+    int open_socket(address_family family, int type, detail::handle& out) noexcept;
     void vacate_slot(socket_slot& slot) noexcept;
     /// The slot of a socket whose descriptor leaves: nothing is pending on it, and the backend has
     /// forgotten it. Otherwise 0 becomes why not.

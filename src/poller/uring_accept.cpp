@@ -40,7 +40,9 @@ bool uring_poller::accept_now(socket_slot& listener, operation& op) noexcept {
     }
     const std::int32_t result = descriptor < 0 ? -errno : descriptor;
     if (is_no_answer(result)) listener.readable = false;
-    if (may_wait && (is_no_answer(result) || is_dead_connection(-result))) return false;
+    // EOPNOTSUPP is no dead connection on a datagram socket: no request would ever end.
+    const bool dead = is_dead_connection(-result) && !listener.datagram;
+    if (may_wait && (is_no_answer(result) || dead)) return false;
     if (result >= 0) accepted(listener, op, result);
     give_back(op);
     return answer(op, result < 0 ? result : 0);

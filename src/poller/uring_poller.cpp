@@ -33,7 +33,6 @@
 #include "poller/epoll_set.hpp"
 #include "poller/inflight_registry.hpp"
 #include "poller/kernel_order.hpp"
-#include "poller/slice_cut.hpp"
 #include "poller/uring_state.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
@@ -47,6 +46,23 @@ constexpr std::size_t messages_per_chunk = 64;
 /// Not MSG_WAITALL: the kernel would go on by itself after a partial send, meet the reset, and
 /// answer only the count. The reset would be gone, and the next receive an orderly end of stream.
 constexpr std::uint32_t send_flags = MSG_NOSIGNAL;
+
+constexpr unsigned bit(opcode one) noexcept { return 1u << static_cast<unsigned>(one); }
+
+/// Those that have something to do, or to check, before they have a request.
+constexpr bool begins_otherwise(opcode code) noexcept {
+    constexpr unsigned all = bit(opcode::connect) | bit(opcode::accept) |
+                             bit(opcode::accept_if_waiting) | bit(opcode::receive_from) |
+                             bit(opcode::send_to);
+    return (all >> static_cast<unsigned>(code) & 1u) != 0;
+}
+
+/// Those whose request names a message header.
+constexpr bool has_header(opcode code) noexcept {
+    constexpr unsigned all = bit(opcode::receive_vectored) | bit(opcode::send_vectored) |
+                             bit(opcode::receive_from) | bit(opcode::send_to);
+    return (all >> static_cast<unsigned>(code) & 1u) != 0;
+}
 
 /// What a poll_* operation waits for, on the descriptor or on the epoll set in its place.
 unsigned polled_events(const operation& op) noexcept {
@@ -62,14 +78,6 @@ std::uint32_t length_of(std::size_t size) noexcept {
 }
 
 }  // namespace
-
-/// recvmsg(2) writes back into its header when it completes, so the header lives as long as the
-/// request; the awaiter has no room for one.
-struct uring_poller::message_record {
-    msghdr header{};
-    slice_cut cut;
-    message_record* next_free = nullptr;
-};
 
 // --- set-up and end
 
@@ -127,11 +135,8 @@ bool uring_poller::submit(operation& op) noexcept {
     if (slot == nullptr) [[unlikely]] return submit_elsewhere(op);
     operation*& lane = lane_of(*slot, op.code);
     if (lane != nullptr) return answer(op, result_busy);
-    if (accepts(op.code) && accept_now(*slot, op)) return true;
-    if (op.code == opcode::connect) {
-        const socket_address& where = *op.where;
-        if (where.size > where.bytes.size()) return answer(op, -EINVAL);
-    }
+    // One test for all of them: a stream's transfer pays for no other kind.
+    if (begins_otherwise(op.code) && begin_otherwise(*slot, op)) return true;
     if (!arm(*slot, op)) {
         give_back(op);
         return answer(op, -ENOMEM);
@@ -146,8 +151,20 @@ bool uring_poller::submit(operation& op) noexcept {
         if (op.code == opcode::receive_vectored) {
             inflight_registry::add(&op, op.slices.first, op.slices.count);
         }
+        if (op.code == opcode::receive_from) inflight_registry::add(&op, &op.datagram->bytes, 1);
     }
     return false;
+}
+
+/// True when `op` is completed, with what it asked for or with an error.
+bool uring_poller::begin_otherwise(socket_slot& slot, operation& op) noexcept {
+    if (accepts(op.code)) return accept_now(slot, op);
+    if (op.code == opcode::connect) {
+        const socket_address& where = *op.where;
+        return where.size > where.bytes.size() && answer(op, -EINVAL);
+    }
+    const std::int32_t refused = check_datagram(slot, op);
+    return refused != 0 && answer(op, refused);
 }
 
 /// `op` names no open socket: a watch(), or nothing that is there.
@@ -173,9 +190,7 @@ bool uring_poller::answer(operation& op, std::int32_t result) noexcept {
 
 /// Queues the request of `op`; false when there is no entry or no memory.
 bool uring_poller::arm(socket_slot& slot, operation& op) noexcept {
-    const bool vectored =
-        op.code == opcode::receive_vectored || op.code == opcode::send_vectored;
-    if (vectored && op.backend_pointer == nullptr) {
+    if (has_header(op.code) && op.backend_pointer == nullptr) {
         op.backend_pointer = take_message();
         if (op.backend_pointer == nullptr) return false;
     }
@@ -215,6 +230,15 @@ void uring_poller::fill(io_uring_sqe& entry, operation& op) noexcept {
             entry.opcode = IORING_OP_SENDMSG;
             entry.msg_flags = send_flags;
             fill_message(entry, op);
+            return;
+        case opcode::receive_from:
+            ++counters.receives;
+            fill_datagram(entry, op);
+            return;
+        case opcode::send_to:
+            ++counters.sends;
+            hand_to_kernel();
+            fill_datagram(entry, op);
             return;
         case opcode::receive_leased: fill_leased(entry, op); return;
         case opcode::accept_if_waiting: return;  // never has a request
@@ -365,8 +389,13 @@ void uring_poller::on_operation(operation& op, std::int32_t result, std::uint32_
     switch (op.code) {
         case opcode::receive:
         case opcode::receive_vectored: take_from_kernel(); break;
+        case opcode::receive_from:
+            take_from_kernel();
+            if (result >= 0) received(op);
+            break;
         case opcode::send:
-        case opcode::send_vectored: break;
+        case opcode::send_vectored:
+        case opcode::send_to: break;
         case opcode::connect:
             if (result == 0) on_connected(slot, op);
             break;

@@ -1,6 +1,8 @@
 // The completion world: the waist over io_uring(7).
 #pragma once
 
+#include <sys/socket.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -8,6 +10,7 @@
 #include <vector>
 
 #include "poller/posix_sockets.hpp"
+#include "poller/slice_cut.hpp"
 #include "poller/uring_buffers.hpp"
 #include "poller/uring_ring.hpp"
 
@@ -45,13 +48,20 @@ protected:
     int forget(socket_slot& slot) noexcept override;
 
 private:
-    struct message_record;
+    /// recvmsg(2) writes back into its header when it completes, so the header lives as long as the
+    /// request; the awaiter has no room for one.
+    struct message_record {
+        msghdr header{};
+        slice_cut cut;
+        message_record* next_free = nullptr;
+    };
 
     // --- the life of an operation
     bool answer(operation& op, std::int32_t result) noexcept;
     bool submit_elsewhere(operation& op) noexcept;
     bool arm(socket_slot& slot, operation& op) noexcept;
     void fill(io_uring_sqe& entry, operation& op) noexcept;
+    [[nodiscard]] bool begin_otherwise(socket_slot& slot, operation& op) noexcept;
     static void fill_message(io_uring_sqe& entry, operation& op) noexcept;
     void fill_leased(io_uring_sqe& entry, operation& op) noexcept;
     void settle(operation& op, std::int32_t result) noexcept;
@@ -82,6 +92,10 @@ private:
     int enter(unsigned wait_for, const __kernel_timespec* timeout, bool collects) noexcept;
     void collect() noexcept;
     bool queue_cancel(std::uint64_t user_data) noexcept;
+
+    // --- datagrams (uring_datagram.cpp)
+    static void fill_datagram(io_uring_sqe& entry, operation& op) noexcept;
+    static void received(operation& op) noexcept;
 
     // --- accept (uring_accept.cpp)
     [[nodiscard]] bool accept_now(socket_slot& listener, operation& op) noexcept;

@@ -10,10 +10,11 @@
 //     list that a later wait() fills. submit() allocates nothing and resumes nobody. (A backend may
 //     grow its own tables; op.result is -ENOMEM when that fails.)
 //  2. result >= 0 is bytes (or 0 for accept and connect); < 0 is a negated errno with the same
-//     meaning in every world, or result_closed / result_busy / result_limit. Short transfers are
-//     legal, and no request moves more than `most_bytes_at_once`. EINTR never comes out, and EAGAIN
-//     of accept_if_waiting alone, which nothing makes pending: nobody waits. End of stream is a
-//     receive of 0 bytes. Sends never raise SIGPIPE: they end with -EPIPE or -ECONNRESET.
+//     meaning in every world, or result_closed / result_busy / result_limit. Short transfers of
+//     a stream are legal, and no request moves more than `most_bytes_at_once`. EINTR never comes
+//     out, and EAGAIN of accept_if_waiting alone, which nothing makes pending: nobody waits. End of
+//     stream is a receive of 0 bytes. Sends never raise SIGPIPE: they end with -EPIPE or
+//     -ECONNRESET.
 //  3. cancel() asks; it never completes the operation itself synchronously to the caller's frame:
 //     the operation still arrives through wait(), with -ECANCELED if nothing was taken or moved,
 //     or with its true result if it had succeeded meanwhile (success wins; no byte and no accepted
@@ -43,7 +44,14 @@
 //     when a read (or write) of the descriptor would not wait: data, room, an end, or an error. No
 //     byte moves. Once the operation has completed, in whatever way, the handle is stale, and the
 //     world knows nothing more of the descriptor: its owner may close or replace it.
-// 11. A destroyed poller has no operation pending: it asserts that.
+// 11. receive_from and send_to are for datagram sockets, and the other transfers for streams: on a
+//     stream they end with -EOPNOTSUPP, and who asks a datagram socket for a stream's transfer is
+//     promised nothing. A message is taken whole or cut at the end of the buffer, which `truncated`
+//     then says; one of 0 bytes is a message like any other. A message is sent whole or not at all:
+//     -EMSGSIZE, -EDESTADDRREQ without an address and a peer. `most_bytes_at_once` is not meant.
+//     That nobody is bound where a connected socket has sent to comes out as -ECONNREFUSED, once,
+//     of whichever of its operations is next; an unconnected one does not learn of it.
+// 12. A destroyed poller has no operation pending: it asserts that.
 #pragma once
 
 #include <cerrno>
@@ -213,6 +221,10 @@ public:
     /// Makes a stream socket of `family`, non-blocking and close-on-exec. -EMFILE, -ENFILE,
     /// -ENOMEM, -EAFNOSUPPORT.
     virtual int open_stream(address_family family, detail::handle& out) noexcept = 0;
+    /// Makes a datagram socket of `family`, ipv4 or ipv6 (UDP): bind() it, connect it, or just send
+    /// from it. It has no shutdown(), listen() or moved_bytes(): -EOPNOTSUPP. Fails as
+    /// open_stream(), and with -EAFNOSUPPORT for local.
+    virtual int open_datagram(address_family family, detail::handle& out) noexcept = 0;
     /// Gives the socket an address; port 0 chooses one. -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
     /// -EINVAL for a second time: bind(2).
     virtual int bind(detail::handle socket, const socket_address& where) noexcept = 0;

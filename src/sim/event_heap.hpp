@@ -18,6 +18,8 @@ enum class sim_event_kind : std::uint8_t {
     bytes_arrive,      ///< `amount` bytes in flight become visible to `socket`
     end_arrives,       ///< the peer's end of stream comes to `socket`
     reset_arrives,     ///< a reset comes to `socket`
+    datagram_arrives,  ///< the first of what is on its way from `socket` reaches its place
+    refusal_arrives,   ///< nobody is where `socket` has sent to, connected for the `amount`th time
     try_again,         ///< something changed for `socket`: what is parked on it may go on
     connect_arrives,   ///< the attempt `amount` of `socket` reaches the place it names
     connect_succeeds,  ///< the answers to it

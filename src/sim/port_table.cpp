@@ -118,6 +118,29 @@ sim_socket* port_table::listener_for(const sim_socket& client) const {
     return best.empty() ? nullptr : best[client.local.port % best.size()];
 }
 
+sim_socket* port_table::receiver_for(const sim_address& from, const sim_address& to) const {
+    const auto found = ports_.find(to.port);
+    if (found == ports_.end()) return nullptr;
+    const auto rank = [&](const sim_socket& candidate) {
+        if (!covers(candidate, candidate.local, to)) return 0;
+        const int exact = candidate.local.is_any() ? 1 : 2;
+        if (candidate.state != sim_state::connected) return exact;
+        const bool is_peer =
+            candidate.remote.ip == from.ip && candidate.remote.port == from.port;
+        return is_peer ? exact + 2 : 0;
+    };
+    int highest = 1;
+    std::vector<sim_socket*> best;
+    for (sim_socket* candidate : found->second) {
+        const int its = rank(*candidate);
+        if (its > highest) best.clear();
+        highest = std::max(highest, its);
+        if (its == highest) best.push_back(candidate);
+    }
+    // Among equals, which share the place by SO_REUSEPORT, the sender's port decides.
+    return best.empty() ? nullptr : best[from.port % best.size()];
+}
+
 std::uint16_t port_table::next_ephemeral() {
     constexpr int all = last_ephemeral - first_ephemeral + 1;
     for (int tried = 0; tried < all; ++tried) {

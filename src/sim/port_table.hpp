@@ -1,4 +1,4 @@
-// Who is bound where in the simulated world: ports, wildcards and local names.
+// Who is bound where in the simulated world: ports, wildcards and local names of one protocol.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +34,9 @@ public:
     /// The listener that a connect from `client` reaches, or nullptr. Among listeners that share an
     /// address by SO_REUSEPORT the client's port decides.
     [[nodiscard]] sim_socket* listener_for(const sim_socket& client) const;
+    /// The datagram socket that takes what `from` sends to `to`, or nullptr. One that is connected
+    /// takes nothing of anybody else, and goes before those that are not.
+    [[nodiscard]] sim_socket* receiver_for(const sim_address& from, const sim_address& to) const;
     [[nodiscard]] bool knows_path(const std::string& path) const { return paths_.contains(path); }
 
 private:

@@ -28,7 +28,7 @@ int sim_poller::bind(detail::handle handle, const socket_address& where) noexcep
     if (const int error = decode_address(where, place); error != 0) return error;
     if (place.family != socket->family) return -EAFNOSUPPORT;
     if (socket->bound || socket->state != sim_state::fresh) return -EINVAL;
-    return all_.ports_.bind(*socket, place);
+    return all_.ports_of(*socket).bind(*socket, place);
 }
 
 int sim_poller::listen(detail::handle handle, int backlog) noexcept {
@@ -37,6 +37,7 @@ int sim_poller::listen(detail::handle handle, int backlog) noexcept {
 }
 
 int sim_world::begin_to_listen(sim_socket& socket, int backlog) {
+    if (socket.datagram) return -EOPNOTSUPP;
     if (socket.state != sim_state::fresh && socket.state != sim_state::listening) return -EINVAL;
     if (!socket.bound) {
         if (socket.family == address_family::local) return -EINVAL;
@@ -59,6 +60,7 @@ int sim_poller::listen_local(detail::handle handle, const socket_address& where,
 }
 
 sim_world::outcome sim_world::attempt_accept(sim_socket& listener, operation& op) {
+    if (listener.datagram) return -EOPNOTSUPP;
     if (listener.state != sim_state::listening) return -EINVAL;
     if (listener.accept_queue.empty()) {
         return op.code == opcode::accept ? outcome() : outcome(-EAGAIN);
@@ -123,25 +125,36 @@ void sim_world::stop_listening(sim_socket& listener) {
 
 // --- connecting
 
-sim_world::outcome sim_world::attempt_connect(sim_socket& client, operation& op) {
-    if (client.state != sim_state::fresh) return -EISCONN;
-    sim_address place;
-    const socket_address& where = *op.where;
+/// Where `client` means to go: 0, or why it cannot.
+int sim_world::place_of_peer(const sim_socket& client, const socket_address& where,
+                             sim_address& place) {
     if (const int error = decode_address(where, place); error != 0) return error;
+    // A datagram socket of IPv6 takes addresses of IPv4 in their own form.
+    const bool mapped = client.datagram && client.family == address_family::ipv6 &&
+                        place.family == address_family::ipv4;
+    if (mapped) place.family = address_family::ipv6;
     if (place.family != client.family) return -EAFNOSUPPORT;
     if (place.family == address_family::ipv6 && place.is_v4() &&
         client.option(socket_option::v6_only) != 0) {
         return -ENETUNREACH;
-    }
-    if (place.family == address_family::local && place.path.empty()) return -EINVAL;
-    if (place.family == address_family::local && !ports_.knows_path(place.path)) {
-        return place.path.starts_with('\0') ? -ECONNREFUSED : -ENOENT;
     }
     if (place.family != address_family::local && place.is_any()) {
         // Linux reads "any" as "this host".
         const std::uint16_t port = std::exchange(place.port, std::uint16_t{0});
         place = sim_address::loopback(place);
         place.port = port;
+    }
+    return 0;
+}
+
+sim_world::outcome sim_world::attempt_connect(sim_socket& client, operation& op) {
+    if (client.state != sim_state::fresh && !client.datagram) return -EISCONN;
+    sim_address place;
+    if (const int error = place_of_peer(client, *op.where, place); error != 0) return error;
+    if (client.datagram) return connect_datagram(client, place);
+    if (place.family == address_family::local && place.path.empty()) return -EINVAL;
+    if (place.family == address_family::local && !ports_.knows_path(place.path)) {
+        return place.path.starts_with('\0') ? -ECONNREFUSED : -ENOENT;
     }
     client.remote = place;
     if (const int error = ports_.bind_client(client); error != 0) return error;
@@ -200,7 +213,7 @@ void sim_world::abandon_connect(sim_socket& client) {
 
 void sim_world::close_socket(sim_socket& socket, bool hard) {
     socket.closed = true;
-    ports_.release(socket);
+    ports_of(socket).release(socket);
     if (socket.state == sim_state::listening) stop_listening(socket);
     if (socket.state == sim_state::connecting) abandon_connect(socket);
     const socket_pointer peer = socket.peer.lock();
@@ -213,6 +226,7 @@ void sim_world::close_socket(sim_socket& socket, bool hard) {
         }
     }
     socket.inbound.clear();
+    socket.received.clear();
 }
 
 // --- addresses
@@ -238,6 +252,7 @@ int sim_poller::remote_address(detail::handle handle, socket_address& out) noexc
 int sim_poller::moved_bytes(detail::handle handle, std::uint64_t& out) noexcept {
     const sim_socket* socket = find(handle);
     if (socket == nullptr) return result_closed;
+    if (socket->datagram) return -EOPNOTSUPP;
     std::uint64_t unacknowledged = 0;
     if (const socket_pointer peer = socket->peer.lock(); peer && !peer->closed) {
         const auto room = static_cast<std::size_t>(peer->option(socket_option::receive_buffer) / 2);

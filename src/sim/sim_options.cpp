@@ -32,6 +32,7 @@ bool is_tcp_option(socket_option which) {
 
 /// 0, or why `which` means nothing on a socket of this family.
 int refused(const sim_socket& socket, socket_option which) {
+    if (socket.datagram && is_tcp_option(which)) return -ENOPROTOOPT;
     const bool local = socket.family == address_family::local;
     if (local && (is_tcp_option(which) || which == socket_option::v6_only)) return -EOPNOTSUPP;
     if (socket.family == address_family::ipv4 && which == socket_option::v6_only) {

@@ -76,8 +76,16 @@ void sim_poller::free_slot(std::uint32_t index) {
 }
 
 int sim_poller::open_stream(address_family family, detail::handle& out) noexcept {
+    return open_socket(std::make_shared<sim_socket>(family), out);
+}
+
+int sim_poller::open_datagram(address_family family, detail::handle& out) noexcept {
+    if (family == address_family::local) return -EAFNOSUPPORT;
+    return open_socket(std::make_shared<sim_socket>(family, true), out);
+}
+
+int sim_poller::open_socket(socket_pointer socket, detail::handle& out) {
     if (!all_.may_open()) return -EMFILE;
-    auto socket = std::make_shared<sim_socket>(family);
     set_default_options(*socket);
     ++all_.open_sockets_;
     out = make_slot(std::move(socket));

@@ -42,6 +42,7 @@ public:
     std::size_t lend(operation& op) noexcept override;
 
     int open_stream(address_family family, detail::handle& out) noexcept override;
+    int open_datagram(address_family family, detail::handle& out) noexcept override;
     int bind(detail::handle socket, const socket_address& where) noexcept override;
     int listen(detail::handle socket, int backlog) noexcept override;
     int set_option(detail::handle socket, socket_option which, int value) noexcept override;
@@ -85,6 +86,7 @@ private:
     [[nodiscard]] sim_socket* find(detail::handle handle) noexcept;
     /// The world counts the socket already.
     detail::handle make_slot(socket_pointer socket);
+    int open_socket(socket_pointer socket, detail::handle& out);
     /// Vacates the slot; its socket lives on and is nobody's.
     socket_pointer vacate_slot(std::uint32_t index);
     /// Closes the socket and vacates its slot. Requires: nothing is pending on it.

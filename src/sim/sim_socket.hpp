@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <vector>
 
 #include "runtime/poller.hpp"
 #include "sim/byte_pipe.hpp"
@@ -26,6 +27,19 @@ inline constexpr std::size_t socket_option_count =
 
 class sim_poller;
 
+/// One message, on its way or in the queue of the socket that it has come to.
+struct sim_datagram {
+    std::vector<std::byte> bytes;
+    sim_address from;
+    sim_address to;
+
+    /// What it takes of a buffer: the headers of IP and UDP too, so that empty ones are bounded.
+    [[nodiscard]] std::size_t weight() const noexcept { return weight_of(bytes.size()); }
+    [[nodiscard]] static constexpr std::size_t weight_of(std::size_t size) noexcept {
+        return size + 28;
+    }
+};
+
 struct sim_socket : std::enable_shared_from_this<sim_socket> {
     using options_array = std::array<int, socket_option_count>;
 
@@ -36,8 +50,11 @@ struct sim_socket : std::enable_shared_from_this<sim_socket> {
         std::uint32_t attempt = 0;
     };
 
-    explicit sim_socket(address_family of)
-        : family(of), local(sim_address::any(of)), remote(sim_address::any(of)) {}
+    explicit sim_socket(address_family of, bool for_datagrams = false)
+        : family(of),
+          datagram(for_datagrams),
+          local(sim_address::any(of)),
+          remote(sim_address::any(of)) {}
 
     [[nodiscard]] int option(socket_option which) const noexcept {
         return options[static_cast<std::size_t>(which)];
@@ -45,6 +62,7 @@ struct sim_socket : std::enable_shared_from_this<sim_socket> {
 
     sim_poller* owner = nullptr;  ///< nobody's: it waits to be accepted, is detached, or closed
     address_family family;
+    const bool datagram;          ///< UDP: fresh or connected, and never another state
     sim_state state = sim_state::fresh;
     bool closed = false;          ///< the descriptor is gone; late bytes are answered by a reset
     bool bound = false;           ///< `local` is meant
@@ -56,7 +74,8 @@ struct sim_socket : std::enable_shared_from_this<sim_socket> {
     sim_address local;
     sim_address remote;           ///< meant once connecting
     options_array options{};
-    time_point last_arrival{};    ///< of what is on its way here; nothing overtakes it
+    time_point last_arrival{};    ///< of what is on its way here (a datagram socket: from here);
+                                  ///< nothing overtakes it
     std::size_t lost = 0;         ///< bytes sent to a peer that is gone
     std::uint64_t arrived = 0;    ///< bytes that have come here, read or not
     std::uint64_t sent = 0;       ///< bytes that were taken from here, on their way or there
@@ -72,6 +91,13 @@ struct sim_socket : std::enable_shared_from_this<sim_socket> {
     byte_pipe inbound;
     /// Not owning: a peer that was closed is gone, and what is sent to it is answered by a reset.
     std::weak_ptr<sim_socket> peer;
+
+    // Datagram sockets only.
+    std::deque<sim_datagram> received;  ///< they have come, in order
+    std::size_t received_weight = 0;
+    std::deque<sim_datagram> on_way;    ///< sent from here, not there yet, in order
+    std::size_t on_way_weight = 0;
+    std::uint32_t connects = 0;         ///< tells a refusal of an older peer from one of this
 
     // Listening only.
     std::size_t backlog = 0;

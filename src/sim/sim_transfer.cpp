@@ -174,6 +174,7 @@ int sim_poller::shutdown(detail::handle handle, shutdown_how how) noexcept {
 }
 
 int sim_world::shut_down(sim_socket& socket, shutdown_how how) {
+    if (socket.datagram) return -EOPNOTSUPP;
     const bool receiving = how != shutdown_how::send;
     const bool sending = how != shutdown_how::receive;
     if (socket.state == sim_state::listening) {

@@ -88,6 +88,8 @@ void sim_world::process(const sim_event& event) {
             socket.end_arrived = true;
             return retry_receiver(socket);
         case sim_event_kind::reset_arrives: return reset_arrives(socket);
+        case sim_event_kind::datagram_arrives: return datagram_arrives(socket);
+        case sim_event_kind::refusal_arrives: return refusal_arrives(socket, event.amount);
         case sim_event_kind::try_again:
             retry_receiver(socket);
             return retry_sender(socket);
@@ -125,12 +127,16 @@ void sim_world::process_connect(const sim_event& event) {
 // --- operations
 
 sim_world::outcome sim_world::attempt(sim_socket& socket, operation& op) {
+    const bool transfers = receives(op.code) ? !accepts(op.code) : op.code != opcode::connect;
+    if (transfers && socket.datagram != moves_datagram(op.code)) return -EOPNOTSUPP;
     switch (op.code) {
         case opcode::receive:
         case opcode::receive_vectored:
         case opcode::receive_leased: return attempt_receive(socket, op);
         case opcode::send:
         case opcode::send_vectored: return attempt_send(socket, op);
+        case opcode::receive_from: return attempt_receive_from(socket, *op.datagram);
+        case opcode::send_to: return attempt_send_to(socket, *op.datagram);
         case opcode::accept:
         case opcode::accept_if_waiting: return attempt_accept(socket, op);
         case opcode::connect: return attempt_connect(socket, op);

@@ -5,16 +5,20 @@
 //    deadline and the next event. Two runs of one program with one seed are the same run.
 //  - The loops of a run turn on one thread. They wait for each other: a wait() does not move the
 //    clock while an operation of another loop has completed and that loop does not know it yet.
-//  - The network is this world: sockets of its pollers reach each other by TCP over IPv4 and IPv6
-//    and by local names, and nobody else. Whatever crosses it (bytes, ends, resets, connects) goes
-//    through the event heap and takes `latency`, 0 unless set: nothing that one side submits
-//    completes an operation of the other side before the next wait(). What is on its way to one
-//    socket arrives in the order in which it was sent.
+//  - The network is this world: sockets of its pollers reach each other by TCP and UDP over IPv4
+//    and IPv6, streams also by local names, and nobody else. Whatever crosses it (bytes, messages,
+//    ends, resets, connects) goes through the event heap and takes `latency`, 0 unless set: nothing
+//    that one side submits completes an operation of the other side before the next wait(). What is
+//    on its way to one socket arrives in the order in which it was sent.
 //  - Without a seed (0) nothing is random. With one it decides: how long each crossing takes
 //    between the two bounds, how many bytes a transfer moves, which of several loops turns next,
 //    and which strand of those that are ready is resumed (loop_team.cpp).
 //  - A pipe of one direction holds the sender's SO_SNDBUF and the receiver's SO_RCVBUF, each as
 //    asked for, 32 KiB unless set (answered doubled, as the kernel does).
+//  - A datagram is lost in two ways only: nobody is bound where it arrives, or the queue there is
+//    full: SO_RCVBUF as asked for, headers counted; an empty queue takes one of any size. A sender
+//    waits while what is on its way from it fills its SO_SNDBUF. What one socket sends stays in
+//    order. A connected sender is told of nobody (ECONNREFUSED) one crossing later.
 //  - A connect whose listener has its backlog full waits for room, and ends with -ETIMEDOUT after
 //    the 127 s of six SYN retries (tcp(7), tcp_syn_retries); one to a local name waits without end.
 //    Room admits at once, first come first.
@@ -24,7 +28,8 @@
 //  - When memory runs out the program ends: a simulation is a test.
 //
 // Files: sim_world.cpp clock, events and chance; sim_poller.cpp slots, submit, cancel and wait;
-// sim_transfer.cpp bytes; sim_connect.cpp the way of a connection; sim_options.cpp socket options.
+// sim_transfer.cpp bytes; sim_datagram.cpp messages; sim_connect.cpp the way of a connection;
+// sim_options.cpp socket options.
 #pragma once
 
 #include <cstddef>
@@ -108,9 +113,19 @@ private:
     int shut_down(sim_socket& socket, shutdown_how how);
     [[nodiscard]] static std::size_t room_at(const sim_socket& sender, const sim_socket& peer);
 
+    // --- messages: sim_datagram.cpp
+    outcome attempt_receive_from(sim_socket& socket, datagram_request& into);
+    outcome attempt_send_to(sim_socket& socket, const datagram_request& from);
+    int find_way(sim_socket& socket, const datagram_request& from, sim_datagram& out);
+    void datagram_arrives(sim_socket& sender);
+    void refusal_arrives(sim_socket& sender, std::uint32_t connects);
+    int connect_datagram(sim_socket& socket, const sim_address& peer);
+
     // --- the way of a connection: sim_connect.cpp
     outcome attempt_accept(sim_socket& listener, operation& op);
     outcome attempt_connect(sim_socket& client, operation& op);
+    static int place_of_peer(const sim_socket& client, const socket_address& where,
+                             sim_address& out);
     int begin_to_listen(sim_socket& socket, int backlog);
     int shed(sim_socket& listener);
     void connect_arrives(sim_socket& client);
@@ -140,7 +155,12 @@ private:
     std::size_t socket_limit_;
     std::size_t open_sockets_ = 0;  ///< of all pollers, and those that are detached
 
-    port_table ports_;
+    [[nodiscard]] port_table& ports_of(const sim_socket& socket) noexcept {
+        return socket.datagram ? datagram_ports_ : ports_;
+    }
+
+    port_table ports_;           ///< of streams; local names are here
+    port_table datagram_ports_;  ///< UDP has ports of its own
     sim_random random_;
     std::map<std::uint64_t, socket_pointer> detached_;  ///< by token
     std::uint64_t next_token_ = 1;

@@ -98,6 +98,49 @@ TEST_P(poller_allocation_test, steady_state_allocates_nothing) {
     EXPECT_EQ(allocations, 0u);
 }
 
+/// Not the simulation: it keeps each message that is on its way.
+class datagram_allocation_test : public poller_allocation_test {
+protected:
+    void round_trip_of_datagrams(detail::handle to, const socket_address& where,
+                                 detail::handle from) {
+        std::array<char, 64> bytes{};
+        datagram_request message;
+        message.bytes = {bytes.data(), bytes.size()};
+        operation waiting(opcode::receive_from, to);
+        waiting.datagram = &message;
+        ASSERT_EQ(run_bare(waiting, true), -ECANCELED);
+        operation sending(opcode::send_to, from);
+        message.peer = where;
+        sending.datagram = &message;
+        ASSERT_EQ(run_bare(sending), 64);
+        operation receiving(opcode::receive_from, to);
+        receiving.datagram = &message;
+        ASSERT_EQ(run_bare(receiving), 64);
+    }
+};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(datagram_allocation_test);
+INSTANTIATE_TEST_SUITE_P(real_worlds, datagram_allocation_test, ::testing::ValuesIn(real_worlds()),
+                         parameter_name);
+
+TEST_P(datagram_allocation_test, steady_state_allocates_nothing) {
+    coro_test::watch_memory(false);  // its registry allocates
+    detail::handle to;
+    detail::handle from;
+    socket_address where;
+    ASSERT_EQ(world().open_datagram(address_family::ipv4, to), 0);
+    keep(to);
+    ASSERT_EQ(world().open_datagram(address_family::ipv4, from), 0);
+    keep(from);
+    ASSERT_EQ(world().bind(to, loopback(address_family::ipv4)), 0);
+    ASSERT_EQ(world().local_address(to, where), 0);
+    for (int i = 0; i < 20; ++i) round_trip_of_datagrams(to, where, from);
+    allocations = 0;
+    counting = true;
+    for (int i = 0; i < 200; ++i) round_trip_of_datagrams(to, where, from);
+    counting = false;
+    EXPECT_EQ(allocations, 0u);
+}
+
 TEST_P(poller_allocation_test, the_counter_counts) {
     allocations = 0;
     counting = true;

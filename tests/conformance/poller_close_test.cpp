@@ -177,6 +177,13 @@ TEST_P(poller_close_test, stale_handle_answers_closed_everywhere) {
         EXPECT_TRUE(submit(op));
         EXPECT_EQ(op.result, result_closed) << static_cast<int>(code);
     }
+    for (const opcode code : {opcode::receive_from, opcode::send_to}) {
+        datagram_request message;
+        operation op(code, old.server);
+        op.datagram = &message;
+        EXPECT_TRUE(submit(op));
+        EXPECT_EQ(op.result, result_closed) << static_cast<int>(code);
+    }
     EXPECT_EQ(connect(old.server, loopback(address_family::ipv4, 1)), result_closed);
 
     int value = 0;

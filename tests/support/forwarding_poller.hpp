@@ -41,6 +41,9 @@ public:
     int open_stream(address_family family, detail::handle& out) noexcept override {
         return world_->open_stream(family, out);
     }
+    int open_datagram(address_family family, detail::handle& out) noexcept override {
+        return world_->open_datagram(family, out);
+    }
     int bind(detail::handle socket, const socket_address& where) noexcept override {
         return world_->bind(socket, where);
     }

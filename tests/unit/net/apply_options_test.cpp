@@ -42,6 +42,7 @@ public:
     void return_lease(std::uint32_t, void*, bool) noexcept override { unexpected(); }
     std::size_t lend(operation&) noexcept override { return unexpected() != 0; }
     int open_stream(address_family, detail::handle&) noexcept override { return unexpected(); }
+    int open_datagram(address_family, detail::handle&) noexcept override { return unexpected(); }
     int bind(detail::handle, const socket_address&) noexcept override { return unexpected(); }
     int listen(detail::handle, int) noexcept override { return unexpected(); }
     int get_option(detail::handle, socket_option, int&) noexcept override { return unexpected(); }

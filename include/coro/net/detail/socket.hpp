@@ -92,8 +92,10 @@ CORO_EXPORT void mark_broken(socket_ref socket, direction which) noexcept;
         case opcode::receive:
         case opcode::receive_vectored:
         case opcode::receive_leased: return "recv";
+        case opcode::receive_from: return "recvfrom";
         case opcode::send:
         case opcode::send_vectored: return "send";
+        case opcode::send_to: return "sendto";
         case opcode::accept:
         case opcode::accept_if_waiting: return "accept";
         case opcode::connect: return "connect";

@@ -52,6 +52,7 @@ public:
           local(other.local),
           lingering(other.lingering),
           was_blocking(other.was_blocking),
+          datagram(other.datagram),
           closer_(std::exchange(other.closer_, nullptr)) {}
     detached& operator=(detached&& other) noexcept {
         if (this == &other) return *this;
@@ -64,6 +65,7 @@ public:
         local = other.local;
         lingering = other.lingering;
         was_blocking = other.was_blocking;
+        datagram = other.datagram;
         closer_ = std::exchange(other.closer_, nullptr);
         return *this;
     }
@@ -98,6 +100,7 @@ public:
     bool local = false;        ///< unix(7)
     bool lingering = false;    ///< it may have a linger time: closing it must not wait for that
     bool was_blocking = false;  ///< when it was adopted
+    bool datagram = false;      ///< for receive_from and send_to
     bool by_reset = false;      ///< for its closer
 
 private:

@@ -52,6 +52,16 @@ struct slices_request {
     std::size_t count;
 };
 
+/// One message to or from a datagram socket. It stands in the awaiter, beside its operation, and
+/// stays where it is until that has completed.
+struct datagram_request {
+    io_slice bytes;            ///< where to receive, or what to send: the whole message
+    /// receive_from: the sender, an answer; size 0 for one without a name. send_to: to whom; size
+    /// 0: to the peer that the socket is connected to.
+    socket_address peer{};
+    bool truncated = false;    ///< receive_from, an answer: the rest did not fit, and is lost
+};
+
 /// Each says which member of the request it has -> what a result >= 0 means. Those that receive
 /// stand before those that send: receives() below.
 enum class opcode : std::uint8_t {
@@ -60,10 +70,12 @@ enum class opcode : std::uint8_t {
     receive_leased,     ///< most                 -> bytes; lease_data, lease_id are set if > 0
     accept,             ///< none                 -> 0; accepted is set
     accept_if_waiting,  ///< none; never pending  -> 0; accepted is set; -EAGAIN: nobody waits
+    receive_from,       ///< datagram             -> bytes of one message, 0 for an empty one
     poll_receive,       ///< none; on a watch()   -> 0 when a read would not wait; ends it
     send,               ///< buffer               -> bytes, possibly fewer than asked
     send_vectored,      ///< slices               -> bytes, possibly fewer than asked
     connect,            ///< where                -> 0
+    send_to,            ///< datagram             -> bytes, all of the message
     poll_send,          ///< none; on a watch()   -> 0 when a write would not wait; ends it
 };
 
@@ -76,6 +88,10 @@ enum class opcode : std::uint8_t {
 /// Whether an operation waits for readiness, on a handle of its own.
 [[nodiscard]] constexpr bool polls(opcode code) noexcept {
     return code == opcode::poll_receive || code == opcode::poll_send;
+}
+/// Whether an operation moves one message, on a datagram socket.
+[[nodiscard]] constexpr bool moves_datagram(opcode code) noexcept {
+    return code == opcode::receive_from || code == opcode::send_to;
 }
 /// Whether an operation takes a connection out of the queue of a listener.
 [[nodiscard]] constexpr bool accepts(opcode code) noexcept {
@@ -107,13 +123,14 @@ public:
     }
 
     // --- the request; set before submit(), unchanged until completion
-    // A kind that needs more than two words (a datagram with its peer, a file with its offset)
-    // names a struct in its awaiter: what waits for long does not grow.
+    // A kind that needs more than two words names a struct in its awaiter, as datagrams do, and
+    // so would a file with its offset: what waits for long does not grow.
     union {
         buffer_request buffer{};      ///< receive, send
         slices_request slices;        ///< receive_vectored, send_vectored
         std::size_t most;             ///< receive_leased: bytes at most; 0: as a buffer holds
         const socket_address* where;  ///< connect
+        datagram_request* datagram;   ///< receive_from, send_to
         detail::handle accepted;      ///< accept, which asks for nothing: the new socket, an answer
     };
     detail::handle target;

@@ -1,0 +1,84 @@
+// Datagrams through adopted descriptors: a pair of unix(7) sockets, whose sender waits for its
+// receiver, as one of UDP does only at a slow network.
+#include <sys/socket.h>
+
+#include <array>
+#include <deque>
+
+#include "datagram_test_support.hpp"
+
+namespace coro { inline namespace v0 { namespace detail::conformance {
+namespace {
+
+class poller_datagram_pair_test : public poller_datagram_test {
+protected:
+    void SetUp() override {
+        poller_datagram_test::SetUp();
+        std::array<int, 2> ends{};
+        ASSERT_EQ(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+        ASSERT_EQ(world().adopt(ends[0], from_), 0);
+        ASSERT_EQ(world().adopt(ends[1], to_), 0);
+        keep(from_);
+        keep(to_);
+        ASSERT_EQ(world().set_option(from_, socket_option::send_buffer, 8192), 0);
+    }
+    /// Sends until one stays pending; that one.
+    sending& fill(std::deque<sending>& all) {
+        for (;;) {
+            sending& last =
+                all.emplace_back(from_, std::to_string(all.size()) + std::string(1000, '.'));
+            if (!submit(last.op)) settle(20ms);
+            if (last.op.phase == operation_phase::submitted) return last;
+            EXPECT_EQ(last.op.result, static_cast<std::int32_t>(last.bytes.size()));
+        }
+    }
+
+    detail::handle from_;
+    detail::handle to_;
+};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(poller_datagram_pair_test);
+INSTANTIATE_TEST_SUITE_P(real_worlds, poller_datagram_pair_test,
+                         ::testing::ValuesIn(real_worlds()), parameter_name);
+
+TEST_P(poller_datagram_pair_test, a_send_that_waits_goes_on_when_there_is_room) {
+    std::deque<sending> all;
+    const sending& waits = fill(all);
+    for (std::size_t i = 0; i + 1 < all.size(); ++i) {
+        ASSERT_EQ(receive_from(to_), all[i].bytes + "|");
+    }
+    until("the last one is sent", [&] { return waits.op.phase == operation_phase::completed; });
+    EXPECT_EQ(waits.op.result, static_cast<std::int32_t>(waits.bytes.size()));
+    EXPECT_EQ(receive_from(to_), waits.bytes + "|");
+}
+
+TEST_P(poller_datagram_pair_test, a_send_that_waits_can_be_cancelled_and_sends_nothing) {
+    std::deque<sending> all;
+    sending& waits = fill(all);
+    EXPECT_EQ(send_to(from_, "second"), result_busy);
+    world().cancel(waits.op);
+    finish(waits.op);
+    EXPECT_EQ(waits.op.result, -ECANCELED);
+    for (std::size_t i = 0; i + 1 < all.size(); ++i) {
+        ASSERT_EQ(receive_from(to_), all[i].bytes + "|");
+    }
+    expect_nothing(to_);
+}
+
+TEST_P(poller_datagram_pair_test, close_ends_a_send_that_waits) {
+    std::deque<sending> all;
+    sending& waits = fill(all);
+    world().close(from_);
+    finish(waits.op);
+    EXPECT_EQ(waits.op.result, result_closed);
+}
+
+TEST_P(poller_datagram_pair_test, a_sender_without_a_name_has_an_empty_address) {
+    EXPECT_EQ(send_to(from_, ""), 0);
+    receiving got(to_);
+    run(got.op);
+    EXPECT_EQ(got.outcome(), "|");
+    EXPECT_LE(got.message.peer.size, 2u) << "a family at most";
+}
+
+}  // namespace
+}}}  // namespace coro::v0::detail::conformance
