@@ -102,6 +102,22 @@ struct newcomer {
     std::string peer;
 };
 
+/// Whether `outer` is the name of a transport on what `inner` names: "tls 192.0.2.1:80".
+bool stands_on(std::string_view outer, std::string_view inner) noexcept {
+    return !inner.empty() && outer.size() > inner.size() && outer.ends_with(inner) &&
+           outer[outer.size() - inner.size() - 1] == ' ';
+}
+
+/// An io_error keeps so many characters of a name.
+constexpr std::size_t most_of_a_name = 95;
+
+/// Whether an error's `endpoint` is the connection to `peer`. A handler may wrap the stream that it
+/// was given, and a listener may give one that it has wrapped.
+bool names(std::string_view endpoint, std::string_view peer) noexcept {
+    return endpoint == peer || stands_on(endpoint, peer) || stands_on(peer, endpoint) ||
+           (endpoint.size() == most_of_a_name && peer.starts_with(endpoint));
+}
+
 /// Whether it is an error of the connection to `peer`, which the guard has ended, and not of
 /// another one (a proxy's target). A transport that stands on nothing is gone before its handler
 /// resumes: nobody knows its name then.
@@ -109,7 +125,7 @@ bool is_about(const std::exception_ptr& error, std::string_view peer) noexcept {
     try {
         std::rethrow_exception(error);
     } catch (const io_error& problem) {
-        return problem.endpoint() == peer ||
+        return names(problem.endpoint(), peer) ||
                (problem.endpoint().empty() && problem == errc::closed);
     } catch (...) {
         return false;
@@ -122,7 +138,8 @@ severity level_of(const std::exception_ptr& error, std::string_view peer) noexce
     try {
         std::rethrow_exception(error);
     } catch (const io_error& problem) {
-        if (!problem.endpoint().empty() && problem.endpoint() != peer) return severity::error;
+        if (!problem.endpoint().empty() && !names(problem.endpoint(), peer))
+            return severity::error;
         for (const std::errc each : {std::errc::connection_reset, std::errc::broken_pipe,
                                      std::errc::connection_aborted, std::errc::timed_out})
             if (problem == each) return severity::notice;
@@ -289,22 +306,20 @@ void server::accepted(net::stream& stream) noexcept {
 bool server::hand_over(newcomer& who, net::stream& stream) noexcept {
     if (!what_.can_move(stream)) return false;
     const loop_handle& loop = *who.count.share().loop;
-    traveller* carrier = nullptr;
-    std::unique_ptr<arrival> as;
+    std::unique_ptr<traveller> carrier;
     try {
-        as = std::make_unique<traveller>(std::move(who));
-        carrier = static_cast<traveller*>(as.get());
-        what_.move_to(loop, stream, as);
+        carrier = std::make_unique<traveller>(std::move(who));
+        what_.move_to(loop, stream, *carrier);
+        static_cast<void>(carrier.release());  // it is on its way, and may have ended already
         return true;
     } catch (const std::exception&) {
-        // Without memory. What follows meets that too, and tells it.
-        if (carrier != nullptr && !as) {
-            report_problem(std::current_exception(), {});
-            return true;  // it was under way, and is closed
-        }
+        // Without memory, before the carrier was there or with it.
+        if (carrier == nullptr) return false;
+        who = std::move(carrier->who());
+        if (stream) return false;  // what follows meets that too, and tells it
+        report_problem(std::current_exception(), who.peer);
+        return true;  // it was taken off this loop, and is closed
     }
-    if (carrier != nullptr) who = std::move(carrier->who());
-    return false;
 }
 
 /// The bytes, the end of the stream behind them, and what the client still sends is read and

@@ -12,11 +12,14 @@
 
 #ifndef CORO_TEST_SANITIZED
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include <coro/runtime/local_task_group.hpp>
 
@@ -272,6 +275,116 @@ TEST_P(out_of_memory_test, a_run_goes_on_or_ends_with_an_exception) {
         after.run_refusing(LONG_MAX, LONG_MAX);  // nothing is the worse for it
         EXPECT_EQ(after.thrown, 0u) << each.name;
     }
+}
+
+// --- a connection on its way to another loop
+
+/// Passes everything on, and refuses the n-th allocation of each move.
+class refusing_moves final : public served {
+public:
+    refusing_moves(served& below, long number) noexcept : below_(below), number_(number) {}
+    task<> accept_all(acceptor& by) override { return below_.accept_all(by); }
+    task<> accept_if_waiting(acceptor& by) override { return below_.accept_if_waiting(by); }
+    task<> call(net::stream& stream) override { return below_.call(stream); }
+    bool can_move(const net::stream& stream) const noexcept override {
+        return below_.can_move(stream);
+    }
+    void move_to(const loop_handle& loop, net::stream& stream, arrival& as) override {
+        struct refusing {
+            refusing(long number, long& into) noexcept : counted(into) {
+                first_refused = last_refused = number;
+                allocations = 0;
+            }
+            ~refusing() { counted = allocations.exchange(LONG_MIN); }
+            long& counted;
+        };
+        name_ = stream.describe();
+        failed_ = true;
+        const refusing now(number_, counted_);
+        below_.move_to(loop, stream, as);
+        failed_ = false;
+    }
+    [[nodiscard]] bool failed() const noexcept { return failed_; }
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    /// Allocations of the last move.
+    [[nodiscard]] long counted() const noexcept { return counted_; }
+
+private:
+    served& below_;
+    long number_;
+    long counted_ = 0;
+    bool failed_ = false;
+    std::string name_;
+};
+
+struct lost_or_served {
+    bool move_failed = false;
+    long allocations_of_the_move = 0;
+    std::string name;
+    std::string heard;  ///< until the end of the stream
+    std::vector<std::string> reported;
+};
+
+/// Sends a word, and stays until the client has closed its end.
+task<> say_hello(net::stream peer) {
+    co_await say(peer, "hello");
+    std::array<std::byte, 16> into{};
+    while (co_await peer.read_some(mutable_bytes(into)) != 0) {
+    }
+}
+
+/// Two clients, one for each loop: the second one has to move.
+lost_or_served move_refusing(long number) {
+    lost_or_served seen;
+    const report_collector reports;
+    const auto body = [&]() -> task<> {
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        const net::endpoint where = listener.local_endpoint();
+        auto* const handler = &say_hello;
+        served_types<net::tcp_listener, task<>(*const)(net::stream)> plain(listener, handler);
+        refusing_moves moves(plain, number);
+        const auto clients = [&](task_group& group) -> task<> {
+            group.spawn(serve_connections(moves, {.limits = {.drain = 100ms}}));
+            net::tcp_stream stays = co_await net::tcp_stream::connect(where);
+            co_await hear(stays, "hello");
+            net::tcp_stream moves_on = co_await net::tcp_stream::connect(where);
+            moves_on.shutdown_send();
+            std::array<std::byte, 16> into{};
+            while (const std::size_t got = co_await moves_on.read_some(mutable_bytes(into)))
+                seen.heard += as_text(const_bytes(into).first(got));
+            group.request_stop();
+        };
+        co_await with_task_group(clients);
+        seen.move_failed = moves.failed();
+        seen.allocations_of_the_move = moves.counted();
+        seen.name = moves.name();
+    };
+    run_options options;
+    options.poller = poller_choice::simulation;
+    options.loops = 2;
+    run(body(), options);
+    for (const auto& each : reports.entries) seen.reported.push_back(each.endpoint);
+    return seen;
+}
+
+class hand_over_test : public ::testing::Test {
+protected:
+    void SetUp() override { coro_test::watch_memory(false); }
+};
+
+/// The last allocation is the message to the other loop: the connection has left this one before.
+TEST_F(hand_over_test, a_connection_that_is_lost_on_its_way_is_reported_with_its_peer) {
+    const lost_or_served moved = move_refusing(LONG_MAX);
+    ASSERT_FALSE(moved.name.empty()) << "no connection moved";
+    EXPECT_FALSE(moved.move_failed);
+    EXPECT_EQ(moved.heard, "hello");
+    EXPECT_EQ(moved.reported, std::vector<std::string>{});
+    ASSERT_GT(moved.allocations_of_the_move, 0);
+
+    const lost_or_served lost = move_refusing(moved.allocations_of_the_move);
+    EXPECT_TRUE(lost.move_failed);
+    EXPECT_EQ(lost.heard, "") << "it ends in order: a reset would have thrown at the client";
+    EXPECT_EQ(lost.reported, std::vector<std::string>{lost.name});
 }
 
 }  // namespace

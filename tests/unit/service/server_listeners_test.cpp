@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -32,8 +33,8 @@ class server_listeners_test : public core_test {};
 /// Passes everything on, under a name of its own, as TLS would.
 class named final : public net::transport {
 public:
-    explicit named(net::stream below)
-        : below_(std::move(below)), name_("tls " + below_.describe()) {}
+    explicit named(net::stream below, std::string_view as = "tls")
+        : below_(std::move(below)), name_(std::string(as) + " " + below_.describe()) {}
     void submit(net::transfer what) noexcept override {
         (what.sends() ? out_ : in_).forward(what);
     }
@@ -55,15 +56,17 @@ private:
 class wrapping_listener {
 public:
     using stream = net::stream;
-    explicit wrapping_listener(net::tcp_listener& below) noexcept : below_(below) {}
+    explicit wrapping_listener(net::tcp_listener& below, std::string_view as = "tls") noexcept
+        : below_(below), as_(as) {}
     task<net::stream> accept() {
         net::tcp_stream next = co_await below_.accept();
-        co_return net::stream(std::make_unique<named>(std::move(next)));
+        co_return net::stream(std::make_unique<named>(std::move(next), as_));
     }
     void close() noexcept { below_.close(); }
 
 private:
     net::tcp_listener& below_;
+    std::string_view as_;
 };
 
 /// Connections of the same program.
@@ -212,6 +215,107 @@ TEST_F(server_listeners_test, errors_and_silence_name_the_peer_whatever_kind_it_
     std::string seen;
     for (const std::string& each : log.seen) seen += each + "\n";
     EXPECT_EQ(seen, expected);
+}
+
+/// The levels and endpoints of what was reported.
+class level_log {
+public:
+    level_log() {
+        coro::set_report_hook(
+            [](const coro::report_event& event, void* user) noexcept {
+                static_cast<level_log*>(user)->seen.push_back(
+                    (event.level == coro::severity::notice ? "notice: " : "error: ") +
+                    std::string(event.endpoint) + ": " + std::string(event.text));
+            },
+            this);
+    }
+    level_log(const level_log&) = delete;
+    level_log& operator=(const level_log&) = delete;
+    ~level_log() { coro::set_report_hook(nullptr, nullptr); }
+
+    std::vector<std::string> seen;
+};
+
+/// Reads until the peer is reset, or the server ends a silence.
+task<> wait_for_the_end(net::stream& peer) {
+    std::array<std::byte, 1> into{};
+    co_await net::read_exact(peer, into);
+}
+task<> wrap_and_wait_for_the_end(net::tcp_stream peer) {
+    net::stream wrapped(std::make_unique<named>(std::move(peer)));
+    co_await wait_for_the_end(wrapped);
+}
+/// An error of the connection below it, as one of a handshake.
+task<> fail_with_the_name_of_what_is_below(net::stream peer) {
+    const std::string name = peer.describe();
+    co_await coro::sleep_for(6ms);
+    throw coro::io_error(std::make_error_code(std::errc::connection_reset), "recv",
+                         name.substr(name.rfind(' ') + 1));
+}
+/// One that wraps another connection, as a proxy has it to its target.
+task<> fail_with_the_name_of_another(net::tcp_stream peer) {
+    const std::string other = "tls 1" + peer.describe();  // "1127.0.0.1:…"
+    co_await coro::sleep_for(6ms);
+    throw coro::io_error(std::make_error_code(std::errc::connection_reset), "recv", other);
+}
+
+/// One client, which is reset after 5 ms or says nothing.
+template <typename Listener, typename Handler>
+task<> meet_one(net::tcp_listener& below, Listener& listener, Handler handler, bool resets,
+                std::string& client_name) {
+    const auto serving = [&](coro::task_group& group) -> task<> {
+        group.spawn(coro::serve(listener, handler, {.limits = {.idle = 1s}}));
+        auto client = co_await net::tcp_stream::connect(below.local_endpoint());
+        client_name = client.local_endpoint().to_string();
+        co_await coro::sleep_for(5ms);
+        if (resets) client.abort();
+        co_await coro::sleep_for(2s);
+        group.request_stop();
+    };
+    co_await coro::with_task_group(serving);
+}
+
+/// What was reported, without the client's name: that differs.
+template <typename Handler>
+std::string report_of(Handler handler, bool resets, std::string_view wrapped_as = {}) {
+    const level_log log;
+    std::string client;
+    const auto body = [&]() -> task<> {
+        auto below = net::tcp_listener::bind(net::endpoint::loopback(0));
+        if constexpr (std::is_invocable_v<Handler, net::stream>) {
+            wrapping_listener listener(below, wrapped_as);
+            co_await meet_one(below, listener, handler, resets, client);
+        } else {
+            co_await meet_one(below, below, handler, resets, client);
+        }
+    };
+    simulate(body());
+    std::string all;
+    for (const std::string& each : log.seen) all += each + "\n";
+    const std::size_t at = all.find(client);
+    return at == std::string::npos ? all : all.replace(at, client.size(), "PEER");
+}
+
+/// The report begins so: behind that comes the system's text.
+void expect_begin(const std::string& report, std::string_view begin) {
+    EXPECT_EQ(report.substr(0, begin.size()), begin) << report;
+}
+
+/// The report names the connection as the error does.
+TEST_F(server_listeners_test, an_error_of_what_wraps_the_stream_is_one_of_the_peer) {
+    expect_begin(report_of(wrap_and_wait_for_the_end, true), "notice: tls PEER: ");
+    EXPECT_EQ(report_of(wrap_and_wait_for_the_end, false),
+              "notice: PEER: idle for 1 s, ended\n");
+    expect_begin(report_of(fail_with_the_name_of_what_is_below, true, "tls"), "notice: PEER: ");
+    expect_begin(report_of(fail_with_the_name_of_another, true), "error: tls 1PEER: ");
+}
+
+/// An io_error keeps 95 characters of a name.
+TEST_F(server_listeners_test, an_error_of_a_peer_with_a_long_name_is_one_of_the_peer) {
+    const std::string as(200, 'x');
+    const auto wait = [](net::stream peer) -> task<> { co_await wait_for_the_end(peer); };
+    expect_begin(report_of(wait, true, as), "notice: " + as.substr(0, 95) + ": ");
+    EXPECT_EQ(report_of(wait, false, as), "notice: " + as + " PEER: idle for 1 s, ended\n");
 }
 
 /// A stream that stands on nothing is closed by the guard, and gone before its handler resumes.

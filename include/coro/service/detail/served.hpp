@@ -52,9 +52,9 @@ public:
     virtual task<> call(net::stream& stream) = 0;
     /// Whether `stream` is of a kind that can go to another loop.
     virtual bool can_move(const net::stream& stream) const noexcept = 0;
-    /// Takes it there. Requires: can_move(stream). Throws; then it stays as it is, or is closed.
-    virtual void move_to(const loop_handle& loop, net::stream& stream,
-                         std::unique_ptr<arrival>& as) = 0;
+    /// Takes it there, and owns `as` then. Requires: can_move(stream). Throws; then `as` is still
+    /// the caller's, and `stream` is as it was, or is closed and without a connection.
+    virtual void move_to(const loop_handle& loop, net::stream& stream, arrival& as) = 0;
 
 protected:
     ~served() = default;
@@ -105,25 +105,26 @@ public:
             return false;
     }
     void move_to([[maybe_unused]] const loop_handle& loop, [[maybe_unused]] net::stream& of,
-                 [[maybe_unused]] std::unique_ptr<arrival>& as) override {
+                 [[maybe_unused]] arrival& as) override {
         if constexpr (net::detachable<stream>)
             loop.post(journey{
-                net::detached_stream<stream>(std::move(static_cast<stream&>(of))),
-                std::move(as)});
+                net::detached_stream<stream>(std::move(static_cast<stream&>(of))), &as});
     }
 
 private:
+    /// Owns `as` from the call on: a post that throws has not called it, and any other does.
     struct journey {
         void operator()() noexcept {
+            const std::unique_ptr<arrival> owned(as);
             try {
                 stream here = moving.attach();
-                as->arrived(here);
+                owned->arrived(here);
             } catch (...) {
-                as->lost(std::current_exception());
+                owned->lost(std::current_exception());
             }
         }
         net::detached_stream<stream> moving;
-        std::unique_ptr<arrival> as;
+        arrival* as;
     };
 
     Listener& listener_;
