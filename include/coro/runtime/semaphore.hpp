@@ -71,14 +71,17 @@ private:
     void give_back(std::size_t amount) noexcept;
     void serve() noexcept;
 
-    /// Permits that came back on other loops, and the message that says so.
-    struct release_message : detail::home_message {
-        explicit release_message(semaphore& of) noexcept
-            : home_message([](home_message& self) noexcept {
-                  auto& mine = static_cast<release_message&>(self);
-                  mine.owner.give_back(mine.amount.exchange(0, std::memory_order_acq_rel));
-              }),
-              owner(of) {}
+    /// Permits that came back on other loops, and the message that says so. Their number is also
+    /// the flag of the message: it is under way until they are taken. Otherwise a sender that only
+    /// adds to the number would touch the semaphore once more, when its permits may have come home
+    /// and who waited for them may have destroyed it.
+    struct release_message : detail::posted {
+        explicit release_message(semaphore& of) noexcept : owner(of) {
+            run = [](posted& self) noexcept {
+                auto& mine = static_cast<release_message&>(self);
+                mine.owner.give_back(mine.amount.exchange(0, std::memory_order_acq_rel));
+            };
+        }
         semaphore& owner;
         std::atomic<std::size_t> amount{0};
     };
@@ -169,8 +172,10 @@ inline bool semaphore::take(std::size_t amount) noexcept {
 
 inline void semaphore::give_back(std::size_t amount) noexcept {
     if (home_.is_elsewhere()) [[unlikely]] {
-        remote_release_.amount.fetch_add(amount, std::memory_order_acq_rel);
-        return remote_release_.send(home_.loop());
+        detail::loop& home = home_.loop();
+        if (remote_release_.amount.fetch_add(amount, std::memory_order_acq_rel) == 0)
+            home.post(remote_release_);
+        return;
     }
     available_ += amount;
     serve();
