@@ -100,10 +100,11 @@ public:
     cancelled& operator=(const cancelled&) noexcept = default;
     virtual ~cancelled();
 
-    /// How much an exact transfer on a bare stream had moved; 0 for everything else.
+    /// Returns the number of bytes that an exact transfer on a bare stream had moved; 0 for
+    /// everything else.
     [[nodiscard]] std::size_t bytes_transferred() const noexcept { return bytes_transferred_; }
-    /// Of the peer in whose read, write, flush or connect it found the task, or `fd 7` of
-    /// readable() and writable(); empty for every other wait.
+    /// Returns the endpoint of the peer in whose read, write, flush or connect it found the task.
+    /// It is `fd 7` for readable() and writable(), and empty for every other wait.
     [[nodiscard]] std::string_view endpoint() const noexcept {
         return {endpoint_.data(), endpoint_size_};
     }

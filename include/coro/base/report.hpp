@@ -10,12 +10,12 @@
 
 namespace coro { inline namespace v0 {
 
-/// How bad what the library reports is.
+/// The weight of a report.
 enum class severity : std::uint8_t {
     info,
     notice,   ///< what a peer did: a reset, an end in the midst of a message, silence
     warning,
-    error,    ///< what the operator must mend
+    error,    ///< a fault that the operator must mend
 };
 
 /// One thing worth telling an operator. All views are valid only during the call of the hook.

@@ -88,7 +88,7 @@ private:
     bool cancel_called_ = false;   ///< here, by cancel() or by the own deadline
     bool deadline_passed_ = false; ///< cancelled by the own deadline
     bool stop_requested_ = false;
-    bool ends_with_stops_ = false;  ///< who cancels it after a request for a stop ends that
+    bool ends_with_stops_ = false;  ///< a cancel after a request for a stop ends that
 };
 
 }}  // namespace coro::v0

@@ -18,7 +18,7 @@ CORO_EXPORT void report_unstarted_tasks(bool on) noexcept;
 /// A coroutine that starts when it is awaited, in the awaiter's strand, and ends before the await
 /// does. T may be void, a reference, or move-only. Move-only itself; destroying a task that was
 /// never started runs nothing of it, destroys its parameters, and is told to the report hook.
-/// Where tasks own each other more than 12 deep, the destructor of an inner one returns before its
+/// If tasks own each other more than 12 deep, the destructor of an inner one returns before its
 /// frame is destroyed. The parameters that the outer ones still have go first. All frames are gone
 /// when the outermost destructor returns. So the destructor of an inner parameter must not use an
 /// object of an outer frame by a reference: share that object (std::shared_ptr).

@@ -27,10 +27,10 @@ public:
     /// Reads `127.0.0.1:80`, `[::1]:80`, `[fe80::1%2]:80` or `[fe80::1%eth0]:80`, and nothing else:
     /// no host names, no spaces, no missing port, no leading zeros in decimal numbers. A scope that
     /// is not a number is looked up as an interface of this machine, here and now.
-    /// Errors: bad_address. Its what() shows the offending part and the reason. Where the text
-    /// looks like something else (a host name, a URL, a port alone), it also says what to write:
-    /// `parse address "127.0.0.256:80": "256" is above 255: not an address`. Its endpoint() is
-    /// empty.
+    /// Errors: bad_address. Its what() shows the offending part and the reason. If the text looks
+    /// like something else (a host name, a URL, a port alone), it also says what to write.
+    /// `parse address "127.0.0.256:80": "256" is above 255: not an address` is an example. Its
+    /// endpoint() is empty.
     /// See: RFC 4291 §2.2, RFC 4007 §11; if_nametoindex(3).
     [[nodiscard]] CORO_EXPORT static result<endpoint> parse(std::string_view text);
 

@@ -26,9 +26,9 @@ struct buffered_stream_options {
 /// instead.
 ///
 /// Memory: it holds a lease of the loop's pool while bytes of it are unread. While a record that
-/// lies in several leases is unread it holds memory of its own: at most `limit`, and about as much
-/// as has come. While it waits with nothing unread it holds neither. A view that it has returned
-/// counts as unread until the next read begins; then the view ends.
+/// lies in several leases is unread it holds memory of its own. That is at most `limit`, and about
+/// as much as has come. While it waits with nothing unread it holds neither. A view that it has
+/// returned counts as unread until the next read begins; then the view ends.
 ///
 /// When a record is longer than the limit, errc::limit_exceeded is thrown and its beginning stays
 /// in the buffer: read_some() takes it, or close the stream. The same read would fail again.
@@ -40,8 +40,8 @@ public:
     explicit buffered_stream(const stream& from, buffered_stream_options options = {}) noexcept
         : buffer_(detail::stream_access::ref(from), options.limit) {}
 
-    /// Returns `std::size_t`: how many bytes were read, at least one and at most `into.size()`; 0
-    /// at end of stream, or, at once, when `into` is empty.
+    /// Returns `std::size_t`: the number of bytes read, at least one and at most `into.size()`. It
+    /// is 0 at end of stream, or, at once, when `into` is empty.
     /// Requires: `into` outlives the wait.
     /// Suspends only if nothing is buffered; resumes on the stream's loop.
     /// Throws: io_error (errc::busy, what the stream's reads throw); cancelled.

@@ -26,8 +26,8 @@ struct frame_options {
 /// It owns its connection, or refers to a reader and a writer, which outlive it. Both may be used
 /// directly between two messages: in(), out().
 ///
-/// A frame may be longer than the limit of the reader, up to options.limit: then the reader holds
-/// it all the same, in memory that grows with what has come, not with what was announced.
+/// A frame may be longer than the limit of the reader, up to options.limit. The reader holds it all
+/// the same, in memory that grows with what has come, not with what was announced.
 class framed_stream {
 public:
     /// Owns `over`: `framed_stream messages(connection(std::move(peer)))`.
@@ -50,10 +50,10 @@ public:
     /// Returns `std::optional<coro::const_bytes>`: the payload of the next frame, valid until the
     /// next read. Empty optional at end of stream between two frames.
     /// Suspends only if the frame is not buffered; resumes on the stream's loop.
-    /// Throws: io_error (errc::limit_exceeded: a length above the limit was announced, which stays
-    /// in the buffer: close the stream; errc::end_of_stream inside of a frame, whose
-    /// bytes_transferred() are in the buffer; errc::busy; what the stream's reads throw);
-    /// cancelled.
+    /// Throws: cancelled; io_error (errc::busy, what the stream's reads throw). It is
+    /// errc::limit_exceeded if a length above the limit was announced. That length stays in the
+    /// buffer: close the stream. It is errc::end_of_stream inside of a frame; its
+    /// bytes_transferred() are in the buffer.
     /// Cancel safety: on any throw no byte has been taken; call again to go on.
     [[nodiscard("co_await it")]] auto read() noexcept {
         return detail::buffered_stream_access::read(in(), detail::frame_request(limit_));

@@ -34,8 +34,8 @@ public:
     CORO_EXPORT ~idle_guard();
 
     /// Watches over `stream` from now on, as long as the watch lives. The stream may be moved, and
-    /// closed, meanwhile. One that moves to another loop while it is watched takes its span
-    /// along, and is watched there until it is closed or another guard watches over it.
+    /// closed, meanwhile. One that moves to another loop while it is watched takes its span along.
+    /// It is watched there until it is closed or another guard watches over it.
     /// Requires: `stream` belongs to this loop (aborts).
     [[nodiscard]] CORO_EXPORT watch watch_over(const stream& which) noexcept;
 
@@ -53,7 +53,7 @@ private:
     duration span_;
     const char* verb_;
     duration step_;             ///< between two looks at one stream
-    time_point due_{};          ///< what the timer was armed for
+    time_point due_{};          ///< the time for which the timer was armed
     time_point stood_until_{};  ///< until then the loop stood still
     detail::intrusive_list<watch> watches_;
     detail::member_timer<&idle_guard::look> timer_;

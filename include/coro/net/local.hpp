@@ -88,9 +88,10 @@ public:
     /// Binds to `where` and listens. A file at that path that nobody listens at, as a server leaves
     /// it that was killed, is replaced. To tell a dead server from one that lives, bind connects,
     /// and has the folder locked meanwhile (flock(2)). It waits at most a second for that lock.
-    /// Throws: io_error (address_in_use: a server listens there; file_exists: something is there
-    /// that is no socket; resource_unavailable_try_again: another process keeps the folder locked;
-    /// no_such_file_or_directory, permission_denied: the folder, ...).
+    /// Throws: io_error. It is address_in_use if a server listens there, and file_exists if
+    /// something is there that is no socket. It is resource_unavailable_try_again if another
+    /// process keeps the folder locked. It is no_such_file_or_directory or permission_denied of the
+    /// folder; or another error of bind(2).
     /// Requires: called inside of run(). See: unix(7), bind(2), listen(2).
     [[nodiscard]] CORO_EXPORT static local_listener bind(const local_address& where,
                                                          const local_listen_options& options = {});
@@ -112,7 +113,7 @@ public:
     /// closed); whether it is closed now. Requires: no accept is pending.
     [[nodiscard]] CORO_EXPORT bool close_if_idle() noexcept;
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
-    /// Where it listens. Throws: io_error (errc::closed).
+    /// Returns the address at which it listens. Throws: io_error (errc::closed).
     [[nodiscard]] CORO_EXPORT local_address local_endpoint() const;
 
 private:

@@ -37,8 +37,8 @@ struct stream_options {
     std::optional<time_span> linger = std::nullopt;
     /// Set: probes are on. See: socket(7) SO_KEEPALIVE.
     std::optional<keepalive_options> keepalive = std::nullopt;
-    /// How long sent data may stay unacknowledged before the connection ends with timed_out. The
-    /// kernel counts milliseconds, 1 ms to 24 days. See: tcp(7) TCP_USER_TIMEOUT.
+    /// The time that sent data may stay unacknowledged before the connection ends with timed_out.
+    /// The kernel counts milliseconds, 1 ms to 24 days. See: tcp(7) TCP_USER_TIMEOUT.
     std::optional<time_span> user_timeout = std::nullopt;
 };
 

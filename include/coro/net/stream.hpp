@@ -37,9 +37,9 @@ public:
     /// Stands on `of`, which it owns. Requires: called inside of run(). Throws: std::bad_alloc.
     CORO_EXPORT explicit stream(std::unique_ptr<transport> of);
 
-    /// Returns `std::size_t`: how many bytes were read, at least one and at most `into.size()`; 0
-    /// at end of stream, or, at once, when `into` is empty. A read or write moves at most 256 KiB,
-    /// so that the other tasks of the loop have their turns.
+    /// Returns `std::size_t`: the number of bytes read, at least one and at most `into.size()`. It
+    /// is 0 at end of stream, or, at once, when `into` is empty. A read or write moves at most 256
+    /// KiB, so that the other tasks of the loop have their turns.
     /// Requires: `into` outlives the wait; no other read is pending on this stream.
     /// Suspends until data, EOF, error or cancellation; resumes on the stream's loop.
     /// Throws: io_error (connection_reset, timed_out, errc::busy, errc::closed); cancelled.
@@ -108,9 +108,9 @@ public:
     /// See: RFC 9293 §3.10.5; socket(7) SO_LINGER.
     void abort() noexcept { socket_.abort(); }
 
-    /// Says that it ends by a reset, as by abort(), if an exception destroys it, so that the peer
-    /// does not take a part for the whole. close() is in order all the same, and so is the end of a
-    /// stream whose task is cancelled because a stop is over, unless an exact write was cut
+    /// Says that it ends by a reset, as by abort(), if an exception destroys it. So the peer does
+    /// not take a part for the whole. close() is in order all the same. If its task is
+    /// cancelled because a stop is over, it ends in order too, unless an exact write was cut
     /// (group_options::cancel_ends_stop, until_stop). serve says it of what it accepts.
     CORO_EXPORT void reset_on_failure(bool on = true) noexcept;
 

@@ -79,7 +79,7 @@ private:
 /// A socket that accepts connections. Move-only; closing it resets nobody who was accepted.
 class tcp_listener {
 public:
-    using stream = tcp_stream;  ///< what it accepts; see listener.hpp
+    using stream = tcp_stream;  ///< the type of what it accepts; see listener.hpp
 
     tcp_listener() noexcept = default;
 

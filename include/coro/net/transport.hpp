@@ -1,6 +1,6 @@
-// transport: the base of a stream that is no socket (TLS, a pipe in memory, a recorder), and the
-// two parts of which one is made: transfer and relay. examples/recorder.cpp only forwards; `copier`
-// in tests/conformance/stream_conformance_test.cpp has buffers of its own, as TLS has.
+// transport: the base of a stream that is no socket (TLS, a pipe in memory, a recorder). Two parts
+// make one: transfer and relay. examples/recorder.cpp only forwards; `copier` in
+// tests/conformance/stream_conformance_test.cpp has buffers of its own, as TLS has.
 //
 // All of it belongs to one loop: each function is called on its thread, resumes no task, and may
 // not throw where it is noexcept.
@@ -168,7 +168,7 @@ private:
     friend class detail::transport_table;
 
     std::uint32_t relays_pending_ = 0;
-    const stream* below_ = nullptr;  ///< what a relay asks
+    const stream* below_ = nullptr;  ///< the stream that a relay asks
 };
 
 }}}  // namespace coro::v0::net

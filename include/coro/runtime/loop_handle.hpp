@@ -12,7 +12,7 @@
 
 namespace coro { inline namespace v0 {
 
-/// How many loops this run has: run_options::loops. Requires: called inside of run().
+/// Returns the number of loops of this run: run_options::loops. Requires: called inside of run().
 [[nodiscard]] CORO_EXPORT unsigned loop_count() noexcept;
 /// The number of the running loop, from 0. Requires: called inside of run().
 [[nodiscard]] CORO_EXPORT unsigned loop_index() noexcept;

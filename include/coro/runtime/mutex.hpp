@@ -13,10 +13,10 @@
 namespace coro { inline namespace v0 {
 
 /// Mutual exclusion of tasks. Tasks of one loop never run at the same time: a mutex is for data
-/// that must stay whole over a co_await. (A std::mutex is best for data that several loops share
-/// for a few lines without an await.) Unlocking a mutex that is not shared hands it to the task
-/// that has waited longest. So it is never free while a task waits, and no task overtakes. Not
-/// recursive: a task that locks it twice waits for itself.
+/// that must stay whole over a co_await. A std::mutex is best for data that several loops share for
+/// a few lines without an await. Unlocking a mutex that is not shared hands it to the task that has
+/// waited longest. So it is never free while a task waits, and no task overtakes. Not recursive: a
+/// task that locks it twice waits for itself.
 ///
 /// Belongs to the loop on which it was made. If that was outside of run(), or its run has ended, it
 /// belongs to the loop of the task that first uses it. Tasks of other loops of the run may lock()
@@ -141,7 +141,7 @@ private:
         loop().make_ready(strand());
     }
 
-    /// Where it stands when it comes home.
+    /// The place that it gets when it comes home.
     enum class place : std::uint8_t { last, first_to_be_told, next };
 
     mutex& mutex_;

@@ -24,7 +24,7 @@ enum class signal_policy : std::uint8_t {
     leave,   ///< run() touches no signal (but fibers have SIGSEGV, to name who overflows a stack)
 };
 
-/// How run() runs. An aggregate that owns nothing.
+/// The settings of one run(). An aggregate that owns nothing.
 struct run_options {
     poller_choice poller = poller_choice::automatic;
     /// Refuse to fall back: `automatic` then means "io_uring or an error".
@@ -33,7 +33,7 @@ struct run_options {
     /// simulation take turns on the first's. `main` begins on the first; spawn with
     /// spawn_options.loop, and serve, use the others.
     unsigned loops = 1;
-    /// How long after the first signal tasks may finish before they are cancelled.
+    /// The time that tasks have to finish after the first signal, before they are cancelled.
     time_span drain = duration::zero();
     signal_policy signals = signal_policy::handle;
     /// run_main returns 128 + the number of the signal that ended `main`, as a shell does, and not
@@ -44,12 +44,13 @@ struct run_options {
     bool spin = true;
     /// Raise the soft limit of open files to the hard one. A child of fork(2) has the old one back
     /// until it calls run() itself. Children of posix_spawn, popen and system keep the raised one,
-    /// as no code of the program runs in them: begin the command with `ulimit -Sn 1024;`.
+    /// as no code of the program runs in them. Begin their command with `ulimit -Sn 1024;`.
     bool raise_descriptor_limit = true;
     /// Threads for blocking(), started when they are needed, and calls that may wait for one.
     unsigned blocking_threads = 16;
     unsigned blocking_queue = 1024;
-    /// How long the end of run() waits for blocking calls that were cancelled and still run.
+    /// The time for which the end of run() waits for blocking calls that were cancelled and still
+    /// run.
     time_span blocking_limit = std::chrono::seconds(5);
     /// A task that holds its loop for so long is reported: how long, which task, between which of
     /// its lines. All others of the loop waited meanwhile. For the first hold among several tasks
@@ -59,9 +60,9 @@ struct run_options {
     task_observer* observer = nullptr;
     /// The network of a simulation.
     sim::options simulation = {};
-    /// Decides whatever a real run leaves open in a simulation: which ready task is next, and which
-    /// loop; how long bytes take, and how many come at once. The same seed gives the same run, on
-    /// every machine. 0, no seed: first come, first served, and whole transfers.
+    /// In a simulation it decides all that a real run leaves open. That is which ready task is
+    /// next, and which loop; how long bytes take, and how many come at once. The same seed gives
+    /// the same run, on every machine. 0, no seed: first come, first served, and whole transfers.
     std::uint64_t seed = 0;
 };
 
@@ -118,9 +119,10 @@ CORO_EXPORT int report_exit(const std::exception_ptr& error, bool tell_signal) n
 /// SIGINT that was ignored when the run began stays ignored. If another run of the process has
 /// them, or a signal_set watches one of the two, they stay there.
 /// Throws: what `main` threw; interrupted, if a signal ended it before it had a value. It throws
-/// io_error, with the cause and the remedy, if the run cannot begin: without a poller, descriptors,
-/// memory or threads, or with a bad value. It throws simulation_stuck when nothing can happen any
-/// more in a simulation and all tasks have ended by a cancellation. `cancelled` never leaves it.
+/// io_error, with the cause and the remedy, if the run cannot begin. That is so without a poller,
+/// descriptors, memory or threads, and with a bad value. It throws simulation_stuck when nothing
+/// can happen any more in a simulation and all tasks have ended by a cancellation. `cancelled`
+/// never leaves it.
 /// Requires: no other run() on this thread; `main` was not started before (both abort). A child of
 /// fork(2) may run, also inside of a task of its parent, but it must not go on with the parent's
 /// run.

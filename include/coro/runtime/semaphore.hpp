@@ -73,8 +73,8 @@ private:
 
     /// Permits that came back on other loops, and the message that says so. Their number is also
     /// the flag of the message: it is under way until they are taken. Otherwise a sender that only
-    /// adds to the number would touch the semaphore once more, when its permits may have come home
-    /// and who waited for them may have destroyed it.
+    /// adds to the number would touch the semaphore once more. Its permits may have come home by
+    /// then, and the task that waited for them may have destroyed it.
     struct release_message : detail::posted {
         explicit release_message(semaphore& of) noexcept : owner(of) {
             run = [](posted& self) noexcept {
@@ -112,7 +112,7 @@ public:
 
     /// Whether it holds anything.
     [[nodiscard]] explicit operator bool() const noexcept { return from_ != nullptr; }
-    /// How many permits it holds.
+    /// Returns the number of permits that it holds.
     [[nodiscard]] std::size_t amount() const noexcept { return amount_; }
 
     /// Gives all of them back early; does nothing when empty. Resumes nobody in place.

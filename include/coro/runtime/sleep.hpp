@@ -21,7 +21,7 @@ namespace coro { inline namespace v0 {
 }
 
 /// Returns nothing, after `span`, counted from the await; see sleep_until. A span of zero or less
-/// lets the others run first (in a simulation with a seed, some may run after it); the greatest
+/// lets the others run first (in a simulation with a seed, some may run after it). The greatest
 /// waits until it is cancelled (base/time.hpp).
 [[nodiscard("co_await it")]] inline detail::sleep_awaiter sleep_for(
     time_span span) noexcept {

@@ -40,8 +40,8 @@ struct loop_stats {
 /// The counters of the running loop. Requires: called inside of run().
 [[nodiscard]] CORO_EXPORT loop_stats current_loop_stats() noexcept;
 
-/// How many descriptors this process may have open: the soft limit, as it is now. Each connection
-/// takes one. See: getrlimit(2) RLIMIT_NOFILE.
+/// The number of descriptors that this process may have open: the soft limit, as it is now. Each
+/// connection takes one. See: getrlimit(2) RLIMIT_NOFILE.
 [[nodiscard]] CORO_EXPORT std::size_t open_file_limit() noexcept;
 
 }}  // namespace coro::v0

@@ -70,9 +70,9 @@ struct group_errors {
 
 struct group_options {
     on_error policy = on_error::cancel_siblings;
-    /// Where further errors go; nullptr: their number is told to the report hook.
+    /// The place of further errors; nullptr: their number is told to the report hook.
     group_errors* further = nullptr;
-    /// A cancellation of the group after a stop was requested is the end of that stop: tasks inside
+    /// A cancellation of the group after a stop was requested is the end of that stop. Tasks inside
     /// have not failed by it, so their streams end in order (stream::reset_on_failure).
     bool cancel_ends_stop = false;
 };
@@ -102,7 +102,7 @@ public:
     /// Starts `child` as a task of its own: queued, never run in place. It inherits cancellation,
     /// deadline and shield from the group; a child of a cancelled group starts and meets
     /// `cancelled` at its first await. Requires: the group has not ended; options.loop is one of
-    /// this run; the task is not the body of a capturing lambda, whose captures would die first.
+    /// this run; the task is not the body of a capturing lambda (its captures would die first).
     /// Anything else aborts with a sentence. On another loop messages tell the task of the group's
     /// cancellation and stop, and the group of the task's end. Data that it shares with tasks of
     /// other loops must be made for that.

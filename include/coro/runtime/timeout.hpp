@@ -12,7 +12,7 @@
 
 namespace coro { inline namespace v0 {
 
-/// How long work that runs shielded from cancellation may take, unless said otherwise.
+/// The time that work may take while it runs shielded from cancellation, unless said otherwise.
 inline constexpr duration default_shield_limit = std::chrono::seconds(5);
 
 /// Returns what `awaitable` (an operation or a task) returns. It is awaited for at most `timeout`,

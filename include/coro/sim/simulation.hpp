@@ -1,4 +1,4 @@
-// What a simulated run is like: run_options::simulation. It counts where run_options::poller, or
+// The options of a simulated run: run_options::simulation. They count where run_options::poller, or
 // CORO_POLLER, says "simulation", and nowhere else.
 //
 //     coro::run(client_and_server(), {.poller = coro::poller_choice::simulation,
@@ -16,7 +16,7 @@ namespace coro { inline namespace v0 { namespace sim {
 
 /// The network of a simulated run, the same for all of its loops. An aggregate that owns nothing.
 struct options {
-    /// What crosses the network (bytes, the end of a stream, a reset, either half of a connect)
+    /// Bytes, the end of a stream, a reset and either half of a connect cross the network. Each
     /// takes at least `latency`, one way, and at most `latency_most`. The seed chooses in between,
     /// for each crossing; what one side sent stays in order. Without a seed all take `latency`.
     time_span latency = duration::zero();

@@ -29,13 +29,13 @@ struct stream_kind {
 /// sentence for each broken promise: none, and the streams conform. Each case runs with the two
 /// ends as they were made, and exchanged. It takes a second or two in real time.
 ///
-/// The cases: order and completeness of what is sent, in short transfers, in both directions at
-/// once; vectored and leased forms; transfers of no byte; half-close and the end of the stream;
-/// closing, also under a task that waits; a reset, also by a failure; a second reader or writer;
-/// cancelling at any moment of any read and write; exact transfers that were cut short; more than 4
-/// GiB in one call (the memory is mapped, not filled); buffered and framed use, also cancelled;
-/// errors that name verb and peer.
-/// After each case no operation, lease or stream may be left.
+/// The cases send in short transfers and in both directions at once, and check order and
+/// completeness. They use vectored and leased forms, buffered and framed ones, and transfers of no
+/// byte. They half-close, read to the end of the stream, close (also under a task that waits), and
+/// reset (also by a failure). They let a second task read or write. They cancel at any moment of
+/// any read and write, buffered and framed ones too, and cut exact transfers short. They move more
+/// than 4 GiB in one call (the memory is mapped, not filled). Errors must name verb and peer. After
+/// each case no operation, lease or stream may be left.
 ///
 /// Requires: called outside of run(); a connection holds 64 bytes while nobody reads them.
 /// Throws: what `make` throws, and std::bad_alloc.
