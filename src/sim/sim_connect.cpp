@@ -138,6 +138,9 @@ int sim_world::place_of_peer(const sim_socket& client, const socket_address& whe
         client.option(socket_option::v6_only) != 0) {
         return -ENETUNREACH;
     }
+    // Linux sets IPV6_V6ONLY where such a socket binds to an address of IPv6 (inet6_bind()).
+    if (client.datagram && !client.local.is_any() && client.local.is_v4() != place.is_v4())
+        return place.is_v4() ? -ENETUNREACH : -EAFNOSUPPORT;
     if (place.family != address_family::local && place.is_any()) {
         // Linux reads "any" as "this host".
         const std::uint16_t port = std::exchange(place.port, std::uint16_t{0});
