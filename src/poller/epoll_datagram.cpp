@@ -40,6 +40,8 @@ std::int32_t epoll_poller::try_send_to(socket_slot& slot, operation& op) noexcep
         uninterrupted([&] { return ::sendmsg(slot.descriptor, &header, MSG_NOSIGNAL); });
     if (sent != -EAGAIN) return sent;
     ++counters.would_block;
+    // No edge announces what it needs, or each try makes an edge of its own.
+    if (const std::int32_t why = why_no_room(slot, *op.datagram); why != 0) return why;
     slot.writable = false;
     return would_block;
 }

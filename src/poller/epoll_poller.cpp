@@ -147,6 +147,8 @@ std::int32_t epoll_poller::start_unready(socket_slot& slot, operation& op) noexc
         // Nobody waits by it, and the edge of who has just come may be unread: it asks.
         case opcode::accept_if_waiting: return accept_if_there(slot, op);
         case opcode::connect: return start_connect(slot, op);
+        // No edge ends it.
+        case opcode::accept: return slot.datagram ? -EOPNOTSUPP : would_block;
         case opcode::receive_from:
         case opcode::send_to: {
             const std::int32_t refused = check_datagram(slot, op);
@@ -398,7 +400,7 @@ std::int32_t epoll_poller::accept_if_there(socket_slot& listener, operation& op)
 
 int epoll_poller::call_connect(const socket_slot& slot, const operation& op) noexcept {
     const socket_address& where = *op.where;
-    if (where.size > where.bytes.size()) return -EINVAL;
+    if (const int refused = check_where(slot, where); refused != 0) return refused;
     const auto* address = reinterpret_cast<const sockaddr*>(where.bytes.data());
     if (::connect(slot.descriptor, address, where.size) == 0) return 0;
     // connect(2): an interrupted connect goes on in the background like one in progress.

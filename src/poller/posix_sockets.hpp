@@ -143,6 +143,15 @@ protected:
                           op.datagram->peer.size <= op.datagram->peer.bytes.size();
         return fits ? 0 : -EINVAL;
     }
+    /// 0, or why `slot` may not connect to `where`: an address that is too long, or AF_UNSPEC,
+    /// which dissolves the connection of a datagram socket.
+    [[nodiscard]] static std::int32_t check_where(const socket_slot& slot,
+                                                  const socket_address& where) noexcept;
+    /// sendmsg(2) has returned EAGAIN for `from`. 0 when the send waits for room in the socket's
+    /// own queue, which the kernel announces. Otherwise the error that ends it: -ENOBUFS when the
+    /// queue of a named unix(7) peer may be full, -EADDRNOTAVAIL when no port is free.
+    [[nodiscard]] static std::int32_t why_no_room(const socket_slot& slot,
+                                                  const datagram_request& from) noexcept;
     /// What moved on a socket of unix(7).
     static void count_moved(socket_slot& slot, std::int32_t bytes) noexcept {
         if (bytes > 0) slot.moved += static_cast<std::uint32_t>(bytes);

@@ -26,6 +26,8 @@ compact_address& uring_poller::room_for_peer(socket_slot& place) noexcept {
 /// Completes `op` with a connection that waits, or with an error; false when it has to wait, and
 /// then it has the slot of its connection: what the kernel accepts is never without a place.
 bool uring_poller::accept_now(socket_slot& listener, operation& op) noexcept {
+    // The request of one would have no end: EOPNOTSUPP of an accept reads as a dead connection.
+    if (listener.datagram) return answer(op, -EOPNOTSUPP);
     socket_slot* const place = take_slot();
     if (place == nullptr) return answer(op, -ENOMEM);
     op.backend_pointer = place;
@@ -40,9 +42,7 @@ bool uring_poller::accept_now(socket_slot& listener, operation& op) noexcept {
     }
     const std::int32_t result = descriptor < 0 ? -errno : descriptor;
     if (is_no_answer(result)) listener.readable = false;
-    // EOPNOTSUPP is no dead connection on a datagram socket: no request would ever end.
-    const bool dead = is_dead_connection(-result) && !listener.datagram;
-    if (may_wait && (is_no_answer(result) || dead)) return false;
+    if (may_wait && (is_no_answer(result) || is_dead_connection(-result))) return false;
     if (result >= 0) accepted(listener, op, result);
     give_back(op);
     return answer(op, result < 0 ? result : 0);

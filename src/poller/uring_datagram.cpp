@@ -14,7 +14,12 @@ void uring_poller::fill_datagram(io_uring_sqe& entry, operation& op) noexcept {
     const bool receiving = op.code == opcode::receive_from;
     message.header = receiving ? receive_header(*op.datagram) : send_header(*op.datagram);
     entry.opcode = receiving ? IORING_OP_RECVMSG : IORING_OP_SENDMSG;
-    if (!receiving) entry.msg_flags = MSG_NOSIGNAL;
+    if (!receiving) {
+        entry.msg_flags = MSG_NOSIGNAL;
+        // No poll of this socket tells of room at a peer that the message names.
+        const bool names_peer = op.datagram->peer.size != 0;
+        if (names_peer && slot_at(op.target.index).local) entry.msg_flags |= MSG_DONTWAIT;
+    }
     entry.addr = reinterpret_cast<std::uintptr_t>(&message.header);
     entry.len = 1;
 }

@@ -160,8 +160,8 @@ bool uring_poller::submit(operation& op) noexcept {
 bool uring_poller::begin_otherwise(socket_slot& slot, operation& op) noexcept {
     if (accepts(op.code)) return accept_now(slot, op);
     if (op.code == opcode::connect) {
-        const socket_address& where = *op.where;
-        return where.size > where.bytes.size() && answer(op, -EINVAL);
+        const std::int32_t refused = check_where(slot, *op.where);
+        return refused != 0 && answer(op, refused);
     }
     const std::int32_t refused = check_datagram(slot, op);
     return refused != 0 && answer(op, refused);
@@ -382,6 +382,9 @@ void uring_poller::on_operation(operation& op, std::int32_t result, std::uint32_
         return on_full_backlog(slot, op);
     }
     if (op.code == opcode::accept && is_dead_connection(-result)) result = -EAGAIN;
+    if (op.code == opcode::send_to && result == -EAGAIN) {
+        if (const std::int32_t why = why_no_room(slot, *op.datagram); why != 0) result = why;
+    }
     if (is_no_answer(result) && (op.backend_state & cancelling) == 0) {
         postpone(op, owes_request);
         return;

@@ -94,7 +94,7 @@ private:
     bool queue_cancel(std::uint64_t user_data) noexcept;
 
     // --- datagrams (uring_datagram.cpp)
-    static void fill_datagram(io_uring_sqe& entry, operation& op) noexcept;
+    void fill_datagram(io_uring_sqe& entry, operation& op) noexcept;
     static void received(operation& op) noexcept;
 
     // --- accept (uring_accept.cpp)

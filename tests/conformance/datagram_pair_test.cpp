@@ -1,8 +1,12 @@
 // Datagrams through adopted descriptors: a pair of unix(7) sockets, whose sender waits for its
 // receiver, as one of UDP does only at a slow network.
+#include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <deque>
 
 #include "datagram_test_support.hpp"
@@ -78,6 +82,55 @@ TEST_P(poller_datagram_pair_test, a_sender_without_a_name_has_an_empty_address) 
     run(got.op);
     EXPECT_EQ(got.outcome(), "|");
     EXPECT_LE(got.message.peer.size, 2u) << "a family at most";
+}
+
+/// No poll tells of room at a peer that a message names: the send ends, and does not ask again.
+TEST_P(poller_datagram_pair_test, a_full_queue_of_a_named_peer_is_an_error) {
+    const int server = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    sockaddr_un unnamed{};
+    unnamed.sun_family = AF_UNIX;  // and no path: the kernel chooses an abstract name
+    ASSERT_EQ(::bind(server, reinterpret_cast<const sockaddr*>(&unnamed), sizeof(sa_family_t)), 0);
+    detail::handle to;
+    ASSERT_EQ(world().adopt(server, to), 0);
+    keep(to);
+    socket_address where;
+    ASSERT_EQ(world().local_address(to, where), 0);
+    detail::handle from;
+    ASSERT_EQ(world().adopt(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), from), 0);
+    keep(from);
+    int sent = 0;
+    std::int32_t result = 4;
+    while (result == 4) {
+        result = send_to(from, "much", where);
+        if (result == 4) ++sent;
+    }
+    EXPECT_EQ(result, -ENOBUFS);
+    EXPECT_GT(sent, 0);
+    EXPECT_EQ(receive_from(to), "much|");
+    EXPECT_EQ(send_to(from, "room again", where), 10);
+}
+
+/// A first send chooses the port. The kernel says EAGAIN when there is none, and then no edge.
+TEST_P(poller_datagram_pair_test, a_send_that_finds_no_free_port_is_an_error) {
+    const endpoint server = bound();
+    const endpoint holds_port = bound();
+    std::uint16_t port = 0;
+    std::memcpy(&port, holds_port.address.bytes.data() + 2, sizeof port);
+    const std::uint32_t only = ntohs(port);
+    const std::uint32_t range = only << 16 | only;
+    const int descriptor = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    constexpr int ip_local_port_range = 51;  // since Linux 6.3
+    const bool narrowed = ::setsockopt(descriptor, IPPROTO_IP, ip_local_port_range, &range,
+                                       sizeof range) == 0;
+    detail::handle client;
+    ASSERT_EQ(world().adopt(descriptor, client), 0);
+    keep(client);
+    const std::int32_t expected = narrowed ? -EADDRNOTAVAIL : 1;
+    EXPECT_EQ(send_to(client, "x", server.address), expected);
+    EXPECT_EQ(send_to(client, "x", server.address), expected) << "each time";
+    world().close(holds_port.handle);
+    collect_now();
+    EXPECT_EQ(send_to(client, "x", server.address), 1);
 }
 
 }  // namespace

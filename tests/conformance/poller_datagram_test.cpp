@@ -254,6 +254,42 @@ TEST_P(poller_datagram_test, where_to_must_be_said_and_must_be_an_address) {
     EXPECT_EQ(send_to(client, "x", wrong), -EINVAL) << "shorter than an address";
 }
 
+/// Linux would dissolve the connection, and the poller would name a peer that is none.
+TEST_P(poller_datagram_test, a_connect_to_no_family_is_refused) {
+    for (const address_family family : {address_family::ipv4, address_family::ipv6}) {
+        const endpoint server = bound(family);
+        const detail::handle client = open_datagram(family);
+        socket_address nowhere = loopback(family);
+        nowhere.bytes[0] = nowhere.bytes[1] = std::byte{0};  // AF_UNSPEC
+        EXPECT_EQ(connect(client, nowhere), -EAFNOSUPPORT);
+        ASSERT_EQ(connect(client, server.address), 0);
+        EXPECT_EQ(connect(client, nowhere), -EAFNOSUPPORT);
+        socket_address peer;
+        ASSERT_EQ(world().remote_address(client, peer), 0);
+        EXPECT_EQ(text_of(peer), text_of(server.address));
+        EXPECT_EQ(send_to(client, "still there"), 11);
+        EXPECT_EQ(receive_from(server.handle), "still there|");
+    }
+}
+
+TEST_P(poller_datagram_test, a_socket_of_one_kind_of_ip_does_not_send_to_the_other) {
+    in6_addr mapped_loopback{};
+    mapped_loopback.s6_addr[10] = mapped_loopback.s6_addr[11] = 0xff;
+    mapped_loopback.s6_addr[12] = 127;
+    mapped_loopback.s6_addr[15] = 1;
+    const endpoint v6 = bound(address_family::ipv6);
+    EXPECT_EQ(send_to(v6.handle, "x", ipv6_address(9, mapped_loopback)), -ENETUNREACH);
+    EXPECT_EQ(connect(v6.handle, ipv6_address(9, mapped_loopback)), -ENETUNREACH);
+    const detail::handle mapped = open_datagram(address_family::ipv6);
+    ASSERT_EQ(world().bind(mapped, ipv6_address(0, mapped_loopback)), 0);
+    EXPECT_EQ(send_to(mapped, "x", v6.address), -EAFNOSUPPORT);
+    const endpoint v4 = bound();
+    EXPECT_EQ(send_to(mapped, "x", v4.address), 1) << "which is of its kind";
+    EXPECT_EQ(receive_from(v4.handle), "x|");
+    EXPECT_EQ(send_to(v6.handle, "x", v6.address), 1);
+    EXPECT_EQ(receive_from(v6.handle), "x|");
+}
+
 TEST_P(poller_datagram_test, a_stream_takes_no_datagrams) {
     const connected_pair pair = connect_pair();
     EXPECT_EQ(send_to(pair.client, "x"), -EOPNOTSUPP);
@@ -267,6 +303,10 @@ TEST_P(poller_datagram_test, a_datagram_socket_has_nothing_of_a_connection) {
     EXPECT_EQ(world().listen(socket.handle, 1), -EOPNOTSUPP);
     operation accepting(opcode::accept, socket.handle);
     EXPECT_EQ(run(accepting), -EOPNOTSUPP);
+    expect_nothing(socket.handle);
+    EXPECT_EQ(run(accepting), -EOPNOTSUPP) << "also when it is known not to be readable";
+    operation asking(opcode::accept_if_waiting, socket.handle);
+    EXPECT_EQ(run(asking), -EOPNOTSUPP);
     std::uint64_t moved = 0;
     EXPECT_EQ(world().moved_bytes(socket.handle, moved), -EOPNOTSUPP);
     ASSERT_EQ(connect(socket.handle, bound().address), 0);
