@@ -11,14 +11,14 @@
 //     grow its own tables; op.result is -ENOMEM when that fails.)
 //  2. result >= 0 is bytes (or 0 for accept and connect); < 0 is a negated errno with the same
 //     meaning in every world, or result_closed / result_busy / result_limit. Short transfers of
-//     a stream are legal, and no request moves more than `most_bytes_at_once`. EINTR never comes
-//     out, and EAGAIN of accept_if_waiting alone, which nothing makes pending: nobody waits. End of
-//     stream is a receive of 0 bytes. Sends never raise SIGPIPE: they end with -EPIPE or
-//     -ECONNRESET.
+//     a stream are legal, and no request moves more than `most_bytes_at_once`. A message may be
+//     longer than that. EINTR never comes out, and EAGAIN of accept_if_waiting alone, which nothing
+//     makes pending: nobody waits. End of stream is a receive of 0 bytes. Sends never raise
+//     SIGPIPE: they end with -EPIPE or -ECONNRESET.
 //  3. cancel() asks; it never completes the operation itself synchronously to the caller's frame:
 //     the operation still arrives through wait(), with -ECANCELED if nothing was taken or moved,
-//     or with its true result if it had succeeded meanwhile (success wins; no byte and no accepted
-//     connection is ever lost). cancel() of an operation that is completed is a no-op.
+//     or with its true result if it had succeeded meanwhile (success wins; no byte, no message and
+//     no accepted connection is ever lost). cancel() of an operation that is completed is a no-op.
 //  4. One pending operation a direction: a second receive* (or send*, or accept) on a handle while
 //     one is pending ends with result_busy at once. One receive and one send at once are fine.
 //  5. A handle is index + generation. Operations refer to the slot, not to any stream object.
@@ -44,13 +44,16 @@
 //     when a read (or write) of the descriptor would not wait: data, room, an end, or an error. No
 //     byte moves. Once the operation has completed, in whatever way, the handle is stale, and the
 //     world knows nothing more of the descriptor: its owner may close or replace it.
-// 11. receive_from and send_to are for datagram sockets, and the other transfers for streams: on a
-//     stream they end with -EOPNOTSUPP, and who asks a datagram socket for a stream's transfer is
-//     promised nothing. A message is taken whole or cut at the end of the buffer, which `truncated`
-//     then says; one of 0 bytes is a message like any other. A message is sent whole or not at all:
-//     -EMSGSIZE, -EDESTADDRREQ without an address and a peer. `most_bytes_at_once` is not meant.
-//     That nobody is bound where a connected socket has sent to comes out as -ECONNREFUSED, once,
-//     of whichever of its operations is next; an unconnected one does not learn of it.
+// 11. receive_from and send_to are for datagram sockets, the other transfers for streams. On a
+//     stream the two end with -EOPNOTSUPP. A stream's transfer on a datagram socket has no defined
+//     result. A receive takes a message whole, or cuts it at the end of the buffer and sets
+//     `truncated`. A message of 0 bytes is like any other. A send takes a whole message or nothing.
+//     Its errors are those of sendmsg(2): -EMSGSIZE, -EDESTADDRREQ without an address and a peer,
+//     -ENETUNREACH, -EHOSTUNREACH, -EACCES for a broadcast. Two are our own. -EADDRNOTAVAIL: no
+//     port is free for its first send. -ENOBUFS: the queue of a unix(7) peer that the message names
+//     is full; nothing tells when it has room. A connected socket gets -ECONNREFUSED once when
+//     nobody is bound at its peer; its next operation returns it. An unconnected one does not learn
+//     of it. A connect to AF_UNSPEC, which would dissolve a connection, ends with -EAFNOSUPPORT.
 // 12. A destroyed poller has no operation pending: it asserts that.
 #pragma once
 
