@@ -306,51 +306,42 @@ void buffered_write::throw_cancelled() const {
 }
 
 bool flush_awaiter::try_now() noexcept { return state_.flush_now(*this); }
-bool flush_awaiter::start() noexcept {
-    state_.wait_in_list(*this);
-    return true;
-}
-void flush_awaiter::finish() const {
-    if (error_) state_.throw_error(error_, "flush");
-}
-void flush_awaiter::throw_cancelled() const {
-    throw_io(-ECANCELED, "flush", state_.own_socket());
-}
-void flush_awaiter::cancel_wait() noexcept {
-    unlink();
-    end_cancelled();
-}
-void flush_awaiter::describe(text_sink& out) const noexcept {
-    describe_io(out, "flush", state_.own_socket());
-}
-void flush_awaiter::end(std::error_code error) noexcept {
-    error_ = error;
-    end_granted();
-}
 
 bool send_turn_awaiter::try_now() noexcept { return state_.take_turn_now(*this); }
-bool send_turn_awaiter::start() noexcept {
-    state_.wait_in_list(*this);
-    return true;
-}
-void send_turn_awaiter::finish() const {
-    if (error_) state_.throw_error(error_, request_.verb);
-}
-void send_turn_awaiter::throw_cancelled() const {
-    throw_io(-ECANCELED, request_.verb, state_.own_socket());
-}
 void send_turn_awaiter::cancel_wait() noexcept {
-    unlink();
-    end_cancelled();
+    writer_awaiter::cancel_wait();
     state_.left_line();
 }
-void send_turn_awaiter::describe(text_sink& out) const noexcept {
-    describe_io(out, request_.verb, state_.own_socket());
+
+template <typename Derived>
+bool writer_awaiter<Derived>::start() noexcept {
+    state_.wait_in_list(static_cast<Derived&>(*this));
+    return true;
 }
-void send_turn_awaiter::end(std::error_code error) noexcept {
+template <typename Derived>
+void writer_awaiter<Derived>::finish() const {
+    if (error_) state_.throw_error(error_, self().verb());
+}
+template <typename Derived>
+void writer_awaiter<Derived>::throw_cancelled() const {
+    throw_io(-ECANCELED, self().verb(), state_.own_socket());
+}
+template <typename Derived>
+void writer_awaiter<Derived>::cancel_wait() noexcept {
+    this->unlink();
+    this->end_cancelled();
+}
+template <typename Derived>
+void writer_awaiter<Derived>::describe(text_sink& out) const noexcept {
+    describe_io(out, self().verb(), state_.own_socket());
+}
+template <typename Derived>
+void writer_awaiter<Derived>::end(std::error_code error) noexcept {
     error_ = error;
-    end_granted();
+    this->end_granted();
 }
+template class writer_awaiter<flush_awaiter>;
+template class writer_awaiter<send_turn_awaiter>;
 
 }}}  // namespace coro::v0::detail
 

@@ -48,26 +48,19 @@ private:
 
 /// A write that waits: for room in the buffer, or, when it is large, for the line to be free.
 class [[nodiscard("co_await it")]] send_turn_awaiter final
-    : public library_awaiter<send_turn_awaiter>,
-                                                     public list_node<send_turn_awaiter> {
+    : public writer_awaiter<send_turn_awaiter> {
 public:
     send_turn_awaiter(writer_state& state, const write_request& request) noexcept
-        : state_(state), request_(request) {}
+        : writer_awaiter(state), request_(request) {}
 
     bool try_now() noexcept;
-    bool start() noexcept;
-    void finish() const;
-    [[noreturn]] void throw_cancelled() const;
     void cancel_wait() noexcept override;
-    void describe(text_sink& out) const noexcept override;
+    [[nodiscard]] const char* verb() const noexcept { return request_.verb; }
 
 private:
     friend class writer_state;
-    void end(std::error_code error) noexcept;
 
-    writer_state& state_;
     const write_request& request_;
-    std::error_code error_;
 };
 
 class writer_state final : public turn_end {

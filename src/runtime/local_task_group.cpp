@@ -46,12 +46,7 @@ local_task_group::~local_task_group() {
 void local_task_group::join(std::source_location where) {
     CORO_ASSERT(!joined_, "a local_task_group was joined twice");
     wait_for_children(where);
-    if (uncounted_ != 0)
-        report({.level = severity::warning, .verb = "task_group", .endpoint = {}, .error = {},
-                .text = std::to_string(uncounted_) +
-                        " further errors of children; pass group_options.further to keep them",
-                .task = {}});
-    if (first_error_) std::rethrow_exception(std::exchange(first_error_, {}));
+    throw_first_error();
     if (was_cut_off()) throw cancelled();
 }
 

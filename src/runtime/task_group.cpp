@@ -169,12 +169,7 @@ void group_run::body_failed(const std::exception_ptr& error) noexcept {
 }
 
 void group_run::judge(std::exception_ptr from_body) {
-    if (group.uncounted_ != 0)
-        report({.level = severity::warning, .verb = "task_group", .endpoint = {}, .error = {},
-                .text = std::to_string(group.uncounted_) +
-                        " further errors of children; pass group_options.further to keep them",
-                .task = {}});
-    if (group.first_error_) std::rethrow_exception(std::move(group.first_error_));
+    group.throw_first_error();
     if (from_body && !scope_access::swallows(group.scope_))
         std::rethrow_exception(std::move(from_body));
 }
@@ -234,6 +229,15 @@ task<> task_group::join() {
     while (alive_ != 0 && (scope_.is_cancelled() || !strand.scope->is_cancelled()))
         co_await detail::group_join(*this, true);
     co_await detail::cancellation_point();
+}
+
+void task_group::throw_first_error() {
+    if (uncounted_ != 0)
+        report({.level = severity::warning, .verb = "task_group", .endpoint = {}, .error = {},
+                .text = std::to_string(uncounted_) +
+                        " further errors of children; pass group_options.further to keep them",
+                .task = {}});
+    if (first_error_) std::rethrow_exception(std::exchange(first_error_, {}));
 }
 
 void task_group::keep_error(std::exception_ptr error) noexcept {

@@ -260,6 +260,8 @@ private:
             if (borrowed) detail::lend(loans, detail::referent<kept>(arg), this);
     }
     CORO_EXPORT void keep_error(std::exception_ptr error) noexcept;
+    /// Tells how many errors were not kept, and throws the first one if there was any.
+    void throw_first_error();
     void child_ended(const char* name, std::exception_ptr error) noexcept;
     void leave() noexcept;  ///< a child has gone
     /// The cancellation of a scope around the group has ended a child. The task that waits for the

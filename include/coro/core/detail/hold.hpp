@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #if !defined(_GLIBCXX_RELEASE) || _GLIBCXX_RELEASE > 12  // 12's <memory> has reference_wrapper
@@ -181,5 +182,11 @@ task<> as_child(Operation&& operation) {
 template <typename T>
 using storable = std::conditional_t<std::is_reference_v<T>,
                                     std::reference_wrapper<std::remove_reference_t<T>>, T>;
+
+/// What comes of an await that a cancellation of our own may end: an optional, which is empty then,
+/// or false where there is no value.
+template <typename T>
+using value_unless_cancelled =
+    std::conditional_t<std::is_void_v<T>, bool, std::optional<storable<T>>>;
 
 }}}  // namespace coro::v0::detail

@@ -1,7 +1,6 @@
 // The strand inside a scope of its own, for with_cancel_scope.
 #pragma once
 
-#include <optional>
 #include <type_traits>
 
 #include <coro/base/error.hpp>
@@ -32,10 +31,6 @@ private:
     detail::strand& strand_;
 };
 
-template <typename T>
-using value_unless_cancelled =
-    std::conditional_t<std::is_void_v<T>, bool, std::optional<storable<T>>>;
-
 template <typename Body>
 task<value_unless_cancelled<body_value<Body, cancel_scope&>>> cancel_scope_coroutine(Body body) {
     using value = body_value<Body, cancel_scope&>;
@@ -46,13 +41,12 @@ task<value_unless_cancelled<body_value<Body, cancel_scope&>>> cancel_scope_corou
             co_await call_body(body, scope);
             co_return true;
         } else {
-            co_return std::optional<storable<value>>(co_await call_body(body, scope));
+            co_return value_unless_cancelled<value>(co_await call_body(body, scope));
         }
     } catch (const cancelled&) {
         if (!scope_access::swallows(scope)) throw;
     }
-    if constexpr (std::is_void_v<value>) co_return false;
-    else co_return std::optional<storable<value>>();
+    co_return value_unless_cancelled<value>{};
 }
 
 }}}  // namespace coro::v0::detail

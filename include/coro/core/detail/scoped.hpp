@@ -2,7 +2,6 @@
 #pragma once
 
 #include <coroutine>
-#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -50,19 +49,18 @@ protected:
         return inner_.await_resume();
     }
 
-    /// The same, or an empty optional (false, for void) when the cancellation is_ours().
+    /// The same, or nothing when the cancellation is_ours().
     auto leave_and_resume_if_any() {
         try {
             if constexpr (std::is_void_v<inner_result>) {
                 leave_and_resume();
                 return true;
             } else {
-                return std::optional<storable<inner_result>>(leave_and_resume());
+                return value_unless_cancelled<inner_result>(leave_and_resume());
             }
         } catch (const cancelled&) {
             if (!static_cast<Derived*>(this)->is_ours()) throw;
-            if constexpr (std::is_void_v<inner_result>) return false;
-            else return std::optional<storable<inner_result>>();
+            return value_unless_cancelled<inner_result>{};
         }
     }
     /// Whether the `cancelled` that came out was made by this scope alone.

@@ -53,26 +53,42 @@ private:
     write_request request_;
 };
 
-class [[nodiscard("co_await it")]] CORO_EXPORT flush_awaiter final
-    : public library_awaiter<flush_awaiter>,
-                                                                  public list_node<flush_awaiter> {
+/// A wait in a list of the writer. `Derived` supplies try_now() and verb().
+template <typename Derived>
+class CORO_EXPORT writer_awaiter : public library_awaiter<Derived>, public list_node<Derived> {
 public:
-    explicit flush_awaiter(writer_state& state) noexcept : state_(state) {}
-
-    bool try_now() noexcept;
     bool start() noexcept;
     void finish() const;
     [[noreturn]] void throw_cancelled() const;
     void cancel_wait() noexcept override;
     void describe(text_sink& out) const noexcept override;
 
+protected:
+    explicit writer_awaiter(writer_state& state) noexcept : state_(state) {}
+    ~writer_awaiter() = default;
+
+    writer_state& state_;
+
 private:
     friend class writer_state;
     void end(std::error_code error) noexcept;
+    const Derived& self() const noexcept { return static_cast<const Derived&>(*this); }
 
-    writer_state& state_;
-    std::uint64_t position_ = 0;  ///< everything before it is to be sent
     std::error_code error_;
+};
+
+class [[nodiscard("co_await it")]] CORO_EXPORT flush_awaiter final
+    : public writer_awaiter<flush_awaiter> {
+public:
+    explicit flush_awaiter(writer_state& state) noexcept : writer_awaiter(state) {}
+
+    bool try_now() noexcept;
+    [[nodiscard]] const char* verb() const noexcept { return "flush"; }
+
+private:
+    friend class writer_state;
+
+    std::uint64_t position_ = 0;  ///< everything before it is to be sent
 };
 
 struct buffered_writer_access;
