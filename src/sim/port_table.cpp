@@ -73,16 +73,22 @@ int port_table::bind_client(sim_socket& socket) {
     if (socket.family == address_family::local) return 0;  // stays unnamed: unix(7)
     if (socket.bound) {
         // Bound to a wildcard: the connection settles the address, the port stays.
-        if (socket.local.is_any()) socket.local.ip = socket.remote.ip;
+        if (socket.local.is_any()) socket.local.ip = source_towards(socket.remote).ip;
         return 0;
     }
-    // As routing does for an address of the host itself: the source is the destination, except that
-    // all of 127.0.0.0/8 is reached from 127.0.0.1.
-    sim_address source = socket.remote;
-    if (source.is_v4_loopback()) source = sim_address::loopback(source);
+    sim_address source = source_towards(socket.remote);
     source.port = next_ephemeral();
     if (source.port == 0) return -EADDRNOTAVAIL;
     return bind(socket, source);
+}
+
+/// As routing does for an address of the host itself: the source is the destination, except that
+/// all of 127.0.0.0/8 is reached from 127.0.0.1.
+sim_address port_table::source_towards(const sim_address& to) {
+    if (!to.is_v4_loopback()) return to;
+    sim_address source = sim_address::loopback(to);
+    source.port = to.port;
+    return source;
 }
 
 void port_table::release(sim_socket& socket) {
@@ -137,8 +143,13 @@ sim_socket* port_table::receiver_for(const sim_address& from, const sim_address&
         highest = std::max(highest, its);
         if (its == highest) best.push_back(candidate);
     }
-    // Among equals, which share the place by SO_REUSEPORT, the sender's port decides.
-    return best.empty() ? nullptr : best[from.port % best.size()];
+    // SO_REUSEADDR alone hands the place over to who comes later: socket(7).
+    const auto shares = [](const sim_socket* one) {
+        return one->option(socket_option::reuse_port) != 0;
+    };
+    if (best.empty() || !shares(best.back())) return best.empty() ? nullptr : best.back();
+    std::erase_if(best, [&](const sim_socket* one) { return !shares(one); });
+    return best[from.port % best.size()];
 }
 
 std::uint16_t port_table::next_ephemeral() {

@@ -29,13 +29,16 @@ public:
     [[nodiscard]] int may_listen(const sim_socket& socket) const;
     /// Chooses the source address of a client that is not bound. 0 or -EADDRNOTAVAIL.
     int bind_client(sim_socket& socket);
+    /// The address of this host from which `to` is reached, with the port of `to`.
+    [[nodiscard]] static sim_address source_towards(const sim_address& to);
     void release(sim_socket& socket);
 
     /// The listener that a connect from `client` reaches, or nullptr. Among listeners that share an
     /// address by SO_REUSEPORT the client's port decides.
     [[nodiscard]] sim_socket* listener_for(const sim_socket& client) const;
     /// The datagram socket that takes what `from` sends to `to`, or nullptr. One that is connected
-    /// takes nothing of anybody else, and goes before those that are not.
+    /// takes nothing of anybody else, and goes before those that are not. Of several in one place
+    /// it is the last that was bound; those that share it by SO_REUSEPORT divide the senders.
     [[nodiscard]] sim_socket* receiver_for(const sim_address& from, const sim_address& to) const;
     [[nodiscard]] bool knows_path(const std::string& path) const { return paths_.contains(path); }
 

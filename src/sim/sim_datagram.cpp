@@ -17,11 +17,11 @@ namespace {
 constexpr std::size_t largest_over_v4 = 65507;
 constexpr std::size_t largest_over_v6 = 65527;
 
-/// The address that `sender` has for a receiver at `to`, as port_table::bind_client() chooses it.
+/// The address that `sender` has for a receiver at `to`.
 sim_address source_of(const sim_socket& sender, const sim_address& to) {
     sim_address from = sender.local;
     if (!from.is_any()) return from;
-    from = to.is_v4_loopback() ? sim_address::loopback(to) : to;
+    from = port_table::source_towards(to);
     from.port = sender.local.port;
     return from;
 }

@@ -102,6 +102,40 @@ TEST_P(sim_datagram_test, a_socket_of_ipv6_talks_to_one_of_ipv4) {
     EXPECT_EQ(text_of(reply.message.peer).rfind("[::ffff:127.0.0.1]:", 0), 0u);
 }
 
+TEST_P(sim_datagram_test, sockets_that_share_a_port_divide_the_senders) {
+    std::array<detail::handle, 2> at;
+    socket_address where = loopback(address_family::ipv4);
+    for (detail::handle& one : at) {
+        one = open_datagram();
+        ASSERT_EQ(world().set_option(one, socket_option::reuse_port, 1), 0);
+        ASSERT_EQ(world().bind(one, where), 0);
+        ASSERT_EQ(world().local_address(one, where), 0);
+    }
+    for (int i = 0; i < 4; ++i) EXPECT_EQ(send_to(open_datagram(), "x", where), 1);
+    for (const detail::handle one : at) {
+        EXPECT_EQ(receive_from(one), "x|") << "the senders' ports follow each other";
+        EXPECT_EQ(receive_from(one), "x|");
+        expect_nothing(one);
+    }
+}
+
+TEST_P(sim_datagram_test, where_no_port_is_free_a_send_and_a_connect_say_so) {
+    constexpr int all = port_table::last_ephemeral - port_table::first_ephemeral + 1;
+    const socket_address where = loopback(address_family::ipv4, 9);
+    const detail::handle last = open_datagram();
+    std::deque<detail::handle> holders;
+    for (int i = 0; i < all; ++i) {
+        holders.emplace_back();
+        ASSERT_EQ(world().open_datagram(address_family::ipv4, holders.back()), 0);
+        ASSERT_EQ(world().bind(holders.back(), loopback(address_family::ipv4)), 0);
+    }
+    EXPECT_EQ(send_to(last, "x", where), -EADDRNOTAVAIL);
+    EXPECT_EQ(connect(last, where), -EADDRNOTAVAIL);
+    world().close(holders.front());
+    EXPECT_EQ(send_to(last, "x", where), 1);
+    for (const detail::handle one : holders) world().close(one);
+}
+
 /// What happened, with times, of a client that sends to two servers.
 std::string trace_of(std::uint64_t seed) {
     sim_world all(seed, {.latency = 1ms, .latency_most = 50ms}, "simulation");
