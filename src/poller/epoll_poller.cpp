@@ -302,7 +302,8 @@ std::int32_t epoll_poller::note_receive(socket_slot& slot, std::int32_t got,
     if (short_of) {
         // An end of stream that was read before its edge was seen stays readable, like the edge.
         if (got == 0) slot.hung_up = true;
-        if (!slot.hung_up) slot.readable = false;
+        // Nor does a short message say that no other one waits (rule c).
+        if (!slot.hung_up && !slot.datagram) slot.readable = false;
     }
     return got;
 }

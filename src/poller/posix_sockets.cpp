@@ -261,6 +261,7 @@ int posix_sockets::adopt(int descriptor, detail::handle& out) noexcept {
     if (::getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0) return -errno;
     if (::getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) return -errno;
     if (::getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size) != 0) return -errno;
+    if (type != SOCK_STREAM && type != SOCK_DGRAM) return -EPROTOTYPE;
     // Asked first: after an error the descriptor is as it was.
     if (!slot_available()) return -ENOMEM;
     const int mode = ::fcntl(descriptor, F_GETFL);
@@ -388,6 +389,7 @@ int posix_sockets::attach(detached&& what, detail::handle& out) noexcept {
 int posix_sockets::close_if_idle(detail::handle listener) noexcept {
     socket_slot* slot = find(listener);
     if (slot == nullptr) return result_closed;
+    if (slot->datagram) return -EOPNOTSUPP;
     if (slot->receiver != nullptr) return -EBUSY;
     if (forget(*slot) != 0) return -EAGAIN;
     pollfd waiting{slot->descriptor, POLLIN, 0};
@@ -406,6 +408,7 @@ void posix_sockets::close(detail::handle socket) noexcept {
 int posix_sockets::shed_connection(detail::handle listener) noexcept {
     const socket_slot* slot = find(listener);
     if (slot == nullptr) return result_closed;
+    if (slot->datagram) return -EOPNOTSUPP;
     if (reserved_descriptor_ < 0) reserved_descriptor_ = open_reserve();
     if (reserved_descriptor_ < 0) return -errno;
     close_descriptor(reserved_descriptor_);

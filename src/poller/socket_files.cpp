@@ -166,6 +166,7 @@ int posix_sockets::listen_local(detail::handle socket, const socket_address& whe
     out = {};
     socket_slot* const slot = find(socket);
     if (slot == nullptr) return result_closed;
+    if (slot->datagram) return -EOPNOTSUPP;
     const path_text path = path_of(where);
     if (path[0] == '\0') {
         if (const int error = bind(socket, where); error != 0) return error;

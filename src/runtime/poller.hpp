@@ -225,8 +225,8 @@ public:
     /// -ENOMEM, -EAFNOSUPPORT.
     virtual int open_stream(address_family family, detail::handle& out) noexcept = 0;
     /// Makes a datagram socket of `family`, ipv4 or ipv6 (UDP): bind() it, connect it, or just send
-    /// from it. It has no shutdown(), listen() or moved_bytes(): -EOPNOTSUPP. Fails as
-    /// open_stream(), and with -EAFNOSUPPORT for local.
+    /// from it. It has no shutdown(), moved_bytes(), nor anything of a listener: -EOPNOTSUPP of
+    /// each. Fails as open_stream(), and with -EAFNOSUPPORT for local.
     virtual int open_datagram(address_family family, detail::handle& out) noexcept = 0;
     /// Gives the socket an address; port 0 chooses one. -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
     /// -EINVAL for a second time: bind(2).
@@ -266,14 +266,14 @@ public:
     /// -EAGAIN when nobody waits; or why nothing could be accepted.
     virtual int shed_connection(detail::handle listener) noexcept = 0;
     /// Lets go of a socket, for another poller of the run. Nothing is lost of what has come or is
-    /// to come. -EBUSY while an operation is pending on it.
+    /// to come. -EBUSY while an operation is pending on it; -ENOMEM.
     virtual int detach(detail::handle socket, detached& out) noexcept = 0;
     /// Takes in what another poller of the run, or this one, has let go of. With an error (-ENOMEM)
     /// `what` is as before.
     virtual int attach(detached&& what, detail::handle& out) noexcept = 0;
     /// Takes over a descriptor of the operating system: the poller owns it, and it does not block
-    /// any more. -EBADF, -ENOTSOCK, -ENOMEM, and it stays the caller's; -EOPNOTSUPP in a
-    /// simulation.
+    /// any more. -EBADF, -ENOTSOCK, -ENOMEM, -EPROTOTYPE for a socket of neither streams nor
+    /// datagrams, and it stays the caller's; -EOPNOTSUPP in a simulation.
     virtual int adopt(int descriptor, detail::handle& out) noexcept = 0;
     /// Gives a socket away: the caller owns the descriptor, and the handle is stale. It blocks
     /// again if it did when it was adopted. -EBUSY while something is pending on it; -EOPNOTSUPP

@@ -55,6 +55,8 @@ int sim_world::begin_to_listen(sim_socket& socket, int backlog) {
 int sim_poller::listen_local(detail::handle handle, const socket_address& where,
                              const local_file& options, file_mark& out) noexcept {
     out = {};
+    if (const sim_socket* socket = find(handle); socket != nullptr && socket->datagram)
+        return -EOPNOTSUPP;
     if (const int error = bind(handle, where); error != 0) return error;
     return listen(handle, options.backlog);
 }
@@ -79,6 +81,7 @@ sim_world::outcome sim_world::attempt_accept(sim_socket& listener, operation& op
 int sim_poller::close_if_idle(detail::handle handle) noexcept {
     const sim_socket* listener = find(handle);
     if (listener == nullptr) return result_closed;
+    if (listener->datagram) return -EOPNOTSUPP;
     if (listener->receiver != nullptr) return -EBUSY;
     if (!listener->accept_queue.empty()) return -EAGAIN;
     close(handle);
@@ -91,6 +94,7 @@ int sim_poller::shed_connection(detail::handle handle) noexcept {
 }
 
 int sim_world::shed(sim_socket& listener) {
+    if (listener.datagram) return -EOPNOTSUPP;
     if (listener.state != sim_state::listening) return -EINVAL;
     if (listener.accept_queue.empty()) return -EAGAIN;
     const socket_pointer given_up = std::move(listener.accept_queue.front());

@@ -2,7 +2,9 @@
 #include "sim/sim_poller.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <functional>
+#include <new>
 #include <utility>
 
 #include <coro/base/detail/assert.hpp>
@@ -107,10 +109,18 @@ int sim_poller::detach(detail::handle handle, detached& out) noexcept {
     sim_socket* socket = find(handle);
     if (socket == nullptr) return result_closed;
     if (socket->receiver != nullptr || socket->sender != nullptr) return -EBUSY;
+    const std::uint64_t token = all_.next_token_;
+    try {
+        all_.detached_.emplace(token, nullptr);
+    } catch (const std::bad_alloc&) {
+        return -ENOMEM;
+    }
+    ++all_.next_token_;
     out = detached();
     out.notes = socket->notes;
-    out.keep(all_, all_.next_token_++);
-    all_.detached_.emplace(out.token, vacate_slot(handle.index));
+    out.datagram = socket->datagram;
+    out.keep(all_, token);
+    all_.detached_[token] = vacate_slot(handle.index);
     return 0;
 }
 

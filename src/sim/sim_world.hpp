@@ -9,7 +9,8 @@
 //    and IPv6, streams also by local names, and nobody else. Whatever crosses it (bytes, messages,
 //    ends, resets, connects) goes through the event heap and takes `latency`, 0 unless set: nothing
 //    that one side submits completes an operation of the other side before the next wait(). What is
-//    on its way to one socket arrives in the order in which it was sent.
+//    on its way to one stream arrives in the order in which it was sent. Messages keep the order of
+//    their sender.
 //  - Without a seed (0) nothing is random. With one it decides: how long each crossing takes
 //    between the two bounds, how many bytes a transfer moves, which of several loops turns next,
 //    and which strand of those that are ready is resumed (loop_team.cpp).

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -131,6 +132,33 @@ TEST_P(poller_datagram_pair_test, a_send_that_finds_no_free_port_is_an_error) {
     world().close(holds_port.handle);
     collect_now();
     EXPECT_EQ(send_to(client, "x", server.address), 1);
+}
+
+TEST_P(poller_datagram_pair_test, a_socket_that_is_released_and_adopted_is_as_before) {
+    const endpoint server = bound();
+    const detail::handle client = open_datagram();
+    ASSERT_EQ(connect(client, server.address), 0);
+    int descriptor = -1;
+    ASSERT_EQ(world().release(client, descriptor), 0);
+    detail::handle again;
+    ASSERT_EQ(world().adopt(descriptor, again), 0);
+    keep(again);
+    EXPECT_EQ(send_to(again, "hello"), 5);
+    EXPECT_EQ(receive_from(server.handle), "hello|");
+    socket_address peer;
+    ASSERT_EQ(world().remote_address(again, peer), 0);
+    EXPECT_EQ(text_of(peer), text_of(server.address));
+    EXPECT_EQ(world().shutdown(again, shutdown_how::both), -EOPNOTSUPP) << "it is of datagrams";
+}
+
+TEST_P(poller_datagram_pair_test, a_socket_of_another_type_is_not_adopted) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()), 0);
+    for (const int end : ends) {
+        detail::handle none;
+        EXPECT_EQ(world().adopt(end, none), -EPROTOTYPE);
+        EXPECT_EQ(::close(end), 0) << "it is the caller's";
+    }
 }
 
 }  // namespace

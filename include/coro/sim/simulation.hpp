@@ -16,13 +16,15 @@ namespace coro { inline namespace v0 { namespace sim {
 
 /// The network of a simulated run, the same for all of its loops. An aggregate that owns nothing.
 struct options {
-    /// Bytes, the end of a stream, a reset and either half of a connect cross the network. Each
-    /// takes at least `latency`, one way, and at most `latency_most`. The seed chooses in between,
-    /// for each crossing; what one side sent stays in order. Without a seed all take `latency`.
+    /// Bytes, messages, the end of a stream, a reset and either half of a connect cross the
+    /// network. Each takes at least `latency`, one way, and at most `latency_most`. The seed
+    /// chooses in between, for each crossing; what one side sent stays in order. Without a seed all
+    /// take `latency`.
     time_span latency = duration::zero();
     /// Means `latency` where it is less than that.
     time_span latency_most = duration::zero();
-    /// A read or a write moves no more bytes at once. With a seed it moves any number up to this.
+    /// A read or a write moves no more bytes at once. With a seed it moves any number up to this. A
+    /// message (a datagram) is never cut.
     /// Requires: at least 1.
     std::size_t chunk_most = SIZE_MAX;
     /// So many sockets may be open at once. The next accept or connect is refused as by a process
