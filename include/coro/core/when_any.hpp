@@ -1,15 +1,16 @@
 // when_any: several awaitables side by side, until the first ends; the others are withdrawn.
 #pragma once
 
-#include <coroutine>
 #include <cstddef>
-#include <iterator>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include <coro/base/detail/assert.hpp>
 #include <coro/core/detail/branch.hpp>
+#include <coro/core/detail/hold.hpp>
+#include <coro/core/detail/when_any_awaiter.hpp>
+#include <coro/core/task.hpp>
 
 namespace coro { inline namespace v0 {
 
@@ -72,101 +73,6 @@ private:
     std::size_t first_;
     std::vector<detail::branch_outcome<T>> outcomes_;
 };
-
-namespace detail {
-
-template <typename... Inner>
-class [[nodiscard("co_await it")]] when_any_awaiter final
-    : public branch_set,
-      public awaiter_face<when_any_awaiter<Inner...>> {
-public:
-    explicit when_any_awaiter(Inner&&... inner) noexcept
-        : branch_set("when_any", branch_policy::any), branches_(std::move(inner)...) {}
-
-    bool await_ready() const noexcept { return false; }
-    bool suspend(frame_link* /*parent*/, std::coroutine_handle<> resume) noexcept {
-        open(resume);
-        std::apply([this](auto&... each) { (start(each), ...); }, branches_);
-        return true;
-    }
-    when_any_result<typename branch<Inner>::value_type...> await_resume() {
-        close();
-        return std::apply(
-            [this](auto&... each) {
-                return when_any_result<typename branch<Inner>::value_type...>(
-                    first(), std::move(each.outcome())...);
-            },
-            branches_);
-    }
-
-    when_any_awaiter relocated() noexcept {
-        check_unawaited();
-        return std::apply([](auto&... each) { return when_any_awaiter(each.take_inner()...); },
-                          branches_);
-    }
-    [[nodiscard]] const frame_link* capturing() noexcept {
-        return std::apply([](auto&... each) { return first_capturing(each...); }, branches_);
-    }
-
-private:
-    std::tuple<branch<Inner>...> branches_;
-};
-
-template <typename T>
-class [[nodiscard("co_await it")]] when_any_list_awaiter final
-    : public branch_set,
-      public awaiter_face<when_any_list_awaiter<T>> {
-    using one = branch<owning_task_awaiter<T>>;
-
-public:
-    explicit when_any_list_awaiter(std::vector<task<T>>&& tasks)
-        : branch_set("when_any", branch_policy::any),
-          branches_(std::make_move_iterator(tasks.begin()), std::make_move_iterator(tasks.end())) {
-        CORO_ASSERT(!branches_.empty(), "when_any of an empty list would never end");
-    }
-
-    bool await_ready() const noexcept { return false; }
-    bool suspend(frame_link* /*parent*/, std::coroutine_handle<> resume) noexcept {
-        open(resume);
-        for (one& each : branches_) start(each);
-        return true;
-    }
-    when_any_list<T> await_resume() {
-        close();
-        std::vector<branch_outcome<T>> outcomes;
-        outcomes.reserve(branches_.size());
-        for (one& each : branches_) outcomes.push_back(std::move(each.outcome()));
-        return when_any_list<T>(first(), std::move(outcomes));
-    }
-
-    when_any_list_awaiter relocated() noexcept {
-        check_unawaited();
-        return when_any_list_awaiter(std::move(branches_));
-    }
-    [[nodiscard]] const frame_link* capturing() noexcept {
-        for (one& each : branches_)
-            if (const frame_link* found = each.capturing(); found != nullptr) return found;
-        return nullptr;
-    }
-
-private:
-    explicit when_any_list_awaiter(std::vector<one>&& branches) noexcept
-        : branch_set("when_any", branch_policy::any), branches_(std::move(branches)) {}
-
-    std::vector<one> branches_;
-};
-
-template <typename... Inner>
-inline constexpr bool owns_operands<when_any_awaiter<Inner...>> = (owns_operands<Inner> && ...);
-template <typename... Inner>
-inline constexpr bool returns_nothing<when_any_awaiter<Inner...>> =
-    (std::is_void_v<typename branch<Inner>::value_type> && ...);
-template <typename T>
-inline constexpr bool owns_operands<when_any_list_awaiter<T>> = true;
-template <typename T>
-inline constexpr bool returns_nothing<when_any_list_awaiter<T>> = std::is_void_v<T>;
-
-}  // namespace detail
 
 /// Returns `when_any_result`: the index of the first of `awaitables` that ended, with a value or an
 /// exception, and every value obtained. The awaitables (tasks or operations) are awaited side by

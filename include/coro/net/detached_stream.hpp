@@ -4,30 +4,9 @@
 #include <concepts>
 #include <utility>
 
+#include <coro/net/detail/detached_socket.hpp>
 #include <coro/net/detail/stream_access.hpp>
 #include <coro/net/stream.hpp>
-#include <coro/runtime/detail/detached.hpp>
-
-namespace coro { inline namespace v0 { namespace detail {
-
-/// A socket that no poller has, as streams see it.
-class CORO_EXPORT detached_socket {
-public:
-    /// Takes the socket of `from`. Throws: io_error; then `from` is as before.
-    explicit detached_socket(owned_socket& from);
-    detached_socket(detached_socket&&) noexcept = default;
-    detached_socket& operator=(detached_socket&&) noexcept = default;
-    ~detached_socket();
-
-    [[nodiscard]] bool holds() const noexcept { return static_cast<bool>(moved_); }
-    /// Of the running loop. Throws: io_error; then it is closed.
-    [[nodiscard]] socket_ref attach();
-
-private:
-    detached moved_;
-};
-
-}}}  // namespace coro::v0::detail
 
 namespace coro { inline namespace v0 { namespace net {
 
