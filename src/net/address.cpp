@@ -49,7 +49,7 @@ bool is_name_character(char c) noexcept {
     return is_digit(c) || is_letter(c) || c == '-' || c == '_' || c == '.';
 }
 
-/// RFC 1123 §2.1: the last label of a host name is not numeric; here it must begin with a letter,
+/// RFC 1123 §2.1: the last label of a host name is not numeric. Here it must begin with a letter,
 /// so that a mistyped address (`127.0.0.0x1`) is told as such.
 bool looks_like_host_name(std::string_view text) noexcept {
     const std::string_view last = text.substr(text.rfind('.') + 1);  // npos + 1 is 0
@@ -380,8 +380,8 @@ std::size_t endpoint::hash() const noexcept {
 
 }}}  // namespace coro::v0::net
 
-// The layouts of ip(7) and ipv6(7), the same on every Linux architecture; a test holds them against
-// the system's headers, which are not included here so that this file has no need of a system.
+// The layouts of ip(7) and ipv6(7), the same on every Linux architecture. A test holds them against
+// the system's headers. This file does not include those, so that it has no need of a system.
 //
 //   offset  sockaddr_in (16 bytes)            sockaddr_in6 (28 bytes)
 //        0  family = 2, host order            family = 10, host order

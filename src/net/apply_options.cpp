@@ -34,8 +34,8 @@ public:
     void set(const char* verb, socket_option which, bool value) noexcept {
         set(verb, which, value ? 1 : 0);
     }
-    /// A span that the kernel counts in `unit`: rounded up, so that it is never shorter than what
-    /// was asked for (a linger of half a second must not become "reset"), and held in its range.
+    /// A span that the kernel counts in `unit`, held in its range. It is rounded up, so that it is
+    /// never shorter than what was asked for. (A linger of half a second must not become "reset".)
     void set(const char* verb, socket_option which, duration value, duration unit, int least,
              int most = std::numeric_limits<int>::max()) noexcept {
         const duration::rep whole = value / unit + (value % unit > duration::zero() ? 1 : 0);

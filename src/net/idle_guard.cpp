@@ -1,5 +1,5 @@
-// One timer for all streams that a guard watches: the time between two looks is the same for all,
-// so a watch that is put to the end of the list is looked at after all before it. The clock puts
+// One timer for all streams that a guard watches. The time between two looks is the same for all.
+// So a watch that is put to the end of the list is looked at after all before it. The clock puts
 // new ones and those that were looked at there, and it never goes back.
 #include <coro/net/idle_guard.hpp>
 

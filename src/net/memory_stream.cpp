@@ -13,7 +13,7 @@
 namespace coro { inline namespace v0 { namespace net {
 namespace {
 
-/// One direction. Whoever waits at an end is served as soon as the other end allows it.
+/// One direction. A task that waits at an end is served as soon as the other end allows it.
 class pipe {
 public:
     explicit pipe(const memory_options& options)

@@ -15,7 +15,7 @@
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
-/// The most that a read past the leases asks for while fewer bytes than that have come: a peer that
+/// The most that a read past the leases asks for while fewer bytes than that have come. A peer that
 /// announces much and sends little makes us hold little.
 constexpr std::size_t first_direct_bytes = 16384;
 

@@ -208,8 +208,8 @@ void end_cancelled_in(scheduler& loop, detail::handle which) noexcept {
     close_in(loop, which);
 }
 
-/// Whether an exception destroys what this thread destroys now: on its way through a function, or
-/// behind it, with the parameters of a task that it has ended.
+/// Whether an exception destroys what this thread destroys now. It does so on its way through a
+/// function, or behind it, with the parameters of a task that it has ended.
 bool an_exception_destroys() noexcept {
     return destroying.failed || std::uncaught_exceptions() != 0;
 }

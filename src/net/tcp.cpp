@@ -22,8 +22,8 @@ address_family family_of(const net::endpoint& of) noexcept {
 
 // --- connect
 
-/// Attempts of which each was given the port that it connects to: the kernel goes on to the next
-/// port, so two are a rare chance, and three mean that there is no other port.
+/// Attempts of which each was given the port that it connects to. The kernel goes on to the next
+/// port. So two are a rare chance, and three mean that there is no other port.
 constexpr std::uint8_t most_met_itself = 3;
 
 bool connect_awaiter::start() noexcept {

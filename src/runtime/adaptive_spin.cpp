@@ -32,7 +32,7 @@ bool adaptive_spin::wants_sample(time_point now) const noexcept {
 }
 
 void adaptive_spin::sample(time_point now, std::uint64_t involuntary_switches) noexcept {
-    // A rise over a longer time says nothing about the present: the limit is on one interval, and a
+    // A rise over a longer time says nothing about the present. The limit is on one interval, and a
     // sample after a pause only begins the next comparison.
     const bool comparable = sampled_ && now - sampled_at_ < 2 * sample_interval;
     if (comparable && involuntary_switches > switches_ + tolerated_switches) {

@@ -1,6 +1,6 @@
 // Whether an idle loop should look before it sleeps: the decision alone, fed with times.
 //
-// Waking a sleeping thread costs more than anything else at low concurrency: looking for up to 100
+// Waking a sleeping thread costs more than anything else at low concurrency. Looking for up to 100
 // us instead gave 2.6 times the throughput on one busy connection. (With a window of 50 us it never
 // began: a silence whose both ends sleep is two wake-ups long, 80 us on the machine of
 // docs/performance.md.) Looking in vain costs a processor. So the loop looks only while the last
@@ -46,8 +46,8 @@ public:
     /// Something came, found by looking or by being woken.
     void silence_ended(time_point now) noexcept;
 
-    /// Whether to hand over the thread's count of involuntary switches now: only while it spins,
-    /// and no more than once in a sample interval, because asking is a system call.
+    /// Whether to hand over the thread's count of involuntary switches now. That is so only while
+    /// it spins, and no more than once in a sample interval, because asking is a system call.
     [[nodiscard]] bool wants_sample(time_point now) const noexcept;
     /// Rule 5. `involuntary_switches` counts from the start of the thread.
     void sample(time_point now, std::uint64_t involuntary_switches) noexcept;

@@ -14,8 +14,8 @@
 namespace coro { inline namespace v0 { namespace detail {
 
 /// Reads the clock once or twice a turn, and never for each resumption: a long turn that has
-/// resumed one task names that. After one that has resumed several, each resumption is measured
-/// for a minute, by the hooks of the loop, so that the next hold is named.
+/// resumed one task names that. After one that has resumed several, the hooks of the loop measure
+/// each resumption for a minute. So the next hold is named.
 class hold_watch {
 public:
     /// After the last hold that was noticed each resumption is measured for so long.

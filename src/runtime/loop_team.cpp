@@ -267,8 +267,8 @@ void loop_team::run_loop(unsigned index) noexcept {
 
 namespace {
 
-/// Sockets whose owners have just gone close at the last completion of what they had pending;
-/// transports go at the end of a turn, and may close another stream then.
+/// Sockets whose owners have just gone close at the last completion of what they had pending.
+/// Transports go at the end of a turn, and may close another stream then.
 void run_until_nothing_is_pending(scheduler& mine) noexcept {
     do {
         while (mine.has_operations()) mine.turn();
@@ -289,7 +289,7 @@ void loop_team::wind_down(scheduler& mine) noexcept {
 
 /// On the thread of the loop, which is the running one.
 void loop_team::finish_loop(unsigned index) noexcept {
-    loops_[index]->run_all_posted();  // whoever posted waits for nothing any more, but owns memory
+    loops_[index]->run_all_posted();  // its poster waits for nothing any more, but owns memory
     current->blocks.release();
     current = nullptr;
     loops_[index].reset();

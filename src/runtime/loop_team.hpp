@@ -1,5 +1,5 @@
-// The loops of one run(): loop 0 on the thread that called it, each other one on a thread of its
-// own; or, in a virtual world and for tests, all of them on one thread, which turns them in turn.
+// The loops of one run(). Loop 0 is on the thread that called it, each other one on a thread of its
+// own. In a virtual world and for tests, all of them are on one thread, which turns them in turn.
 #pragma once
 
 #include <atomic>

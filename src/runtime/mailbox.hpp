@@ -81,9 +81,9 @@ private:
     /// Last in first out. Partner: sleeping_.
     atomic<Node*> inbox_{nullptr};
     /// false: running, will look at inbox_ before it sleeps; true: asleep or about to be. The loop
-    /// stores true, then looks at inbox_; push() pushes, then exchanges it to false: of the two at
-    /// least one sees the other (all seq_cst), so no work is slept over, and at most one thread is
-    /// told to wake the loop for each time that it fell asleep.
+    /// stores true, then looks at inbox_; push() pushes, then exchanges it to false. Of the two at
+    /// least one sees the other (all seq_cst), so no work is slept over. At most one thread is told
+    /// to wake the loop for each time that it fell asleep.
     atomic<bool> sleeping_{false};
     /// Threads inside of a push that does not keep the loop alive. Each counts itself before it
     /// pushes, so the loop sees it at the latest when it has taken what was pushed.

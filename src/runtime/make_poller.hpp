@@ -32,7 +32,7 @@ struct made_world {
 /// A bad value in the environment gives no instance, and a sentence that names the bad part.
 made_world make_world(const world_wishes& wishes);
 
-/// For tests of the layers above the waist: wraps every poller that is made from now on, so that
+/// For tests of the layers above the waist. It wraps every poller that is made from now on, so that
 /// they can meet answers that no kernel gives when asked to. nullptr, its value, wraps nothing. Set
 /// while no loop runs.
 extern std::unique_ptr<poller> (*wrap_poller)(std::unique_ptr<poller>);

@@ -7,8 +7,8 @@ namespace {
 using lock_word = detail::lock_word<>;
 
 /// How often a task looks whether the lock gets free, before it goes home to wait. The number was
-/// not swept. With its pause a look took 20 to 30 ns where it was measured, so all of them about
-/// 1 µs: what they may cost in vain, before the two messages of a wait.
+/// not swept. With its pause a look took 20 to 30 ns where it was measured, so all of them about 1
+/// µs. That is what they may cost in vain, before the two messages of a wait.
 constexpr int looks = 40;
 
 /// Tells the processor that this is a loop that waits.
@@ -71,9 +71,9 @@ void mutex::hear_news() noexcept {
     if (tells_nobody()) word_.asks_for_nothing();
 }
 
-/// At home. One who finds it free is told so, as nobody else would have it on the way; but it is
-/// taken for one who was passed over. Where it is free and others wait, one of them was told or is
-/// about to be.
+/// At home. A waiter that finds it free is told so, as nobody else would have it on the way. But it
+/// is taken for one that was passed over. Where it is free and others wait, one of them was told or
+/// is about to be.
 bool mutex::awaiter::begin_by_agent() noexcept {
     lock_word& word = mutex_.word_;
     word.becomes_shared();
@@ -96,9 +96,9 @@ bool mutex::awaiter::begin_by_agent() noexcept {
 }
 
 /// Tries in any case: if it is free, and others wait, nobody else is told. A waiter that is late
-/// because the lock was handed on does not count as passed over, but only once: a third task may
-/// have been before that. (If it counted at once, hand-overs would breed: while one is under way
-/// all that were told come in vain.)
+/// because the lock was handed on does not count as passed over. That holds only once: a third task
+/// may have been before that. (If it counted at once, hand-overs would breed: while one is under
+/// way all that were told come in vain.)
 void mutex::awaiter::follow_invitation(bool withdrawn) noexcept {
     using outcome = detail::wait_outcome;
     while (!mutex_.take_shared()) {

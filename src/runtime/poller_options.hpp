@@ -10,9 +10,9 @@ struct poller_options {
     unsigned ring_entries = 512;        ///< submission queue entries (CORO_URING sq=)
     unsigned completion_entries = 0;    ///< 0: four times ring_entries (CORO_URING cq=)
     /// Buffers in the pool; a pool that is found empty doubles, up to `lease_buffers_most`
-    /// (CORO_URING buffers= sets both). A small pool stays in the cache and costs idle
-    /// connections nothing; one of 64 that does not grow costs a thousand busy ones a poll and a
-    /// system call more each.
+    /// (CORO_URING buffers= sets both). A small pool stays in the cache and costs idle connections
+    /// nothing. One of 64 that does not grow costs a thousand busy ones a poll and a system call
+    /// more each.
     unsigned lease_buffers = 64;
     unsigned lease_buffers_most = 4096;
     unsigned lease_buffer_bytes = 16384;

@@ -3,7 +3,7 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// Raises the soft limit of open files to the hard one, once a process; a forked child gets the old
+/// Raises the soft limit of open files to the hard one, once a process. A forked child gets the old
 /// limit back (setrlimit(2): programs that use select(2) must not see descriptors above 1023).
 void raise_descriptor_limit() noexcept;
 

@@ -8,8 +8,8 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// Processors in the affinity mask of the calling thread, cut by the quotas of its control group
-/// and of all groups above it; at least 1. Reads files: to be called when loops start, not in a
+/// Processors in the affinity mask of the calling thread, at least 1. The quotas of its control
+/// group and of all groups above it cut them. Reads files: to be called when loops start, not in a
 /// loop.
 /// See: sched_getaffinity(2), cgroups(7).
 [[nodiscard]] unsigned available_processors();

@@ -97,8 +97,8 @@ private:
         ++waiter.cancellations;
         waiter.loop->make_ready(waiter);
     }
-    /// The waiter goes to the run queue, and what the loop resumes there is follow(): if it took
-    /// the thing now, it would keep it from all who run before it.
+    /// The waiter goes to the run queue, and what the loop resumes there is follow(). If it took
+    /// the thing now, it would keep it from all that run before it.
     void invite() noexcept {
         static constexpr strand_kind as_invited{
             .resume = [](strand& self) noexcept { static_cast<agent*>(self.waiting)->follow(); },

@@ -132,8 +132,9 @@ bool scheduler::collect(time_point until) noexcept {
     return first == nullptr || finish_completed(*first);
 }
 
-/// What came before a deadline wins over it, also when the process was stopped, or a task held the
-/// thread, until the deadline had passed: all of it is collected, however small a batch is.
+/// A completion that came before a deadline wins over it. That holds also when the process was
+/// stopped, or a task held the thread, until the deadline had passed. All of it is collected,
+/// however small a batch is.
 void scheduler::collect_all() noexcept {
     operation_list completed;
     completed.append(deferred_);
@@ -185,7 +186,7 @@ void scheduler::sleep() noexcept {
         collect(time_point::min());
         return;
     }
-    // The clock of the turn is good enough for the beginning of a silence: what ran since then was
+    // The clock of the turn is good enough for the beginning of a silence. The work since then was
     // short, or there was no silence to speak of.
     const duration span = spin_.spin_for(turn_time);
     const time_point until = std::min(saturating_add(turn_time, span), deadline);

@@ -57,10 +57,10 @@ struct transport_census {
 
 /// One loop. A loop is not a thread: turn() may be called wherever it is the current one.
 ///
-/// A turn: (1) read the clock; when a deadline is long past, collect all that has come; (2) fire
-/// due timers, at most `timers_per_turn`; (3) run what other threads posted, at most
-/// `posts_per_turn`; (4) resume what is ready, at most `resumes_per_turn`; (5) ask the poller,
-/// waiting until the nearest deadline only if nothing is ready; (6) make the owners of completed
+/// A turn has six steps. (1) Read the clock; when a deadline is long past, collect all that has
+/// come. (2) Fire due timers, at most `timers_per_turn`. (3) Run what other threads posted, at most
+/// `posts_per_turn`. (4) Resume what is ready, at most `resumes_per_turn`. (5) Ask the poller,
+/// waiting until the nearest deadline only if nothing is ready. (6) Make the owners of completed
 /// operations ready. Nobody is resumed inside (1)-(3), (5) and (6).
 class scheduler final : public loop {
 public:
@@ -219,7 +219,7 @@ inline bool scheduler::submit(operation& op, detail::strand& strand) noexcept {
     op.owner = &strand;
     if (!poller_->submit(op)) return true;
     if (inline_budget > 0) [[likely]] {
-        // Many bytes count like many answers: 64 KiB are a whole budget, so that one connection
+        // Many bytes count like many answers. 64 KiB are a whole budget, so that one connection
         // with a full socket cannot hold the loop while it is copied out.
         inline_budget -= 1 + std::max(op.result, 0) / inline_bytes_per_answer;
         return false;

@@ -93,7 +93,7 @@ void signal_table::add_user(int number, void (*handler)(int)) noexcept {
     struct sigaction ours {};
     ours.sa_handler = handler;
     // One at a time on a thread: handlers that interrupt each other pile up on its signal stack.
-    // What is a fault of the program must not wait, it would kill it without a word.
+    // A fault of the program must not wait, it would kill it without a word.
     sigfillset(&ours.sa_mask);
     for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT})
         sigdelset(&ours.sa_mask, fault);
@@ -115,7 +115,7 @@ void let_signals_come() noexcept {
 }
 
 /// A forked child has no loop that could answer: signals do there what they did before run(). Until
-/// that is so they wait. From the start of the program: a lock that watched the forks only once it
+/// that is so they wait. From the start of the program. A lock that watched the forks only once it
 /// was held would be held in the child of such a fork for ever.
 [[maybe_unused]] const int signal_lock_watches_fork = ::pthread_atfork(
     [] {
@@ -141,8 +141,8 @@ void let_signals_come() noexcept {
         let_signals_come();
     });
 
-/// A shell without jobs starts what goes on in the background so, and nohup with its own signal:
-/// a Ctrl-C for somebody else must not end it.
+/// A shell without jobs starts what goes on in the background so, and nohup with its own signal. A
+/// Ctrl-C for somebody else must not end it.
 bool is_ignored(int number) noexcept {
     struct sigaction present {};
     return ::sigaction(number, nullptr, &present) == 0 && present.sa_handler == SIG_IGN;

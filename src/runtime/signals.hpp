@@ -24,7 +24,7 @@ namespace coro { inline namespace v0 { namespace detail {
 [[nodiscard]] unsigned stop_signals_received() noexcept;
 
 /// Installs the handlers for the time of one run() and restores the dispositions afterwards. The
-/// handler counts and wakes the loop; the third signal has its default action, done inside the
+/// handler counts and wakes the loop. The third signal has its default action, done inside the
 /// handler, so that it works when the loop is stuck. No signalfd: it would need the signals
 /// blocked, also in children (signalfd(2)).
 class signal_guard {

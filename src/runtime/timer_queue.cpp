@@ -4,7 +4,7 @@
 namespace coro { inline namespace v0 { namespace detail {
 
 // --- the leftist heap: a node's distance is the length of the way down to the right. The left
-// child's is never the smaller one, so the way to the right is at most log2(n) long, and all work
+// child's is never the smaller one. So the way to the right is at most log2(n) long, and all work
 // is done on it.
 
 /// Restores the two rules of one node from its children; true if its distance has changed.
@@ -77,8 +77,8 @@ std::size_t timer_queue::expire_due(std::size_t limit) noexcept {
     expiring_ = true;
     std::size_t fired = 0;
     // Looked up again when a slot has been brought up and when its timers have been filed, not each
-    // time: no timer that on_fire arms in the wheel is due in this call (rule 6), though the slot
-    // of a higher level that it got into may have begun; so once more before the end.
+    // time. No timer that on_fire arms in the wheel is due in this call (rule 6). But the slot of a
+    // higher level that it got into may have begun; so once more before the end.
     slot_position next = next_slot();
     for (; limit > 0; --limit) {
         if (!staging_.empty()) {
@@ -112,8 +112,8 @@ void timer_queue::bring_up(slot_position which) noexcept {
     mark_empty(which.slot);
 }
 
-/// Files a timer whose slot has come up: due in this tick, or later because the slot was one of a
-/// higher level or the deadline has been extended.
+/// Files a timer whose slot has come up. It is due in this tick, or later because the slot was one
+/// of a higher level or the deadline has been extended.
 void timer_queue::file_first_staged() noexcept {
     timer_node& node = *static_cast<timer_node*>(staging_.front());
     timer_ring::unlink(node);

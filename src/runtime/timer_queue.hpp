@@ -8,12 +8,12 @@
 //
 // Rules, which the code cites:
 //
-//  1. Tick T is the instant origin + T ms. A timer's tick is the first one not before its deadline,
-//     so firing the wheel tick by tick is never early and less than one tick late.
+//  1. Tick T is the instant origin + T ms. A timer's tick is the first one not before its deadline.
+//     So firing the wheel tick by tick is never early and less than one tick late.
 //  2. The wheel has six levels of 256 slots: 2^48 ticks, more than the whole range of time_point.
 //     A timer stands on the level of the highest digit (base 256) in which its tick differs from
-//     current_, in the slot of that digit. Hence: every timer in the wheel has tick > current_; all
-//     of a level come before all of the next level; the first bit of the lowest level that is not
+//     current_, in the slot of that digit. So every timer in the wheel has tick > current_, and all
+//     of a level come before all of the next level. The first bit of the lowest level that is not
 //     empty is the next thing to happen. No slot is ever reached by counting through empty ones.
 //  3. A slot that comes up is spliced into staging_ whole; its timers are then filed one by one,
 //     each counted against the limit of expire(). Nothing fires while staging_ holds something.
@@ -85,10 +85,9 @@ private:
     timer_link head_;
 };
 
-/// Timers in exact (deadline, sequence) order, without any memory of its own: a sorted run, to
-/// which timers that come in order are appended at O(1) (equal spans, or a million at one instant),
-/// and a leftist heap for the others, O(log n) at worst for each single step, which bounds
-/// expire().
+/// Timers in exact (deadline, sequence) order, without any memory of its own. Timers that come in
+/// order are appended to a sorted run at O(1) (equal spans, or a million at one instant). The
+/// others go into a leftist heap, O(log n) at worst for each single step, which bounds expire().
 class precise_timers {
 public:
     /// The earliest, or nullptr.
@@ -172,10 +171,10 @@ public:
         node.deadline_ = later;
     }
 
-    /// When expire() must be called next: never later than a tick after the earliest deadline,
-    /// `never` when nothing is due ever, in the past while expire() has something left to do. It is
-    /// earlier than the earliest deadline for cascades and extended timers: at most 4 wake-ups in
-    /// all for a timer one hour away.
+    /// The time of the next call of expire(): never later than a tick after the earliest deadline.
+    /// It is `never` when nothing is due ever, and in the past while expire() has something left to
+    /// do. It is earlier than the earliest deadline for cascades and extended timers: at most 4
+    /// wake-ups in all for a timer one hour away.
     [[nodiscard]] time_point next_deadline() const noexcept {
         if (!staging_.empty()) return now_;
         const time_point slot = time_of(next_slot().first_tick);

@@ -26,8 +26,8 @@ public:
 
     /// False when the pool is empty and the cap on the heap is reached.
     bool take(lease& out) noexcept;
-    /// Overwrites the buffer before it is free again, so that a reader of a lease that was returned
-    /// reads nonsense at once and not only when the buffer is lent anew.
+    /// Overwrites the buffer before it is free again. So a reader of a lease that was returned
+    /// reads nonsense at once, and not only when the buffer is lent anew.
     void give_back(const lease& back) noexcept;
 
 private:

@@ -11,7 +11,7 @@
 namespace coro { inline namespace v0 { namespace detail {
 
 /// Every address belongs to this world: one may bind 10.1.2.3 without owning it. A client occupies
-/// its ephemeral port whole, so that at most 28 232 of them are connected at once; a kernel, which
+/// its ephemeral port whole, so that at most 28 232 of them are connected at once. A kernel, which
 /// counts pairs of addresses, allows more. A local name vanishes with the socket bound to it, where
 /// a kernel leaves the file.
 class port_table {
