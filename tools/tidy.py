@@ -42,6 +42,11 @@ PLUGS = {"poller": PLUG_INCLUDES, "sim": PLUG_INCLUDES + ["coro/sim/*"], "tls": 
          "statics": ["coro/core/*"]}
 # Folders of src/ that include public headers only: users could have written them.
 ORDINARY = ["service", "tls"]
+# (private names of other layers that the headers of service/ may use, reason)
+ORDINARY_CHECKS = {
+    "check_body_callable": "says at compile time that a handler is no temporary closure",
+    "check_startable": "says that it is the handler whose task cannot run, where spawn knows none",
+}
 PLUG_USERS = ["src/poller/make_poller.cpp"]
 # What a program says to a plug: plain values, so that `runtime` and all above may include it.
 PLUG_FACES = ["coro/sim/*"]
@@ -215,6 +220,37 @@ def rule_service_is_ordinary(_root, files):
                 continue
             if "/detail/" in header or (quoted and own not in PLUGS):  # rule_layers has the rest
                 yield file, line, f"{own}/ uses what users can: public headers only; not {header}"
+
+
+PRIVATE_NAME = re.compile(
+    r"^(?:(?:class|struct)\s+(?:CORO_EXPORT\s+)?(\w+)(?=[^;{}]*\{)"
+    r"|concept\s+(\w+)"
+    r"|(?!using\b|namespace\b|template\b|CORO_|#|static_assert\b)\w[^=;{}()\n]*[\s*&](\w+)\()",
+    re.MULTILINE,
+)
+
+
+def rule_service_headers_are_ordinary(_root, files):
+    """The templates of serve, too. They stand in the namespace `detail`, where a private name of
+    another layer needs no `detail::`. There a name of one word may be any variable's, and is not
+    looked at."""
+    private = set()
+    own = set(ORDINARY_CHECKS)
+    for file in files:
+        names = {next(filter(None, found)) for found in PRIVATE_NAME.findall(file.code)}
+        if file.within("include/coro/service/*"):
+            own |= names
+        elif file.within("include/coro/*/detail/*.hpp"):
+            private |= {name for name in names if "_" in name}
+    private -= own
+    for file in files:
+        if not file.within("include/coro/service/*"):
+            continue
+        for match in re.finditer(r"(\bdetail::)?(?<![\w.>])\b(\w+)", file.code):
+            qualified, name = match.groups()
+            if name in private or (qualified and name not in own):
+                line = file.line_at(match.start())
+                yield file, line, f"service/ uses what users can: {name} is private elsewhere"
 
 
 def rule_owners(_root, files):
@@ -488,6 +524,7 @@ def rule_version(_root, files):
 RULES = [
     rule_layers,
     rule_service_is_ordinary,
+    rule_service_headers_are_ordinary,
     rule_owners,
     rule_no_system_switch,
     rule_calls,

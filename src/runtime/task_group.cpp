@@ -183,13 +183,13 @@ task_group::~task_group() {
 }
 
 /// The sentences of a spawn that is refused.
-void task_group::check_spawn(task<>& child) const noexcept {
+void task_group::check_spawn(const spawn_options& options, task<>& child) const noexcept {
     CORO_ASSERT(!joined_, "spawn into a task group that has ended: its children must be spawned "
                           "before with_task_group returns");
     detail::check_startable(child, "spawn of a task that was moved from",
                             "spawn of a task that had been started before: it runs once");
     const auto& promise = detail::task_access::promise(child);
-    if (promise.capturing_closure) [[unlikely]]
+    if (promise.capturing_closure && !options.closure_is_kept) [[unlikely]]
         detail::assertion_failed(promise.created.file_name(),
                                  static_cast<int>(promise.created.line()),
                                  "spawn of the body of a lambda with captures, which die before "
@@ -200,14 +200,14 @@ void task_group::check_spawn(task<>& child) const noexcept {
 
 void task_group::start_with(const spawn_options& options, task<> child,
                             const detail::companion_kind& kind, void* arguments) {
-    check_spawn(child);
+    check_spawn(options, child);
     CORO_ASSERT(options.loop == same_loop || options.loop == detail::this_loop().index,
                 "spawn_with onto another loop: a companion stays on the loop of its group");
     detail::attended_child::start(*this, options.name, std::move(child), kind, arguments);
 }
 
 void task_group::start(spawn_options options, task<> child, detail::child_needs needs) {
-    check_spawn(child);
+    check_spawn(options, child);
     detail::loop& home = detail::this_loop();
     const auto& promise = detail::task_access::promise(child);
     if (needs.loans) detail::lend_to(*needs.loans, promise.created, options.name);

@@ -263,8 +263,9 @@ void server::begin(newcomer&& who, net::stream& stream) noexcept {
         // The handler may move the stream away, so it is watched before.
         net::idle_guard::watch watch = share.guard->watch_over(stream);
         task<> child = what_.call(stream);
-        share.group->spawn_with<connection>({}, std::move(child), std::move(who),
-                                             std::move(watch));
+        // The coroutine of serve keeps the handler, and ends after its children.
+        share.group->spawn_with<connection>({.closure_is_kept = true}, std::move(child),
+                                            std::move(who), std::move(watch));
     } catch (const cancelled&) {
         return;
     } catch (...) {

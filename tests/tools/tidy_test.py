@@ -185,6 +185,37 @@ class rules(unittest.TestCase):
         self.accepts("src/service/server.cpp", code("#include <coro/net/tcp.hpp>"))
         self.accepts("src/service/server.cpp", code('#include "service/server_share.hpp"'))
 
+    def test_a_header_of_service_names_a_private_part(self):
+        name = "include/coro/service/detail/served.hpp"
+        door = "include/coro/core/detail/task_awaiter.hpp"
+        parts = header(
+            "struct task_access {};",
+            "concept task_type = true;",
+            "void check_startable(int& child);",
+            "constexpr bool start_child(int& child) {}",
+            "struct loop {};",
+        )
+        for private, line in (
+            ("task_access", "bool b = task_access::promise(child).capturing_closure;"),
+            ("task_type", "template <task_type T> void f();"),
+            ("start_child", "bool b = start_child(child);"),
+            ("loop", "detail::loop* where;"),
+            ("unknown", "int i = coro::detail::unknown;"),
+        ):
+            found = self.look({door: parts, name: header(line)})
+            self.assertEqual(len(found), 1, found)
+            self.assertIn(f"{name}:3: service/ uses what users can: {private} is", found[0])
+        for line in (
+            "class acceptor { detail::acceptor* next; };",
+            "void f(int& child) { check_startable(child); }",
+            "void f(const loop_handle& loop);",
+            "// task_access",
+        ):
+            self.assertEqual(self.look({door: parts, name: header(line)}), [])
+        # Another layer may.
+        user = "include/coro/net/detail/user.hpp"
+        self.assertEqual(self.look({door: parts, user: header("task_access* door;")}), [])
+
     def test_tls_is_a_component_above_net(self):
         name = "src/tls/tls_stream.cpp"
         for header_of in ("net/transport.hpp", "tls/tls_stream.hpp", "tls/detail/session.hpp"):
@@ -479,6 +510,7 @@ class rules(unittest.TestCase):
         known = {
             "rule_layers",
             "rule_service_is_ordinary",
+            "rule_service_headers_are_ordinary",
             "rule_owners",
             "rule_no_system_switch",
             "rule_calls",

@@ -84,6 +84,7 @@ struct spawn_options {
     const char* name = nullptr;  ///< for dumps and reports; must outlive the task (a literal)
     /// The loop on which the task runs for all its life: 0 to loop_count() - 1.
     unsigned loop = same_loop;
+    bool closure_is_kept = false;  ///< of a lambda's body: the spawner keeps the lambda to its end
     std::size_t stack_bytes = default_stack_bytes;  ///< of a fiber; a task needs none
 };
 
@@ -102,10 +103,10 @@ public:
     /// Starts `child` as a task of its own: queued, never run in place. It inherits cancellation,
     /// deadline and shield from the group; a child of a cancelled group starts and meets
     /// `cancelled` at its first await. Requires: the group has not ended; options.loop is one of
-    /// this run; the task is not the body of a capturing lambda (its captures would die first).
-    /// Anything else aborts with a sentence. On another loop messages tell the task of the group's
-    /// cancellation and stop, and the group of the task's end. Data that it shares with tasks of
-    /// other loops must be made for that.
+    /// this run; the task is not the body of a capturing lambda (its captures would die first),
+    /// unless options.closure_is_kept. Anything else aborts with a sentence. On another loop
+    /// messages tell the task of the group's cancellation and stop, and the group of the task's
+    /// end. Data that it shares with tasks of other loops must be made for that.
     void spawn(spawn_options options, task<> child) { start(options, std::move(child), {}); }
     void spawn(task<> child) { spawn(spawn_options{}, std::move(child)); }
     /// The same for a combinator of tasks, as in spawn(with_timeout(1s, work())), if what it
@@ -216,7 +217,7 @@ private:
     CORO_EXPORT void start(spawn_options options, task<> child, detail::child_needs needs);
     CORO_EXPORT void start_with(const spawn_options& options, task<> child,
                                 const detail::companion_kind& kind, void* arguments);
-    void check_spawn(task<>& child) const noexcept;
+    void check_spawn(const spawn_options& options, task<>& child) const noexcept;
     template <typename Function, typename... Args>
     void spawn_call(const spawn_options& options, Function& make, Args&&... args) {
         using call = detail::spawned_call<Function, std::decay_t<Args>...>;

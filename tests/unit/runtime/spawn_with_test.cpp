@@ -130,6 +130,37 @@ void spawn_elsewhere() {
     simulate(coro::with_task_group(body));
 }
 
+class ignoring {
+public:
+    void failed(const std::exception_ptr&) noexcept {}
+};
+
+/// The body of a lambda that outlives the group.
+void spawn_a_body(bool kept, bool beside) {
+    int calls = 0;
+    const auto work = [&calls]() -> task<> {
+        co_await coro::sleep_for(1ms);
+        ++calls;
+    };
+    const auto body = [&](task_group& group) -> task<> {
+        if (beside) group.spawn_with<ignoring>({.closure_is_kept = kept}, work());
+        else group.spawn({.closure_is_kept = kept}, work());
+        co_return;
+    };
+    simulate(coro::with_task_group(body));
+    EXPECT_EQ(calls, 1);
+}
+
+TEST_F(spawn_with_test, a_lambda_that_the_spawner_keeps_may_capture) {
+    spawn_a_body(true, true);
+    spawn_a_body(true, false);
+}
+
+TEST_F(spawn_with_test, without_that_word_a_lambda_with_captures_is_refused) {
+    EXPECT_DEATH(spawn_a_body(false, true), "the body of a lambda with captures");
+    EXPECT_DEATH(spawn_a_body(false, false), "the body of a lambda with captures");
+}
+
 TEST_F(spawn_with_test, on_another_loop_it_aborts_with_a_sentence) {
     EXPECT_DEATH(spawn_elsewhere(), "a companion stays on the loop of its group");
 }

@@ -95,7 +95,6 @@ public:
         task<> child = handler_(std::move(static_cast<stream&>(of)));
         check_startable(child, "a handler of serve returned a task that was moved from",
                         "a handler of serve returned a task that had been started before");
-        task_access::promise(child).capturing_closure = false;  // serve keeps it
         return child;
     }
     bool can_move([[maybe_unused]] const net::stream& of) const noexcept override {
