@@ -116,6 +116,29 @@ task<std::string> ask(net::stream& server, std::string_view what) {
     co_return reply;
 }
 
+/// What was reported.
+class server_log {
+public:
+    server_log() {
+        coro::set_report_hook(
+            [](const coro::report_event& event, void* user) noexcept {
+                auto& self = *static_cast<server_log*>(user);
+                const std::string endpoint(event.endpoint);
+                self.endpoints.push_back(endpoint);
+                self.lines.push_back(
+                    (event.level == coro::severity::notice ? "notice: " : "error: ") +
+                    std::string(event.verb) + " " + endpoint + ": " + std::string(event.text));
+            },
+            this);
+    }
+    server_log(const server_log&) = delete;
+    server_log& operator=(const server_log&) = delete;
+    ~server_log() { coro::set_report_hook(nullptr, nullptr); }
+
+    std::vector<std::string> endpoints;
+    std::vector<std::string> lines;
+};
+
 TEST_F(server_listeners_test, a_listener_that_wraps_each_stream_is_served) {
     std::string reply;
     const auto body = [&]() -> task<> {
@@ -167,25 +190,9 @@ TEST_F(server_listeners_test, one_without_a_kernel_is_served_within_the_limits) 
     EXPECT_EQ(replies[1], "second");
 }
 
-class endpoint_log {
-public:
-    endpoint_log() {
-        coro::set_report_hook(
-            [](const coro::report_event& event, void* user) noexcept {
-                static_cast<endpoint_log*>(user)->seen.emplace_back(event.endpoint);
-            },
-            this);
-    }
-    endpoint_log(const endpoint_log&) = delete;
-    endpoint_log& operator=(const endpoint_log&) = delete;
-    ~endpoint_log() { coro::set_report_hook(nullptr, nullptr); }
-
-    std::vector<std::string> seen;
-};
-
 /// Both what the handler throws and what its stream throws; the peer has a name of any kind.
 TEST_F(server_listeners_test, errors_and_silence_name_the_peer_whatever_kind_it_is_of) {
-    const endpoint_log log;
+    const server_log log;
     std::string expected;
     const auto body = [&]() -> task<> {
         auto below = net::tcp_listener::bind(net::endpoint::loopback(0));
@@ -213,28 +220,9 @@ TEST_F(server_listeners_test, errors_and_silence_name_the_peer_whatever_kind_it_
     };
     simulate(body());
     std::string seen;
-    for (const std::string& each : log.seen) seen += each + "\n";
+    for (const std::string& each : log.endpoints) seen += each + "\n";
     EXPECT_EQ(seen, expected);
 }
-
-/// The levels and endpoints of what was reported.
-class level_log {
-public:
-    level_log() {
-        coro::set_report_hook(
-            [](const coro::report_event& event, void* user) noexcept {
-                static_cast<level_log*>(user)->seen.push_back(
-                    (event.level == coro::severity::notice ? "notice: " : "error: ") +
-                    std::string(event.endpoint) + ": " + std::string(event.text));
-            },
-            this);
-    }
-    level_log(const level_log&) = delete;
-    level_log& operator=(const level_log&) = delete;
-    ~level_log() { coro::set_report_hook(nullptr, nullptr); }
-
-    std::vector<std::string> seen;
-};
 
 /// Reads until the peer is reset, or the server ends a silence.
 task<> wait_for_the_end(net::stream& peer) {
@@ -278,7 +266,7 @@ task<> meet_one(net::tcp_listener& below, Listener& listener, Handler handler, b
 /// What was reported, without the client's name: that differs.
 template <typename Handler>
 std::string report_of(Handler handler, bool resets, std::string_view wrapped_as = {}) {
-    const level_log log;
+    const server_log log;
     std::string client;
     const auto body = [&]() -> task<> {
         auto below = net::tcp_listener::bind(net::endpoint::loopback(0));
@@ -291,7 +279,7 @@ std::string report_of(Handler handler, bool resets, std::string_view wrapped_as 
     };
     simulate(body());
     std::string all;
-    for (const std::string& each : log.seen) all += each + "\n";
+    for (const std::string& each : log.lines) all += each + "\n";
     const std::size_t at = all.find(client);
     return at == std::string::npos ? all : all.replace(at, client.size(), "PEER");
 }
@@ -303,32 +291,25 @@ void expect_begin(const std::string& report, std::string_view begin) {
 
 /// The report names the connection as the error does.
 TEST_F(server_listeners_test, an_error_of_what_wraps_the_stream_is_one_of_the_peer) {
-    expect_begin(report_of(wrap_and_wait_for_the_end, true), "notice: tls PEER: ");
+    expect_begin(report_of(wrap_and_wait_for_the_end, true), "notice: read_exact tls PEER: ");
     EXPECT_EQ(report_of(wrap_and_wait_for_the_end, false),
-              "notice: PEER: idle for 1 s, ended\n");
-    expect_begin(report_of(fail_with_the_name_of_what_is_below, true, "tls"), "notice: PEER: ");
-    expect_begin(report_of(fail_with_the_name_of_another, true), "error: tls 1PEER: ");
+              "notice: serve PEER: idle for 1 s, ended\n");
+    expect_begin(report_of(fail_with_the_name_of_what_is_below, true, "tls"),
+                 "notice: recv PEER: ");
+    expect_begin(report_of(fail_with_the_name_of_another, true), "error: recv tls 1PEER: ");
 }
 
 /// An io_error keeps 95 characters of a name.
 TEST_F(server_listeners_test, an_error_of_a_peer_with_a_long_name_is_one_of_the_peer) {
     const std::string as(200, 'x');
     const auto wait = [](net::stream peer) -> task<> { co_await wait_for_the_end(peer); };
-    expect_begin(report_of(wait, true, as), "notice: " + as.substr(0, 95) + ": ");
-    EXPECT_EQ(report_of(wait, false, as), "notice: " + as + " PEER: idle for 1 s, ended\n");
+    expect_begin(report_of(wait, true, as), "notice: read_exact " + as.substr(0, 95) + ": ");
+    EXPECT_EQ(report_of(wait, false, as), "notice: serve " + as + " PEER: idle for 1 s, ended\n");
 }
 
 /// A stream that stands on nothing is closed by the guard, and gone before its handler resumes.
 TEST_F(server_listeners_test, the_silence_of_a_stream_that_stands_on_nothing_is_no_error) {
-    std::vector<std::string> seen;
-    coro::set_report_hook(
-        [](const coro::report_event& event, void* user) noexcept {
-            static_cast<std::vector<std::string>*>(user)->push_back(
-                (event.level == coro::severity::notice ? "notice: " : "error: ") +
-                std::string(event.verb) + " " + std::string(event.endpoint) + ": " +
-                std::string(event.text));
-        },
-        &seen);
+    const server_log log;
     const auto body = [&]() -> task<> {
         memory_listener listener;
         const auto serving = [&](coro::task_group& group) -> task<> {
@@ -340,8 +321,7 @@ TEST_F(server_listeners_test, the_silence_of_a_stream_that_stands_on_nothing_is_
         co_await coro::with_task_group(serving);
     };
     simulate(body());
-    coro::set_report_hook(nullptr, nullptr);
-    EXPECT_EQ(seen, std::vector<std::string>{"notice: serve memory: idle for 1 s, ended"});
+    EXPECT_EQ(log.lines, std::vector<std::string>{"notice: serve memory: idle for 1 s, ended"});
 }
 
 /// Streams over a transport stay where they were accepted; a failed handler resets what is below.
