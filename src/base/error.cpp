@@ -46,7 +46,7 @@ io_error::io_error(std::error_code code, const char* operation, std::string_view
     : std::system_error(code, prefix(operation, endpoint)),
       operation_(operation),
       bytes_transferred_(bytes_transferred),
-      endpoint_size_(std::min(endpoint.size(), sizeof(endpoint_) - 1)),
+      endpoint_size_(std::min(endpoint.size(), error_endpoint_capacity)),
       endpoint_{} {
     std::copy_n(endpoint.begin(), endpoint_size_, endpoint_.begin());
 }
@@ -56,7 +56,7 @@ io_error::io_error(std::error_code code, const char* operation, detail::error_te
     : std::system_error(code, prefix(operation, only_in_what.text)),
       operation_(operation),
       bytes_transferred_(0),
-      endpoint_size_(std::min(endpoint.size(), sizeof(endpoint_) - 1)),
+      endpoint_size_(std::min(endpoint.size(), error_endpoint_capacity)),
       endpoint_{} {
     std::copy_n(endpoint.begin(), endpoint_size_, endpoint_.begin());
 }
@@ -66,7 +66,7 @@ io_error::io_error(std::error_code code, const char* operation, std::string_view
     : std::system_error(code, prefix(operation, endpoint).append(": ").append(more.text)),
       operation_(operation),
       bytes_transferred_(0),
-      endpoint_size_(std::min(endpoint.size(), sizeof(endpoint_) - 1)),
+      endpoint_size_(std::min(endpoint.size(), error_endpoint_capacity)),
       endpoint_{} {
     std::copy_n(endpoint.begin(), endpoint_size_, endpoint_.begin());
 }
@@ -75,7 +75,7 @@ io_error::io_error(const io_error&) noexcept = default;
 io_error::~io_error() = default;
 cancelled::cancelled(std::size_t bytes_transferred, std::string_view endpoint) noexcept
     : bytes_transferred_(bytes_transferred),
-      endpoint_size_(std::min(endpoint.size(), sizeof(endpoint_) - 1)) {
+      endpoint_size_(std::min(endpoint.size(), error_endpoint_capacity)) {
     std::copy_n(endpoint.begin(), endpoint_size_, endpoint_.begin());
 }
 cancelled::~cancelled() = default;

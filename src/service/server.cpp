@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <coro/base/error.hpp>
 #include <coro/base/report.hpp>
 #include <coro/core/as_result.hpp>
 #include <coro/core/when_any.hpp>
@@ -108,14 +109,24 @@ bool stands_on(std::string_view outer, std::string_view inner) noexcept {
            outer[outer.size() - inner.size() - 1] == ' ';
 }
 
-/// An io_error keeps so many characters of a name.
-constexpr std::size_t most_of_a_name = 95;
+/// Whether `cut`, of which an error kept the beginning only, may be the name of `peer`, or of a
+/// transport on it: "tls /run/a-long-path". A short rest says too little.
+bool begins_as(std::string_view cut, std::string_view peer) noexcept {
+    constexpr std::size_t telling = 8;
+    if (cut.size() != error_endpoint_capacity) return false;
+    if (peer.starts_with(cut)) return true;
+    for (std::size_t at = cut.find(' '); at != cut.npos; at = cut.find(' ', at + 1)) {
+        const std::string_view rest = cut.substr(at + 1);
+        if (rest.size() >= telling && peer.starts_with(rest)) return true;
+    }
+    return false;
+}
 
 /// Whether an error's `endpoint` is the connection to `peer`. A handler may wrap the stream that it
 /// was given, and a listener may give one that it has wrapped.
 bool names(std::string_view endpoint, std::string_view peer) noexcept {
     return endpoint == peer || stands_on(endpoint, peer) || stands_on(peer, endpoint) ||
-           (endpoint.size() == most_of_a_name && peer.starts_with(endpoint));
+           begins_as(endpoint, peer);
 }
 
 /// Whether it is an error of the connection to `peer`, which the guard has ended, and not of

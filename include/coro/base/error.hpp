@@ -38,14 +38,17 @@ struct error_text {
 };
 }  // namespace detail
 
+/// An io_error and a `cancelled` keep so many characters of the name of an endpoint.
+inline constexpr std::size_t error_endpoint_capacity = 95;
+
 /// The exception of an awaited operation: an error code with the verb, the endpoint and the bytes
 /// that had moved. what() reads `connect tcp 127.0.0.1:8080: Connection refused`. It is compared
 /// with the error that it may be: `error == coro::errc::closed`,
 /// `error == std::errc::connection_refused`.
 class CORO_EXPORT io_error : public std::system_error {
 public:
-    /// `operation` must be a string literal (it is not copied); `endpoint` is copied, cut at 95
-    /// characters; `bytes_transferred` counts what had moved before the error.
+    /// `operation` must be a string literal (it is not copied). `endpoint` is copied, cut at
+    /// error_endpoint_capacity characters. `bytes_transferred` counts what had moved before that.
     io_error(std::error_code code, const char* operation, std::string_view endpoint = {},
              std::size_t bytes_transferred = 0);
     io_error(std::error_code code, const char* operation, detail::error_text only_in_what,
@@ -85,7 +88,7 @@ private:
     const char* operation_;
     std::size_t bytes_transferred_;
     std::size_t endpoint_size_;
-    std::array<char, 96> endpoint_;
+    std::array<char, error_endpoint_capacity> endpoint_;
 };
 
 /// Thrown out of an await when its cancel scope was cancelled. It is not a std::exception, so that
@@ -94,7 +97,7 @@ class CORO_EXPORT cancelled {
 public:
     explicit cancelled(std::size_t bytes_transferred = 0) noexcept
         : bytes_transferred_(bytes_transferred) {}
-    /// `endpoint` is copied, cut at 95 characters.
+    /// `endpoint` is copied, cut at error_endpoint_capacity characters.
     cancelled(std::size_t bytes_transferred, std::string_view endpoint) noexcept;
     cancelled(const cancelled&) noexcept = default;
     cancelled& operator=(const cancelled&) noexcept = default;
@@ -112,7 +115,7 @@ public:
 private:
     std::size_t bytes_transferred_;
     std::size_t endpoint_size_ = 0;
-    std::array<char, 96> endpoint_{};
+    std::array<char, error_endpoint_capacity> endpoint_{};
 };
 
 /// Thrown by run() when a signal ended it before the task had a value.

@@ -14,7 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include <coro/base/error.hpp>
 #include <coro/net/exact.hpp>
+#include <coro/net/local.hpp>
 #include <coro/net/memory_stream.hpp>
 #include <coro/net/transport.hpp>
 #include <coro/runtime/channel.hpp>
@@ -305,6 +307,33 @@ TEST_F(server_listeners_test, an_error_of_a_peer_with_a_long_name_is_one_of_the_
     const auto wait = [](net::stream peer) -> task<> { co_await wait_for_the_end(peer); };
     expect_begin(report_of(wait, true, as), "notice: read_exact " + as.substr(0, 95) + ": ");
     EXPECT_EQ(report_of(wait, false, as), "notice: serve " + as + " PEER: idle for 1 s, ended\n");
+}
+
+/// The handler's own transport stands on it: the beginning of that name is all that is left.
+TEST_F(server_listeners_test, an_error_of_what_wraps_a_peer_with_a_long_name_is_one_of_the_peer) {
+    const auto where = net::local_address::abstract(std::string(90, 'x'));
+    const server_log log;
+    const auto body = [&]() -> task<> {
+        auto listener = net::local_listener::bind(where);
+        const auto handler = [](net::local_stream peer) -> task<> {
+            net::stream wrapped(std::make_unique<named>(std::move(peer)));
+            co_await wait_for_the_end(wrapped);
+        };
+        const auto serving = [&](coro::task_group& group) -> task<> {
+            group.spawn(coro::serve(listener, handler));
+            auto client = co_await net::local_stream::connect(where);
+            co_await coro::sleep_for(5ms);
+            client.abort();
+            co_await coro::sleep_for(5ms);
+            group.request_stop();
+        };
+        co_await coro::with_task_group(serving);
+    };
+    simulate(body());
+    ASSERT_EQ(log.lines.size(), 1u);
+    const std::string whole = "tls client of " + where.to_string();
+    EXPECT_EQ(log.endpoints[0], whole.substr(0, coro::error_endpoint_capacity));
+    EXPECT_EQ(log.lines[0].substr(0, 8), "notice: ") << log.lines[0];
 }
 
 /// A stream that stands on nothing is closed by the guard, and gone before its handler resumes.
