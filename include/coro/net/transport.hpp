@@ -138,7 +138,7 @@ public:
 
     /// A task reads or writes. Complete `what` before this returns, or keep it and complete it
     /// later, exactly once, also after cancel() and close(). The loop then resumes the task. A
-    /// transport with a handshake begins it at the first one.
+    /// transport with a handshake begins it at the first one, unless its factory has begun it.
     virtual void submit(transfer what) noexcept = 0;
     /// The task wants to wait no longer. Complete `what` soon, now or later: withdraw() it if
     /// nothing was moved, else complete() it. No byte may be lost. May come twice, since close()
