@@ -148,8 +148,9 @@ protected:
     [[nodiscard]] static std::int32_t check_where(const socket_slot& slot,
                                                   const socket_address& where) noexcept;
     /// sendmsg(2) has returned EAGAIN for `from`. 0 when the send waits for room in the socket's
-    /// own queue, which the kernel announces. Otherwise the error that ends it: -ENOBUFS when the
-    /// queue of a named unix(7) peer may be full, -EADDRNOTAVAIL when no port is free.
+    /// own queue, which the kernel announces. Otherwise the error that ends it. -ENOBUFS: the
+    /// message names a unix(7) peer, whose queue may be the full one. -EADDRNOTAVAIL: no port is
+    /// free.
     [[nodiscard]] static std::int32_t why_no_room(const socket_slot& slot,
                                                   const datagram_request& from) noexcept;
     /// What moved on a socket of unix(7).

@@ -382,7 +382,8 @@ void uring_poller::on_operation(operation& op, std::int32_t result, std::uint32_
         return on_full_backlog(slot, op);
     }
     if (op.code == opcode::accept && is_dead_connection(-result)) result = -EAGAIN;
-    if (op.code == opcode::send_to && result == -EAGAIN) {
+    if (op.code == opcode::send_to && result == -EAGAIN &&
+        (op.backend_state & cancelling) == 0) {
         if (const std::int32_t why = why_no_room(slot, *op.datagram); why != 0) result = why;
     }
     if (is_no_answer(result) && (op.backend_state & cancelling) == 0) {

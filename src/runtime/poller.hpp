@@ -50,10 +50,11 @@
 //     `truncated`. A message of 0 bytes is like any other. A send takes a whole message or nothing.
 //     Its errors are those of sendmsg(2): -EMSGSIZE, -EDESTADDRREQ without an address and a peer,
 //     -ENETUNREACH, -EHOSTUNREACH, -EACCES for a broadcast. Two are our own. -EADDRNOTAVAIL: no
-//     port is free for its first send. -ENOBUFS: the queue of a unix(7) peer that the message names
-//     is full; nothing tells when it has room. A connected socket gets -ECONNREFUSED once when
-//     nobody is bound at its peer; its next operation returns it. An unconnected one does not learn
-//     of it. A connect to AF_UNSPEC, which would dissolve a connection, ends with -EAFNOSUPPORT.
+//     port is free for its first send. -ENOBUFS: a unix(7) message names its peer, and the queue of
+//     that one is full, or the own one; nothing tells which has room. A connected socket gets
+//     -ECONNREFUSED once when nobody is bound at its peer; its next operation returns it. An
+//     unconnected one does not learn of it. A connect to AF_UNSPEC, which would dissolve a
+//     connection, ends with -EAFNOSUPPORT.
 // 12. A destroyed poller has no operation pending: it asserts that.
 #pragma once
 

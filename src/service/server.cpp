@@ -110,9 +110,9 @@ bool stands_on(std::string_view outer, std::string_view inner) noexcept {
 }
 
 /// Whether `cut`, of which an error kept the beginning only, may be the name of `peer`, or of a
-/// transport on it: "tls /run/a-long-path". A short rest says too little.
+/// transport on it: "tls /run/a-long-path". A rest that may be an IP address says too little.
 bool begins_as(std::string_view cut, std::string_view peer) noexcept {
-    constexpr std::size_t telling = 8;
+    constexpr std::size_t telling = net::endpoint::text_capacity;
     if (cut.size() != error_endpoint_capacity) return false;
     if (peer.starts_with(cut)) return true;
     for (std::size_t at = cut.find(' '); at != cut.npos; at = cut.find(' ', at + 1)) {

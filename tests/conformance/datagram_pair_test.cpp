@@ -129,8 +129,10 @@ TEST_P(poller_datagram_pair_test, a_send_that_finds_no_free_port_is_an_error) {
     const std::int32_t expected = narrowed ? -EADDRNOTAVAIL : 1;
     EXPECT_EQ(send_to(client, "x", server.address), expected);
     EXPECT_EQ(send_to(client, "x", server.address), expected) << "each time";
-    world().close(holds_port.handle);
-    collect_now();
+    if (narrowed) {
+        const std::uint32_t all = 0;
+        ASSERT_EQ(::setsockopt(descriptor, IPPROTO_IP, ip_local_port_range, &all, sizeof all), 0);
+    }
     EXPECT_EQ(send_to(client, "x", server.address), 1);
 }
 

@@ -283,6 +283,7 @@ TEST_P(poller_datagram_test, a_socket_of_one_kind_of_ip_does_not_send_to_the_oth
     EXPECT_EQ(send_to(v6.handle, "x", ipv6_address(9, mapped_loopback)), -ENETUNREACH);
     EXPECT_EQ(connect(v6.handle, ipv6_address(9, mapped_loopback)), -ENETUNREACH);
     const detail::handle mapped = open_datagram(address_family::ipv6);
+    ASSERT_EQ(world().set_option(mapped, socket_option::v6_only, 0), 0);
     ASSERT_EQ(world().bind(mapped, ipv6_address(0, mapped_loopback)), 0);
     EXPECT_EQ(send_to(mapped, "x", v6.address), -EAFNOSUPPORT);
     const endpoint v4 = bound();

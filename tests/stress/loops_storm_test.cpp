@@ -230,11 +230,13 @@ TEST_P(loops_storm, cancelled_waits_for_what_lives_elsewhere_lose_nothing) {
     storm(body);
 }
 
-/// Two loops give a permit back at once. Who waits for both destroys the semaphore at once.
+/// Two loops give a permit back at once. The task that waits for both destroys the semaphore at
+/// once, again and again for some seconds.
 task<> drop_permit(semaphore::permit) { co_return; }
 task<> destroy_what_came_back(unsigned& rounds) {
     const auto body = [&rounds](task_group& group) -> task<> {
-        for (; rounds < 10'000; ++rounds) {
+        const time_point end = now() + 2s;
+        for (; rounds < 10'000 && (rounds == 0 || now() < end); ++rounds) {
             const auto slots = std::make_unique<semaphore>(2);
             for (unsigned loop = 1; loop <= 2; ++loop)
                 group.spawn({.loop = loop}, drop_permit, slots->try_acquire());
@@ -248,7 +250,7 @@ TEST_P(loops_storm, a_semaphore_is_not_touched_once_its_permits_are_back) {
     unsigned rounds = 0;
     const auto body = [&rounds]() -> task<> { co_await destroy_what_came_back(rounds); };
     storm(body);
-    EXPECT_EQ(rounds, 10'000u);
+    EXPECT_GT(rounds, 0u);
 }
 
 task<> lock_until_stopped(shared_things& all, std::stop_token until) {

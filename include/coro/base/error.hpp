@@ -48,7 +48,8 @@ inline constexpr std::size_t error_endpoint_capacity = 95;
 class CORO_EXPORT io_error : public std::system_error {
 public:
     /// `operation` must be a string literal (it is not copied). `endpoint` is copied, cut at
-    /// error_endpoint_capacity characters. `bytes_transferred` counts what had moved before that.
+    /// error_endpoint_capacity characters. `bytes_transferred` counts what had moved before
+    /// the error.
     io_error(std::error_code code, const char* operation, std::string_view endpoint = {},
              std::size_t bytes_transferred = 0);
     io_error(std::error_code code, const char* operation, detail::error_text only_in_what,

@@ -42,8 +42,8 @@ private:
     mutable settled_home<loop_id> home_;
 };
 
-/// Something that the object tells itself from another loop: set, close, released. A message that
-/// is under way stands for all that follow until it arrives. The object must outlive the message:
+/// Something that the object tells itself from another loop: set, close. A message that is
+/// under way stands for all that follow until it arrives. The object must outlive the message:
 /// the messages of a loop come in order, so it does if it outlives the task that sent it.
 class home_message : posted {
 public:

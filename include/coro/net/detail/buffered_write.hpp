@@ -90,6 +90,7 @@ private:
 
     std::uint64_t position_ = 0;  ///< everything before it is to be sent
 };
+extern template class writer_awaiter<flush_awaiter>;
 
 struct buffered_writer_access;
 
