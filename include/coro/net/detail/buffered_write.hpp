@@ -62,19 +62,18 @@ public:
     [[noreturn]] void throw_cancelled() const;
     void cancel_wait() noexcept override;
     void describe(text_sink& out) const noexcept override;
+    /// The writer has come to it, or has failed.
+    void end(std::error_code error) noexcept;
 
 protected:
     explicit writer_awaiter(writer_state& state) noexcept : state_(state) {}
     ~writer_awaiter() = default;
 
     writer_state& state_;
+    std::error_code error_;
 
 private:
-    friend class writer_state;
-    void end(std::error_code error) noexcept;
     const Derived& self() const noexcept { return static_cast<const Derived&>(*this); }
-
-    std::error_code error_;
 };
 
 class [[nodiscard("co_await it")]] CORO_EXPORT flush_awaiter final
