@@ -29,7 +29,7 @@ from harness import Failure, Misuse  # noqa: E402
 
 WARMUP_SECONDS = 0.1
 DEFAULT_ROUNDS = 15
-ATTEMPTS = 3
+ATTEMPTS = 20
 CONFIDENCE = 0.95
 
 
