@@ -6,10 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <iterator>
 #include <optional>
 #include <type_traits>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <coro/base/detail/assert.hpp>
 #include <coro/core/cancel_scope.hpp>
@@ -245,5 +247,33 @@ template <typename... Branches>
     ((found = found != nullptr ? found : branches.capturing()), ...);
     return found;
 }
+
+/// The tasks of when_all and when_any that are given as a list.
+template <typename T>
+class branch_list : public branch_set {
+public:
+    bool suspend(frame_link* /*parent*/, std::coroutine_handle<> resume) noexcept {
+        open(resume);
+        for (one& each : branches_) start(each);
+        return true;
+    }
+    [[nodiscard]] const frame_link* capturing() noexcept {
+        for (one& each : branches_)
+            if (const frame_link* found = each.capturing(); found != nullptr) return found;
+        return nullptr;
+    }
+
+protected:
+    using one = branch<owning_task_awaiter<T>>;
+
+    branch_list(const char* verb, branch_policy policy, std::vector<task<T>>&& tasks)
+        : branch_set(verb, policy),
+          branches_(std::make_move_iterator(tasks.begin()), std::make_move_iterator(tasks.end())) {}
+    /// For relocated().
+    branch_list(const char* verb, branch_policy policy, std::vector<one>&& branches) noexcept
+        : branch_set(verb, policy), branches_(std::move(branches)) {}
+
+    std::vector<one> branches_;
+};
 
 }}}  // namespace coro::v0::detail

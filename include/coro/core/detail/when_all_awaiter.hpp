@@ -50,46 +50,33 @@ private:
 
 template <typename T>
 class [[nodiscard("co_await it")]] when_all_list_awaiter final
-    : public branch_set,
+    : public branch_list<T>,
       public awaiter_face<when_all_list_awaiter<T>> {
-    using one = branch<owning_task_awaiter<T>>;
+    using typename branch_list<T>::one;
 
 public:
     explicit when_all_list_awaiter(std::vector<task<T>>&& tasks)
-        : branch_set("when_all", branch_policy::all),
-          branches_(std::make_move_iterator(tasks.begin()), std::make_move_iterator(tasks.end())) {}
+        : branch_list<T>("when_all", branch_policy::all, std::move(tasks)) {}
 
-    bool await_ready() const noexcept { return branches_.empty(); }
-    bool suspend(frame_link* /*parent*/, std::coroutine_handle<> resume) noexcept {
-        open(resume);
-        for (one& each : branches_) start(each);
-        return true;
-    }
+    bool await_ready() const noexcept { return this->branches_.empty(); }
     auto await_resume() {
-        close();
+        this->close();
         if constexpr (!std::is_void_v<T>) {
             std::vector<storable<T>> values;
-            values.reserve(branches_.size());
-            for (one& each : branches_) values.push_back(std::move(each.outcome()).get());
+            values.reserve(this->branches_.size());
+            for (one& each : this->branches_) values.push_back(std::move(each.outcome()).get());
             return values;
         }
     }
 
     when_all_list_awaiter relocated() noexcept {
-        check_unawaited();
-        return when_all_list_awaiter(std::move(branches_));
-    }
-    [[nodiscard]] const frame_link* capturing() noexcept {
-        for (one& each : branches_)
-            if (const frame_link* found = each.capturing(); found != nullptr) return found;
-        return nullptr;
+        this->check_unawaited();
+        return when_all_list_awaiter(std::move(this->branches_));
     }
 
 private:
     explicit when_all_list_awaiter(std::vector<one>&& branches) noexcept
-        : branch_set("when_all", branch_policy::all), branches_(std::move(branches)) {}
-
-    std::vector<one> branches_;
+        : branch_list<T>("when_all", branch_policy::all, std::move(branches)) {}
 };
 
 template <typename... Inner>

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <coroutine>
-#include <iterator>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -60,46 +59,33 @@ private:
 
 template <typename T>
 class [[nodiscard("co_await it")]] when_any_list_awaiter final
-    : public branch_set,
+    : public branch_list<T>,
       public awaiter_face<when_any_list_awaiter<T>> {
-    using one = branch<owning_task_awaiter<T>>;
+    using typename branch_list<T>::one;
 
 public:
     explicit when_any_list_awaiter(std::vector<task<T>>&& tasks)
-        : branch_set("when_any", branch_policy::any),
-          branches_(std::make_move_iterator(tasks.begin()), std::make_move_iterator(tasks.end())) {
-        CORO_ASSERT(!branches_.empty(), "when_any of an empty list would never end");
+        : branch_list<T>("when_any", branch_policy::any, std::move(tasks)) {
+        CORO_ASSERT(!this->branches_.empty(), "when_any of an empty list would never end");
     }
 
     bool await_ready() const noexcept { return false; }
-    bool suspend(frame_link* /*parent*/, std::coroutine_handle<> resume) noexcept {
-        open(resume);
-        for (one& each : branches_) start(each);
-        return true;
-    }
     when_any_list<T> await_resume() {
-        close();
+        this->close();
         std::vector<branch_outcome<T>> outcomes;
-        outcomes.reserve(branches_.size());
-        for (one& each : branches_) outcomes.push_back(std::move(each.outcome()));
-        return when_any_list<T>(first(), std::move(outcomes));
+        outcomes.reserve(this->branches_.size());
+        for (one& each : this->branches_) outcomes.push_back(std::move(each.outcome()));
+        return when_any_list<T>(this->first(), std::move(outcomes));
     }
 
     when_any_list_awaiter relocated() noexcept {
-        check_unawaited();
-        return when_any_list_awaiter(std::move(branches_));
-    }
-    [[nodiscard]] const frame_link* capturing() noexcept {
-        for (one& each : branches_)
-            if (const frame_link* found = each.capturing(); found != nullptr) return found;
-        return nullptr;
+        this->check_unawaited();
+        return when_any_list_awaiter(std::move(this->branches_));
     }
 
 private:
     explicit when_any_list_awaiter(std::vector<one>&& branches) noexcept
-        : branch_set("when_any", branch_policy::any), branches_(std::move(branches)) {}
-
-    std::vector<one> branches_;
+        : branch_list<T>("when_any", branch_policy::any, std::move(branches)) {}
 };
 
 template <typename... Inner>
