@@ -139,12 +139,10 @@ protected:
     [[nodiscard]] static std::int32_t check_datagram(const socket_slot& slot,
                                                      const operation& op) noexcept {
         if (!slot.datagram) return -EOPNOTSUPP;
-        const bool fits = op.code != opcode::send_to ||
-                          op.datagram->peer.size <= op.datagram->peer.bytes.size();
-        return fits ? 0 : -EINVAL;
+        return op.code == opcode::send_to ? check_where(slot, op.datagram->peer) : 0;
     }
-    /// 0, or why `slot` may not connect to `where`: an address that is too long, or AF_UNSPEC,
-    /// which dissolves the connection of a datagram socket.
+    /// 0, or why `slot` may not connect or send to `where`: an address that is too long, or of
+    /// AF_UNSPEC. On a datagram socket Linux takes that for no address, or for one of IPv4.
     [[nodiscard]] static std::int32_t check_where(const socket_slot& slot,
                                                   const socket_address& where) noexcept;
     /// sendmsg(2) has returned EAGAIN for `from`. 0 when the send waits for room in the socket's

@@ -53,8 +53,8 @@
 //     port is free for its first send. -ENOBUFS: a unix(7) message names its peer, and the queue of
 //     that one is full, or the own one; nothing tells which has room. A connected socket gets
 //     -ECONNREFUSED once when nobody is bound at its peer; its next operation returns it. An
-//     unconnected one does not learn of it. A connect to AF_UNSPEC, which would dissolve a
-//     connection, ends with -EAFNOSUPPORT.
+//     unconnected one does not learn of it. An address of AF_UNSPEC is refused with
+//     -EAFNOSUPPORT; a connect to it would dissolve a connection.
 // 12. A destroyed poller has no operation pending: it asserts that.
 #pragma once
 

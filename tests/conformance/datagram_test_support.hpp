@@ -1,6 +1,7 @@
 // What the conformance tests of datagrams share: operations with all that they name, and sockets.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <utility>
@@ -67,6 +68,28 @@ protected:
         const endpoint deaf = bound();
         EXPECT_EQ(connect(deaf.handle, deaf.address), 0);
         return deaf.address;
+    }
+
+    /// Three sockets in one place, which `option` allows.
+    std::array<detail::handle, 3> bound_together(socket_option option, socket_address& where) {
+        std::array<detail::handle, 3> made;
+        where = loopback(address_family::ipv4);
+        for (detail::handle& one : made) {
+            one = open_datagram();
+            EXPECT_EQ(world().set_option(one, option, 1), 0);
+            EXPECT_EQ(world().bind(one, where), 0);
+            EXPECT_EQ(world().local_address(one, where), 0);
+        }
+        return made;
+    }
+
+    /// `client` is connected to `server`, and works.
+    void expect_connected(detail::handle client, const endpoint& server) {
+        EXPECT_EQ(send_to(client, "hello"), 5);
+        EXPECT_EQ(receive_from(server.handle), "hello|");
+        socket_address peer;
+        ASSERT_EQ(world().remote_address(client, peer), 0);
+        EXPECT_EQ(text_of(peer), text_of(server.address));
     }
 
     std::int32_t send_to(detail::handle from, std::string text,

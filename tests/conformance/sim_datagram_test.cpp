@@ -103,15 +103,9 @@ TEST_P(sim_datagram_test, a_socket_of_ipv6_talks_to_one_of_ipv4) {
 }
 
 TEST_P(sim_datagram_test, sockets_that_share_a_port_divide_the_senders) {
-    std::array<detail::handle, 2> at;
-    socket_address where = loopback(address_family::ipv4);
-    for (detail::handle& one : at) {
-        one = open_datagram();
-        ASSERT_EQ(world().set_option(one, socket_option::reuse_port, 1), 0);
-        ASSERT_EQ(world().bind(one, where), 0);
-        ASSERT_EQ(world().local_address(one, where), 0);
-    }
-    for (int i = 0; i < 4; ++i) EXPECT_EQ(send_to(open_datagram(), "x", where), 1);
+    socket_address where;
+    const auto at = bound_together(socket_option::reuse_port, where);
+    for (int i = 0; i < 6; ++i) EXPECT_EQ(send_to(open_datagram(), "x", where), 1);
     for (const detail::handle one : at) {
         EXPECT_EQ(receive_from(one), "x|") << "the senders' ports follow each other";
         EXPECT_EQ(receive_from(one), "x|");
