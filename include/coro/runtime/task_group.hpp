@@ -241,10 +241,9 @@ private:
             std::unique_ptr<detail::kept_base> kept(made);
             task<> child = made->make();
             // An object with state may own the closure whose body this is: it is kept as well.
-            // (A task that was moved from is refused by start.)
-            if constexpr (!std::is_pointer_v<Function> && !std::is_empty_v<Function>)
-                if (child) detail::task_access::promise(child).capturing_closure = false;
-            start(options, std::move(child), {std::move(kept), std::move(loans)});
+            spawn_options how = options;
+            how.closure_is_kept |= !std::is_pointer_v<Function> && !std::is_empty_v<Function>;
+            start(how, std::move(child), {std::move(kept), std::move(loans)});
         } else {
             using unknown = detail::unknown_call<Function, std::decay_t<Args>...>;
             start(options,
