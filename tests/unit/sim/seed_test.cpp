@@ -3,46 +3,24 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <functional>
 #include <optional>
 #include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include <coro/coro.hpp>
 
+#include "support/run_trace.hpp"
+
 namespace coro::sim_tests {
 namespace {
 
 using namespace std::chrono_literals;
 
-/// What happened, in order: one line for each event, with its loop and its virtual time.
-class trace {
-public:
-    void note(std::string_view what, std::size_t number) {
-        std::array<char, 96> line{};
-        const auto at = now().time_since_epoch().count();
-        std::snprintf(line.data(), line.size(), "%u %lld %.*s %zu\n", loop_index(),
-                      static_cast<long long>(at), static_cast<int>(what.size()), what.data(),
-                      number);
-        text += line.data();
-    }
-    /// FNV-1a, 64 bits.
-    [[nodiscard]] std::uint64_t hash() const {
-        std::uint64_t sum = 0xcbf29ce484222325u;
-        for (const char each : text) {
-            sum ^= static_cast<unsigned char>(each);
-            sum *= 0x100000001b3u;
-        }
-        return sum;
-    }
-
-    std::string text;
-};
+using trace = coro_test::run_trace;
 
 task<> answer(trace& seen, net::tcp_stream peer) {
     std::array<std::byte, 512> buffer{};

@@ -4,17 +4,17 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <functional>
 #include <set>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include <gtest/gtest.h>
 
 #include <coro/coro.hpp>
+
+#include "support/run_trace.hpp"
 
 namespace coro::sim_tests {
 namespace {
@@ -24,27 +24,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t clients = 6;
 constexpr std::size_t requests = 3;
 
-/// What happened, in order: one line for each event, with its loop and its virtual time. All loops
-/// of a simulation run on one thread.
-struct service_trace {
-    void note(std::string_view what, std::size_t number) {
-        std::array<char, 96> line{};
-        std::snprintf(line.data(), line.size(), "%u %lld %.*s %zu\n", loop_index(),
-                      static_cast<long long>(now().time_since_epoch().count()),
-                      static_cast<int>(what.size()), what.data(), number);
-        text += line.data();
-    }
-    /// FNV-1a, 64 bits.
-    [[nodiscard]] std::uint64_t hash() const {
-        std::uint64_t sum = 0xcbf29ce484222325u;
-        for (const char each : text) {
-            sum ^= static_cast<unsigned char>(each);
-            sum *= 0x100000001b3u;
-        }
-        return sum;
-    }
-
-    std::string text;
+struct service_trace : coro_test::run_trace {
     std::set<unsigned> loops_of_handlers;
     std::size_t bytes_served = 0;
     std::size_t in_section = 0;
