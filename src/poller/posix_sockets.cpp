@@ -547,6 +547,19 @@ int posix_sockets::moved_bytes(detail::handle socket, std::uint64_t& out) noexce
     return 0;
 }
 
+int posix_sockets::has_input(detail::handle socket, bool& out) noexcept {
+    const socket_slot* slot = find(socket);
+    if (slot == nullptr) return result_closed;
+    if (slot->datagram || slot->listening) return -EOPNOTSUPP;
+    pollfd look{slot->descriptor, POLLIN | POLLRDHUP, 0};
+    int found = 0;
+    do found = ::poll(&look, 1, 0);  // a signal may end it, although it does not wait
+    while (found < 0 && errno == EINTR);
+    if (found < 0) return -errno;
+    out = found != 0 || slot->receiver != nullptr;
+    return 0;
+}
+
 socket_notes* posix_sockets::notes(detail::handle socket) noexcept {
     socket_slot* slot = find(socket);
     return slot == nullptr ? nullptr : &slot->notes;

@@ -81,6 +81,7 @@ public:
     int remote_address(detail::handle socket, socket_address& out) noexcept override;
     int shutdown(detail::handle socket, shutdown_how how) noexcept override;
     int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept override;
+    int has_input(detail::handle socket, bool& out) noexcept override;
     socket_notes* notes(detail::handle socket) noexcept override;
     int shed_connection(detail::handle listener) noexcept override;
     int adopt(int descriptor, detail::handle& out) noexcept override;

@@ -259,6 +259,11 @@ public:
     /// nothing is counted per message of TCP. The poller counts those of a local socket: what was
     /// sent has arrived there. -EOPNOTSUPP for another kind of socket.
     virtual int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept = 0;
+    /// Whether a receive that is submitted now would complete at once. Bytes are there, the end of
+    /// the stream, or an error; or a receive is pending, so that a second one is busy. Takes
+    /// nothing, and no error; one system call. For a connection: -EOPNOTSUPP for a listener and for
+    /// datagrams; -ENOMEM.
+    virtual int has_input(detail::handle socket, bool& out) noexcept = 0;
     /// The notes of an open socket, which live as long as its slot. nullptr for a handle that is
     /// stale or closing.
     virtual socket_notes* notes(detail::handle socket) noexcept = 0;

@@ -197,6 +197,8 @@ TEST_P(poller_close_test, stale_handle_answers_closed_everywhere) {
     EXPECT_EQ(world().remote_address(old.server, address), result_closed);
     EXPECT_EQ(world().shutdown(old.server, shutdown_how::both), result_closed);
     EXPECT_EQ(world().moved_bytes(old.server, moved), result_closed);
+    bool input = false;
+    EXPECT_EQ(world().has_input(old.server, input), result_closed);
     EXPECT_EQ(world().notes(old.server), nullptr);
     EXPECT_EQ(world().shed_connection(old.server), result_closed);
     world().close(old.server);

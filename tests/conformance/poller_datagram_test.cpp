@@ -322,6 +322,8 @@ TEST_P(poller_datagram_test, a_datagram_socket_has_nothing_of_a_connection) {
     EXPECT_EQ(run(asking), -EOPNOTSUPP);
     std::uint64_t moved = 0;
     EXPECT_EQ(world().moved_bytes(socket.handle, moved), -EOPNOTSUPP);
+    bool input = false;
+    EXPECT_EQ(world().has_input(socket.handle, input), -EOPNOTSUPP);
     ASSERT_EQ(connect(socket.handle, bound().address), 0);
     EXPECT_EQ(world().shutdown(socket.handle, shutdown_how::both), -EOPNOTSUPP);
     EXPECT_EQ(world().set_option(socket.handle, socket_option::no_delay, 1), -ENOPROTOOPT);

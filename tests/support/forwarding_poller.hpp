@@ -72,6 +72,9 @@ public:
     int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept override {
         return world_->moved_bytes(socket, out);
     }
+    int has_input(detail::handle socket, bool& out) noexcept override {
+        return world_->has_input(socket, out);
+    }
     socket_notes* notes(detail::handle socket) noexcept override { return world_->notes(socket); }
     int shed_connection(detail::handle listener) noexcept override {
         return world_->shed_connection(listener);

@@ -52,6 +52,7 @@ public:
     void close(detail::handle) noexcept override { unexpected(); }
     int close_if_idle(detail::handle) noexcept override { return unexpected(); }
     int moved_bytes(detail::handle, std::uint64_t&) noexcept override { return unexpected(); }
+    int has_input(detail::handle, bool&) noexcept override { return unexpected(); }
     socket_notes* notes(detail::handle) noexcept override { return nullptr; }
     int shed_connection(detail::handle) noexcept override { return unexpected(); }
     int adopt(int, detail::handle&) noexcept override { return unexpected(); }
