@@ -47,6 +47,7 @@ public:
         pump();
     }
     [[nodiscard]] std::uint64_t moved() const noexcept { return moved_; }
+    [[nodiscard]] bool has_input() const noexcept { return size_ != 0 || ended_ || reset_; }
 
 private:
     void pump() noexcept {
@@ -129,6 +130,7 @@ public:
         in_.reset();
     }
     std::uint64_t activity() const noexcept override { return out_.moved() + in_.moved(); }
+    bool has_input() const noexcept override { return in_.has_input(); }
     std::string_view describe() const noexcept override { return "memory"; }
 
 private:

@@ -88,6 +88,16 @@ std::string stream::describe() const {
     return std::string(detail::peer_text(socket, buffer));
 }
 
+bool stream::has_input() const noexcept {
+    const socket_ref& socket = socket_.ref();
+    if (!socket.handle) return true;
+    scheduler& loop = loop_of(socket);
+    if (socket.handle.is_transport()) return loop.transports->has_input(socket.handle);
+    bool found = true;  // also where it could not be asked: who asks must not take it for quiet
+    static_cast<void>(loop.poller().has_input(socket.handle, found));
+    return found;
+}
+
 std::uint64_t stream::activity() const noexcept {
     const socket_ref& socket = socket_.ref();
     if (!socket.handle) return 0;

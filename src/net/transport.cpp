@@ -109,6 +109,10 @@ void transfer::withdraw() const noexcept {
     transport_table::made_here().completed(*of_, -ECANCELED);
 }
 
+// --- transport
+
+bool transport::has_input() const noexcept { return below_ == nullptr || below_->has_input(); }
+
 // --- relay
 
 relay::relay(transport& of, stream& below) noexcept

@@ -180,6 +180,11 @@ socket_notes* transport_table::notes(detail::handle which) noexcept {
     return of == nullptr || of->closing ? nullptr : &of->notes;
 }
 
+bool transport_table::has_input(detail::handle which) noexcept {
+    const entry* of = entry_of(which);
+    return of == nullptr || of->closing || of->receiving != nullptr || of->transport->has_input();
+}
+
 detail::handle transport_table::below(const net::transport& of) noexcept {
     if (of.below_ == nullptr) return {};
     const socket_ref& socket = stream_access::ref(*of.below_);

@@ -47,6 +47,8 @@ public:
     /// nullptr for a handle that is stale or closing.
     [[nodiscard]] net::transport* find(detail::handle which) noexcept;
     [[nodiscard]] socket_notes* notes(detail::handle which) noexcept;
+    /// As poller::has_input(); true for a handle that is stale or closing.
+    [[nodiscard]] bool has_input(detail::handle which) noexcept;
     /// What `which` stands on, or what that stands on, down to a socket; itself if it stands alone.
     [[nodiscard]] detail::handle lowest_below(detail::handle which) noexcept;
     /// Whether a stream ends by a reset when an exception destroys it: it was told to, or what

@@ -429,7 +429,7 @@ struct test_case {
     task<> (*run)(trial& of);
 };
 
-constexpr std::array<test_case, 24> cases{{
+constexpr std::array<test_case, 25> cases{{
     {"both directions at once", &both_directions},
     {"exact transfers", &exact_transfers},
     {"vectored forms", &vectored},
@@ -449,6 +449,7 @@ constexpr std::array<test_case, 24> cases{{
     {"an exact write that is cut short", &write_all_cut_short},
     {"an exact read that meets the end", &end_inside_of_an_exact_read},
     {"buffered and framed", &buffered_and_framed},
+    {"input", &input},
     {"cancelled buffered reads", &cancelled_buffered_reads},
     {"cancelled framed reads", &cancelled_framed_reads},
     {"cancelled flush", &cancelled_flush},

@@ -81,6 +81,9 @@ public:
     }
     void abort() noexcept override { below_.abort(); }
     std::uint64_t activity() const noexcept override { return below_.activity(); }
+    bool has_input() const noexcept override {
+        return unread_ != 0 || at_end_ || read_error_ || below_.has_input();
+    }
     std::string_view describe() const noexcept override { return "copier"; }
 
     void ended(net::relay& which) noexcept override {
@@ -259,6 +262,11 @@ public:
     using wrapper::wrapper;
     std::uint64_t activity() const noexcept override { return 0; }
 };
+class no_input final : public wrapper {
+public:
+    using wrapper::wrapper;
+    bool has_input() const noexcept override { return false; }
+};
 /// Says of each fifth write that its last byte was not sent; so it is sent again.
 class sends_twice final : public wrapper {
 public:
@@ -348,6 +356,10 @@ TEST(stream_conformance_finds, a_stream_without_a_name) {
 }
 TEST(stream_conformance_finds, an_activity_that_stands_still) {
     expect_found<no_activity>("activity() does not see bytes that came");
+}
+TEST(stream_conformance_finds, input_that_is_not_told) {
+    expect_found<no_input>("input: has_input() does not see bytes that have come");
+    expect_found<no_input>("input: has_input() does not see the end of the stream");
 }
 TEST(stream_conformance_finds, bytes_that_are_sent_twice) {
     expect_found<sends_twice>("bytes that were written in both directions at once did not arrive");

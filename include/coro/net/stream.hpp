@@ -122,6 +122,14 @@ public:
         return detail::is_broken(socket_.ref(), detail::direction::either);
     }
 
+    /// Whether a read would not wait now. Bytes have come that nobody has read, or the end of the
+    /// stream, or an error; or a read is pending, so that a second one is errc::busy; or there is
+    /// no connection. Reads nothing, and never waits. In a system call for a socket; where that
+    /// fails, true. A connection between two requests has no input: bytes are the rest of an
+    /// answer that nobody has taken, and an end is a peer that has gone. Bytes in a buffered_stream
+    /// do not count here, nor those that are still on their way. See: poll(2).
+    [[nodiscard]] CORO_EXPORT bool has_input() const noexcept;
+
     /// Kind and peer, as errors name them: an address, or what the transport says of itself. Empty
     /// for a stream that is closed.
     [[nodiscard]] CORO_EXPORT std::string describe() const;

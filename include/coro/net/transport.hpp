@@ -155,6 +155,11 @@ public:
     virtual void abort() noexcept = 0;
     /// Bytes that have moved so far, in both directions: two looks differ when one has moved.
     [[nodiscard]] virtual std::uint64_t activity() const noexcept = 0;
+    /// Whether a read that began now would end at once, by bytes, by the end or by an error. Asked
+    /// only while no read is pending. As it stands it asks the stream below, if there is a relay;
+    /// without one it says true, so that nobody takes the stream for quiet. Override it where the
+    /// transport itself keeps bytes that no task has read.
+    [[nodiscard]] virtual bool has_input() const noexcept;
     /// Kind and peer, "tls example.org:443", for errors and task dumps. The text stays as long as
     /// the transport.
     [[nodiscard]] virtual std::string_view describe() const noexcept = 0;
