@@ -93,10 +93,28 @@ void used_elsewhere(socket_ref socket) noexcept {
                                 "was made: it must end inside of that");
 }
 
+namespace {
+
+inline socket_notes* notes_of(scheduler& loop, detail::handle which) noexcept {
+    return which.is_transport() ? loop.transports->notes(which) : loop.poller().notes(which);
+}
+
+/// The one place where reads and writes end with `cancelled`: what does not fail pays nothing.
+void mark_interrupted(socket_ref socket) noexcept {
+    if (!is_here(socket.loop)) return;  // a reader or writer without a connection
+    if (socket_notes* notes = notes_of(scheduler_of(*current), socket.handle))
+        notes->interrupted = true;
+}
+
+}  // namespace
+
 void throw_io(std::int32_t result, const char* verb, socket_ref socket, std::size_t moved) {
     std::array<char, name_capacity> buffer;
     const std::string_view peer = peer_text(socket, buffer);
-    if (result == -ECANCELED) throw cancelled(moved, peer);
+    if (result == -ECANCELED) {
+        mark_interrupted(socket);
+        throw cancelled(moved, peer);
+    }
     throw io_error(error_of(result, socket), verb, peer, moved);
 }
 
@@ -118,10 +136,6 @@ namespace {
     return submit_to_transport(op, scheduler_of(*strand.loop));
 }
 
-inline socket_notes* notes_of(scheduler& loop, detail::handle which) noexcept {
-    return which.is_transport() ? loop.transports->notes(which) : loop.poller().notes(which);
-}
-
 }  // namespace
 
 bool submit_io(operation& op, detail::strand& strand) noexcept {
@@ -135,6 +149,18 @@ void cancel_io(operation& op, detail::loop& loop) noexcept {
     else on.poller().cancel(op);
 }
 
+namespace {
+
+/// nullptr for a stream without a connection. Aborts on another loop.
+const socket_notes* notes_here(socket_ref socket) noexcept {
+    if (is_here(socket.loop)) [[likely]]
+        return notes_of(scheduler_of(*current), socket.handle);
+    check_home(socket);
+    return nullptr;
+}
+
+}  // namespace
+
 // The bits of `direction` are those of `socket_notes::broken`.
 
 void mark_broken(socket_ref socket, direction which) noexcept {
@@ -145,12 +171,13 @@ void mark_broken(socket_ref socket, direction which) noexcept {
 }
 
 bool is_broken(socket_ref socket, direction which) noexcept {
-    if (!is_here(socket.loop)) [[unlikely]] {
-        check_home(socket);
-        return false;  // a stream without a connection
-    }
-    const socket_notes* notes = notes_of(scheduler_of(*current), socket.handle);
+    const socket_notes* notes = notes_here(socket);
     return notes != nullptr && (notes->broken & static_cast<std::uint32_t>(which)) != 0;
+}
+
+bool was_interrupted(socket_ref socket) noexcept {
+    const socket_notes* notes = notes_here(socket);
+    return notes != nullptr && (notes->interrupted || notes->broken != 0);
 }
 
 namespace {

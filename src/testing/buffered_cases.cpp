@@ -70,30 +70,6 @@ task<> discard(stream& from, std::size_t count) {
 
 }  // namespace
 
-task<> input(trial& t) {
-    // What was sent is on its way, and comes at a moment that nobody is told.
-    const auto comes = [](const stream& to) -> task<bool> {
-        for (int looks = 0; looks < 5000 && !to.has_input(); ++looks) co_await sleep_for(1ms);
-        co_return to.has_input();
-    };
-    t.expect(!t.near.has_input() && !t.far.has_input(), "a stream has input before it was used");
-    co_await write_pattern(t.far, 0, 30);
-    const bool came = co_await comes(t.near);
-    t.expect(came, "has_input() does not see bytes that have come");
-    std::vector<std::byte> bytes(30);
-    co_await net::read_exact(t.near, std::span(bytes).first(10));
-    t.expect(t.near.has_input(), "has_input() does not see the bytes that a read has left");
-    co_await net::read_exact(t.near, std::span(bytes).subspan(10));
-    t.expect(is_pattern(bytes, 0), "has_input() has taken a byte");
-    t.expect(!t.near.has_input(), "a stream has input of which all was read");
-    t.far.shutdown_send();
-    const bool ended = co_await comes(t.near);
-    t.expect(ended, "has_input() does not see the end of the stream");
-    t.expect(!t.far.has_input(), "a stream has input because it has ended its sending");
-    t.near.close();
-    t.expect(t.near.has_input(), "a read of a closed stream does not wait, but it has no input");
-}
-
 task<> cancelled_buffered_reads(trial& t) {
     constexpr std::size_t each = 37;
     const auto sender = [](trial& of) -> task<> {

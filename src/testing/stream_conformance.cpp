@@ -366,6 +366,41 @@ task<> broken_by_a_cut(trial& t) {
     t.expect(moved.is_broken() && !t.near.is_broken(), "the mark does not move with the stream");
 }
 
+task<> input(trial& t) {
+    // What was sent is on its way, and comes at a moment that nobody is told.
+    const auto comes = [](const stream& to) -> task<bool> {
+        for (int looks = 0; looks < 5000 && !to.has_input(); ++looks) co_await sleep_for(1ms);
+        co_return to.has_input();
+    };
+    t.expect(!t.near.has_input() && !t.far.has_input(), "a stream has input before it was used");
+    co_await write_pattern(t.far, 0, 30);
+    const bool came = co_await comes(t.near);
+    t.expect(came, "has_input() does not see bytes that have come");
+    std::vector<std::byte> bytes(30);
+    co_await net::read_exact(t.near, std::span(bytes).first(10));
+    t.expect(t.near.has_input(), "has_input() does not see the bytes that a read has left");
+    co_await net::read_exact(t.near, std::span(bytes).subspan(10));
+    t.expect(is_pattern(bytes, 0), "has_input() has taken a byte");
+    t.expect(!t.near.has_input(), "a stream has input of which all was read");
+    t.far.shutdown_send();
+    const bool ended = co_await comes(t.near);
+    t.expect(ended, "has_input() does not see the end of the stream");
+    t.expect(!t.far.has_input(), "a stream has input because it has ended its sending");
+    t.near.close();
+    t.expect(t.near.has_input(), "a read of a closed stream does not wait, but it has no input");
+}
+
+task<> interrupted(trial& t) {
+    std::array<std::byte, 8> buffer{};
+    co_await write_pattern(t.far, 0, 8);
+    co_await with_timeout(10s, net::read_exact(t.near, buffer));
+    t.expect(!t.near.was_interrupted(), "was_interrupted() of a stream on which nothing was");
+    const auto came = co_await move_on_after(5ms, t.near.read_some(buffer));
+    t.expect(!came && t.near.was_interrupted() && !t.near.is_broken(),
+             "a read that was cancelled is not told by was_interrupted()");
+    t.expect(!t.far.was_interrupted(), "was_interrupted() tells what the peer has cancelled");
+}
+
 task<> end_inside_of_an_exact_read(trial& t) {
     co_await write_pattern(t.far, 0, 30);
     t.far.shutdown_send();
@@ -429,7 +464,7 @@ struct test_case {
     task<> (*run)(trial& of);
 };
 
-constexpr std::array<test_case, 25> cases{{
+constexpr std::array<test_case, 26> cases{{
     {"both directions at once", &both_directions},
     {"exact transfers", &exact_transfers},
     {"vectored forms", &vectored},
@@ -448,8 +483,9 @@ constexpr std::array<test_case, 25> cases{{
     {"an exact read that is cut short", &broken_by_a_cut},
     {"an exact write that is cut short", &write_all_cut_short},
     {"an exact read that meets the end", &end_inside_of_an_exact_read},
-    {"buffered and framed", &buffered_and_framed},
     {"input", &input},
+    {"an interrupted read", &interrupted},
+    {"buffered and framed", &buffered_and_framed},
     {"cancelled buffered reads", &cancelled_buffered_reads},
     {"cancelled framed reads", &cancelled_framed_reads},
     {"cancelled flush", &cancelled_flush},

@@ -155,9 +155,6 @@ task<> more_than_4_gib(trial& t);
 /// A write_all that its deadline cuts short.
 task<> write_all_cut_short(trial& t);
 
-/// What has_input() says of what has come, and of what has not.
-task<> input(trial& t);
-
 /// Readers, frames and writers over a stream.
 task<> cancelled_buffered_reads(trial& t);
 task<> cancelled_framed_reads(trial& t);

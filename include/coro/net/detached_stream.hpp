@@ -21,10 +21,10 @@ concept detachable = std::same_as<Stream, stream> || std::same_as<Stream, tcp_st
 
 /// A stream that belongs to no loop: taken off one, to be attached to another of the same run.
 /// Move-only; a value that a message carries (loop_handle::post, channel, an argument of spawn).
-/// Its broken mark, its idle span and reset_on_failure() go with it. If the other loop fetches the
-/// stream itself, rebind() of tcp_stream and local_stream is shorter. Destroying it closes the
-/// connection, on a loop of the run. As for a stream, that is a reset if an exception destroys it
-/// and reset_on_failure() was said.
+/// Its marks (is_broken, was_interrupted), its idle span and reset_on_failure() go with it. If the
+/// other loop fetches the stream itself, rebind() of tcp_stream and local_stream is shorter.
+/// Destroying it closes the connection, on a loop of the run. As for a stream, that is a reset if
+/// an exception destroys it and reset_on_failure() was said.
 template <detachable Stream>
 class detached_stream {
 public:

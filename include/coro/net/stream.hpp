@@ -121,6 +121,16 @@ public:
     [[nodiscard]] bool is_broken() const noexcept {
         return detail::is_broken(socket_.ref(), detail::direction::either);
     }
+    /// Whether a read, write or exact transfer of this connection has ended with `cancelled`: by a
+    /// scope, by a deadline, or by a stop (an empty until_stop too). Reads, writes and flushes of a
+    /// buffered_stream, buffered_writer or framed_stream over it count, and so does one that was
+    /// cancelled before it asked for anything. Also true when is_broken(). The mark stays, and
+    /// moves with the connection. Only a wait that is cancelled pays for it.
+    /// A request may have been sent whose reply is still to come. Somebody else who got this
+    /// connection would take that for the reply to his own: close it, and do not lend it again.
+    [[nodiscard]] bool was_interrupted() const noexcept {
+        return detail::was_interrupted(socket_.ref());
+    }
 
     /// Whether a read would not wait now. Bytes have come that nobody has read, or the end of the
     /// stream, or an error; or a read is pending, so that a second one is errc::busy; or there is

@@ -85,6 +85,8 @@ CORO_EXPORT void describe_io(text_sink& out, const char* verb, socket_ref socket
 enum class direction : std::uint8_t { receiving = 1, sending = 2, either = 3 };
 CORO_EXPORT void mark_broken(socket_ref socket, direction which) noexcept;
 [[nodiscard]] CORO_EXPORT bool is_broken(socket_ref socket, direction which) noexcept;
+/// What stream::was_interrupted() says. throw_io() marks what it throws `cancelled` of.
+[[nodiscard]] CORO_EXPORT bool was_interrupted(socket_ref socket) noexcept;
 
 /// The name of an operation in errors and dumps.
 [[nodiscard]] constexpr const char* verb_of(opcode code) noexcept {
