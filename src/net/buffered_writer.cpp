@@ -354,4 +354,10 @@ std::size_t buffered_writer::unsent() const noexcept {
     return state_ != nullptr ? state_->unsent() : 0;
 }
 
+std::size_t buffered_writer::limit() const noexcept {
+    return state_ != nullptr ? state_->limit() : 0;
+}
+
+bool buffered_writer::is_idle() const noexcept { return state_ != nullptr && state_->is_idle(); }
+
 }}}  // namespace coro::v0::net

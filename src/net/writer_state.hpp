@@ -89,6 +89,10 @@ public:
     [[nodiscard]] std::size_t unsent() const noexcept {
         return failure_ ? 0 : static_cast<std::size_t>(written_ - sent_);
     }
+    [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
+    [[nodiscard]] bool is_idle() const noexcept {
+        return !failure_ && !busy_ && !held_ && sent_ == written_ && waiting_.empty();
+    }
     [[nodiscard]] socket_ref own_socket() const noexcept { return socket_; }
     [[noreturn]] void throw_error(std::error_code error, const char* verb) const;
 

@@ -61,9 +61,14 @@ public:
 
     /// Bytes that were written and that the kernel has not taken.
     [[nodiscard]] CORO_EXPORT std::size_t unsent() const noexcept;
+    /// The limit of its options; 0 of one moved from.
+    [[nodiscard]] CORO_EXPORT std::size_t limit() const noexcept;
 
 private:
     friend struct detail::buffered_writer_access;
+
+    /// Nothing is unsent, no task waits in it, and no send has failed.
+    [[nodiscard]] CORO_EXPORT bool is_idle() const noexcept;
 
     detail::writer_state& state() const noexcept {
         CORO_ASSERT(state_ != nullptr, "a buffered_writer was used that was moved from");

@@ -33,6 +33,17 @@ public:
     }
     ~connection() = default;
 
+    /// Whether nothing is left over from what was done with it. It has a connection, of which no
+    /// read or write was_interrupted() and none is_broken(). `in` holds no unread byte, has not met
+    /// the end, and no task waits in it. `out` has sent all, and has not failed. It looks at this
+    /// side alone: ask stream.has_input() too, which is a system call, before somebody else gets
+    /// the connection. No one can see that a reply is still to come which nobody has begun to read.
+    [[nodiscard]] bool is_clean() const noexcept {
+        return stream && !stream.was_interrupted() &&
+               detail::buffered_stream_access::is_idle(in) &&
+               detail::buffered_writer_access::is_idle(out);
+    }
+
     net::stream stream;
     buffered_stream in;
     buffered_writer out;

@@ -30,6 +30,10 @@ public:
     [[nodiscard]] std::size_t at_most(std::size_t count) const noexcept {
         return count < size() ? count : size();
     }
+    /// Nothing is unread, no task waits in a read, and the end was not seen.
+    [[nodiscard]] bool is_idle() const noexcept {
+        return size() == 0 && !waited_ && !ended_ && source_.handle;
+    }
     /// The end of the stream was seen.
     [[nodiscard]] bool ended() const noexcept { return ended_; }
 
