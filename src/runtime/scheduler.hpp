@@ -94,6 +94,8 @@ public:
     [[nodiscard]] std::string_view reason() const noexcept { return options_.poller_reason; }
     [[nodiscard]] loop_stats stats() const noexcept;
     void dump(text_sink& out) noexcept;
+    /// The line of the strand with that number, if it exists.
+    void dump_one(std::uint32_t number, text_sink& out) noexcept;
 
     /// Called once a turn, after the poller: what run() does about signals.
     void set_turn_hook(void (*hook)(void* user) noexcept, void* user) noexcept {

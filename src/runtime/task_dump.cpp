@@ -118,17 +118,37 @@ private:
     time_point now_;
 };
 
+/// The first strand below `root`, in the order of the dump, of which `is_it` says so, or nullptr.
+template <typename Predicate>
+const detail::strand* find_strand(cancel_scope& root, Predicate is_it) {
+    for (cancel_scope* scope = &root; scope != nullptr;
+         scope = scope_access::next_in_tree(*scope, root))
+        for (detail::strand* strand = scope_access::first_strand(*scope); strand != nullptr;
+             strand = scope_access::next_strand(*scope, *strand))
+            if (is_it(*strand)) return strand;
+    return nullptr;
+}
+
 }  // namespace
 
 void scheduler::dump(text_sink& out) noexcept {
     dump_writer writer(out, turn_time);
-    for (cancel_scope* scope = &root_; scope != nullptr;
-         scope = scope_access::next_in_tree(*scope, root_))
-        for (detail::strand* strand = scope_access::first_strand(*scope); strand != nullptr;
-             strand = scope_access::next_strand(*scope, *strand))
-            writer.write_strand(*strand, strand != running);
+    (void)find_strand(root_, [&](const detail::strand& strand) {
+        writer.write_strand(strand, &strand != running);
+        return false;
+    });
+}
+
+void scheduler::dump_one(std::uint32_t number, text_sink& out) noexcept {
+    const detail::strand* found =
+        find_strand(root_, [&](const detail::strand& strand) { return strand.number == number; });
+    if (found != nullptr) dump_writer(out, turn_time).write_strand(*found, found != running);
 }
 
 void write_task_dump(text_sink& out) noexcept { scheduler_of(this_loop()).dump(out); }
+
+void write_task_dump_of(std::uint32_t number, text_sink& out) noexcept {
+    scheduler_of(this_loop()).dump_one(number, out);
+}
 
 }}}  // namespace coro::v0::detail

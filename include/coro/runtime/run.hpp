@@ -183,6 +183,7 @@ int run_main(Awaitable&& main, const run_options& options = {}) noexcept {
 
 namespace detail {
 CORO_EXPORT void write_task_dump(text_sink& out) noexcept;
+CORO_EXPORT void write_task_dump_of(std::uint32_t number, text_sink& out) noexcept;
 
 struct string_sink final : text_sink {
     void write(std::string_view text) noexcept override {
@@ -201,6 +202,17 @@ struct string_sink final : text_sink {
 [[nodiscard]] inline std::string dump_tasks() {
     detail::string_sink text;
     detail::write_task_dump(text);
+    return std::move(text.content);
+}
+
+/// The line of dump_tasks() of the task of the running loop with that number, without its end;
+/// empty if no such task exists any more. It walks over the tasks of the loop.
+/// Requires: called inside of run(). current_task_number() and task_view::number() return the
+/// number of a task.
+[[nodiscard]] inline std::string dump_task(std::uint32_t number) {
+    detail::string_sink text;
+    detail::write_task_dump_of(number, text);
+    if (!text.content.empty() && text.content.back() == '\n') text.content.pop_back();
     return std::move(text.content);
 }
 

@@ -1,5 +1,7 @@
-// Questions that a task may ask of itself: its deadline, and whether it is to stop.
+// Questions that a task may ask of itself: its number, its deadline, and whether it is to stop.
 #pragma once
+
+#include <cstdint>
 
 #include <coro/base/time.hpp>
 #include <coro/core/cancel_scope.hpp>
@@ -7,6 +9,13 @@
 #include <coro/runtime/sleep.hpp>
 
 namespace coro { inline namespace v0 {
+
+/// The number of the task that asks, as dumps and task_view::number() show it. It counts the tasks
+/// of one loop from 1. A branch of when_all or when_any has a number of its own.
+/// Requires: called inside a task. dump_task() says later where the task waits.
+[[nodiscard]] inline std::uint32_t current_task_number() noexcept {
+    return detail::this_strand().number;
+}
 
 /// The instant at which a deadline cancels the work that asks, its own or one of an enclosing scope
 /// (up to a shield). `never` if there is none. Requires: called inside a task.

@@ -7,7 +7,9 @@
 #include <coro/core/when_all.hpp>
 #include <coro/core/when_any.hpp>
 #include <coro/core/with_cancel_scope.hpp>
+#include <coro/runtime/await.hpp>
 #include <coro/runtime/task_group.hpp>
+#include <coro/runtime/this_task.hpp>
 #include <coro/runtime/with_cleanup.hpp>
 
 #include "unit/core/core_fixture.hpp"
@@ -231,6 +233,114 @@ TEST_F(task_dump_test, spans_are_in_the_unit_that_can_be_read) {
     EXPECT_NE(lines[0].find("deadline 500 us"), std::string::npos) << lines[0];
     EXPECT_NE(lines[1].find("deadline 8988 ms"), std::string::npos) << lines[1];
     EXPECT_NE(lines[2].find("deadline 3599 s"), std::string::npos) << lines[2];
+}
+
+/// Three frames deep: `lend` notes its number, and waits in what it awaits.
+struct desk {
+    std::uint32_t number = 0;
+    int line = 0;
+    coro::task<> lend() {
+        number = coro::current_task_number();
+        co_await wait();
+    }
+    coro::task<> wait() {
+        line = __LINE__ + 1;
+        co_await coro::sleep_for(20ms);
+    }
+    coro::task<> open() { co_await lend(); }
+};
+
+TEST_F(task_dump_test, a_number_leads_to_the_line_of_the_dump_while_its_task_lives) {
+    std::string line;
+    std::string all;
+    std::string after = "?";
+    std::string nobody = "?";
+    desk office;
+    simulate([&]() -> coro::task<> {
+        co_await coro::with_task_group([&](coro::task_group& group) -> coro::task<> {
+            group.spawn(sleep_task(1h));
+            group.spawn(&desk::open, &office);
+            co_await coro::sleep_for(12ms);
+            line = coro::dump_task(office.number);
+            all = coro::dump_tasks();
+            nobody = coro::dump_task(1000) + coro::dump_task(0);
+            co_await coro::sleep_for(12ms);
+            after = coro::dump_task(office.number);
+            group.cancel();
+        });
+    }());
+    EXPECT_EQ(office.number, 3u);
+    EXPECT_EQ(line.find("#3 task_dump_test.cpp:" + std::to_string(office.line) +
+                        " sleep since 12 ms ← coro_test::{anonymous}::desk::lend "),
+              0u)
+        << line;
+    EXPECT_NE(line.find("::desk::open task_dump_test.cpp:"), std::string::npos) << line;
+    EXPECT_EQ(line.find('\n'), std::string::npos) << line;
+    EXPECT_NE(all.find("\n" + line + "\n"), std::string::npos) << all;
+    EXPECT_EQ(after, "");
+    EXPECT_EQ(nobody, "");
+}
+
+TEST_F(task_dump_test, the_task_that_asks_finds_its_own_line) {
+    std::string line;
+    simulate([](std::string& out) -> coro::task<> {
+        out = coro::dump_task(coro::current_task_number());
+        co_return;
+    }(line));
+    EXPECT_EQ(without_lines(line).find("#1 main task_dump_test.cpp:N running"), 0u) << line;
+}
+
+TEST_F(task_dump_test, branches_have_numbers_of_their_own) {
+    std::uint32_t whole = 0;
+    std::uint32_t first = 0;
+    std::uint32_t second = 0;
+    std::string line;
+    std::string ended = "?";
+    simulate([&]() -> coro::task<> {
+        whole = coro::current_task_number();
+        auto note = [](std::uint32_t& number, coro::duration span) -> coro::task<> {
+            number = coro::current_task_number();
+            co_await coro::sleep_for(span);
+        };
+        auto look = [&]() -> coro::task<> {
+            co_await coro::sleep_for(12ms);
+            line = coro::dump_task(second);
+            ended = coro::dump_task(first);
+        };
+        (void)co_await coro::when_any(coro::when_all(note(first, 1ms), note(second, 1h)), look());
+    }());
+    EXPECT_EQ(whole, 1u);
+    EXPECT_NE(first, whole);
+    EXPECT_NE(second, whole);
+    EXPECT_NE(first, second);
+    EXPECT_EQ(without_lines(line).find("#" + std::to_string(second) +
+                                       " main task_dump_test.cpp:N sleep since 12 ms"),
+              0u)
+        << line;
+    EXPECT_EQ(ended, "");
+}
+
+TEST_F(task_dump_test, a_fiber_has_a_number_too) {
+    std::uint32_t number = 0;
+    std::string line;
+    std::string after = "?";
+    simulate([&]() -> coro::task<> {
+        co_await coro::with_task_group([&](coro::task_group& group) -> coro::task<> {
+            group.spawn_fiber(
+                [](std::uint32_t& mine) {
+                    mine = coro::current_task_number();
+                    coro::await(coro::sleep_for(20ms));
+                },
+                std::ref(number));
+            co_await coro::sleep_for(12ms);
+            line = coro::dump_task(number);
+            co_await coro::sleep_for(12ms);
+            after = coro::dump_task(number);
+        });
+    }());
+    EXPECT_EQ(number, 2u);
+    EXPECT_EQ(without_lines(line).find("#2 task_dump_test.cpp:N sleep since 12 ms"), 0u) << line;
+    EXPECT_EQ(after, "");
 }
 
 }  // namespace
