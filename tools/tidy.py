@@ -230,6 +230,11 @@ PRIVATE_NAME = re.compile(
 )
 
 
+# Of a function that is exported, and of a class whose definition stands in src/.
+EXPORTED_NAME = re.compile(
+    r"^CORO_EXPORT\s[^=;{}()\n]*[\s*&>](\w+)\(|^(?:class|struct)\s+(\w+);", re.MULTILINE)
+
+
 def rule_service_headers_are_ordinary(_root, files):
     """The templates of serve, too. They stand in the namespace `detail`, where a private name of
     another layer needs no `detail::`. There a name of one word may be any variable's, and is not
@@ -237,6 +242,8 @@ def rule_service_headers_are_ordinary(_root, files):
     private = set()
     own = set(ORDINARY_CHECKS)
     for file in files:
+        if file.within("include/coro/service/*"):
+            own |= {next(filter(None, found)) for found in EXPORTED_NAME.findall(file.code)}
         names = {next(filter(None, found)) for found in PRIVATE_NAME.findall(file.code)}
         if file.within("include/coro/service/*"):
             own |= names

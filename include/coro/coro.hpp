@@ -48,6 +48,8 @@
 #include <coro/runtime/timeout.hpp>
 #include <coro/runtime/until_stop.hpp>
 #include <coro/runtime/with_cleanup.hpp>
+#include <coro/service/connection_pool.hpp>
 #include <coro/service/server.hpp>
+#include <coro/service/shared_connection.hpp>
 #include <coro/sim/simulation.hpp>
 #include <coro/version.hpp>

@@ -116,6 +116,8 @@ point make_point(std::string_view operation, std::string_view where) {
 [[nodiscard]] std::vector<point> buffered_points();
 [[nodiscard]] std::vector<point> service_points();
 [[nodiscard]] std::vector<point> local_points();
+[[nodiscard]] std::vector<point> pool_points();
+[[nodiscard]] std::vector<point> shared_points();
 /// These are in the worlds over a kernel only.
 [[nodiscard]] std::vector<point> descriptor_points();
 

@@ -27,7 +27,7 @@ constexpr operation_line listed[] = {
 std::vector<point> all_points(bool with_descriptors = true) {
     std::vector<point> points = synchronisation_points();
     for (auto* const more : {combinator_points, stream_points, buffered_points, service_points,
-                             local_points}) {
+                             local_points, pool_points, shared_points}) {
         for (const point& each : more()) points.push_back(each);
     }
     if (with_descriptors)

@@ -20,7 +20,7 @@ STANDARD = (
 ).split()
 PROMISING = {
     "tasks", "cancellation", "errors", "servers", "running", "streams", "synchronisation",
-    "fibers", "loops", "signals", "compilers"
+    "fibers", "loops", "signals", "compilers", "pool"
 }  # at least
 
 

@@ -16,6 +16,8 @@ OPTIONS = {
     "buffered_stream_options": "coro::net::buffered_stream_options{}",
     "buffered_writer_options": "coro::net::buffered_writer_options{}",
     "frame_options": "coro::net::frame_options{}",
+    "pool_options": "coro::pool_options{}",
+    "shared_connection_options": "coro::shared_connection_options{}",
     "run_options": "coro::run_options{}",
     "poller_options": "coro::detail::poller_options{}",
 }

@@ -32,7 +32,9 @@
 #include <coro/runtime/task_group.hpp>
 #include <coro/runtime/until_stop.hpp>
 #include <coro/runtime/with_cleanup.hpp>
+#include <coro/service/connection_pool.hpp>
 #include <coro/service/server.hpp>
+#include <coro/service/shared_connection.hpp>
 
 #include "unit/net/stream_pair.hpp"
 
@@ -40,6 +42,15 @@ namespace coro::net::stream_tests {
 namespace {
 
 using namespace std::chrono_literals;
+
+struct line_codec {
+    using request = std::string;
+    using reply = std::string;
+    static void encode(const request& what, std::string& to) { to += what + "\n"; }
+    static task<reply> read(buffered_stream& from) {
+        co_return std::string(co_await from.read_until("\n"));
+    }
+};
 
 /// Whatever an operation may refer to.
 struct place {
@@ -60,12 +71,19 @@ struct place {
     std::optional<signal_set> signals;
     decltype(flag.wait()) named = flag.wait();
     task_group* group = nullptr;
+    connection_pool<int>* pool = nullptr;
+    shared_connection<line_codec>* shared = nullptr;
     std::array<std::byte, 4> buffer{};
     std::vector<mutable_bytes> parts{mutable_bytes(buffer)};
     std::vector<const_bytes> const_parts{const_bytes(buffer)};
 };
 
 task<> nothing() { co_return; }
+task<int> connect_nowhere() { co_return 0; }
+task<> nothing_with(int&) { co_return; }
+task<> nothing_by(connection_pool<int>&) { co_return; }
+task<> nothing_by_shared(shared_connection<line_codec>&) { co_return; }
+task<stream> no_stream() { co_return stream(); }
 task<> nothing_of(task_group&) { co_return; }
 task<> nothing_in(cancel_scope&) { co_return; }
 task<> nothing_for(tcp_stream) { co_return; }
@@ -225,6 +243,15 @@ void add_streams(table& to) {
         [](place& p) { return p.listener.accept_if_waiting(); });
     add(to, "task_group::join", [](place& p) { return p.group->join(); });
     add(to, "serve", [](place& p) { return serve(p.listener, nothing_for); });
+    add(to, "connection_pool::acquire", [](place& p) { return p.pool->acquire(); });
+    add(to, "connection_pool::drain", [](place& p) { return p.pool->drain(); });
+    add(to, "connection_pool::with", [](place& p) { return p.pool->with(nothing_with); });
+    add(to, "with_connection_pool",
+        [](place&) { return with_connection_pool(connect_nowhere, {}, nothing_by); });
+    add(to, "shared_connection::request", [](place& p) { return p.shared->request("request"); });
+    add(to, "with_shared_connection", [](place&) {
+        return with_shared_connection<line_codec>(no_stream, {}, nothing_by_shared);
+    });
 }
 
 const table& all_cases() {
@@ -260,7 +287,15 @@ void await_twice(const second_await& which, bool in_a_fiber) {
                 else co_await which.in_a_task(here);
             });
         };
-        static_cast<void>(co_await with_cancel_scope(cancelled_at_once));
+        const auto with_shared = [&](shared_connection<line_codec>& shared) -> task<> {
+            here.shared = &shared;
+            static_cast<void>(co_await with_cancel_scope(cancelled_at_once));
+        };
+        const auto with_pool = [&](connection_pool<int>& pool) -> task<> {
+            here.pool = &pool;
+            co_await with_shared_connection<line_codec>(no_stream, {}, with_shared);
+        };
+        co_await with_connection_pool(connect_nowhere, {}, with_pool);
     });
 }
 
