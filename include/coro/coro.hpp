@@ -1,4 +1,5 @@
-// Everything but optional components: what programs include.
+// What programs include: everything but optional components and the parts for clients,
+// service/connection_pool.hpp and service/shared_connection.hpp.
 #pragma once
 
 #include <coro/base/bytes.hpp>
@@ -48,8 +49,6 @@
 #include <coro/runtime/timeout.hpp>
 #include <coro/runtime/until_stop.hpp>
 #include <coro/runtime/with_cleanup.hpp>
-#include <coro/service/connection_pool.hpp>
 #include <coro/service/server.hpp>
-#include <coro/service/shared_connection.hpp>
 #include <coro/sim/simulation.hpp>
 #include <coro/version.hpp>

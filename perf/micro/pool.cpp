@@ -1,6 +1,7 @@
 // What a lease of a connection pool costs, whose connection is idle: on one loop, and where two
 // loops lend from one pool at once; nanoseconds, acquire and give back together.
 #include <coro/coro.hpp>
+#include <coro/service/connection_pool.hpp>
 
 #include <benchmark/benchmark.h>
 

@@ -32,6 +32,7 @@ pooled* pool_core::try_take(const std::source_location& site) noexcept {
     if (idle.empty()) return nullptr;
     pooled& last = idle.last();
     if (present - last.last_used >= look_after || present >= last.retire_at) return nullptr;
+    if (present - last.last_used >= options_.validate_after && last.can_validate()) return nullptr;
     pool_chain<pooled>::remove(last);
     --idle_;
     mark_lent(last, current_task_number(), site, present);
@@ -67,11 +68,12 @@ void pool_core::enqueue(pool_waiter& who, bool again) {
 }
 
 bool pool_core::withdraw(pool_waiter& who) noexcept {
+    const time_point present = now();
     const std::lock_guard held(lock_);
     if (who.served) return false;
     pool_chain<pool_waiter>::remove(who);
     --stats_.waiting;
-    tell_if_unused();
+    serve(present);  // there may be something for those behind it that was nothing for it
     return true;
 }
 
@@ -89,7 +91,7 @@ void pool_core::serve(time_point now) noexcept {
             ++stats_.failed;
             fail(first, cause());
         } else {
-            make_room_for(first);
+            make_room_for(first, now);
             break;
         }
     }
@@ -105,7 +107,8 @@ void pool_core::serve(time_point now) noexcept {
         while (wants_idle())
             if (!begin_connect(home_, now)) break;
         // A server that is down is asked also when nobody waits: that is what ends it.
-        if (is_down()) static_cast<void>(begin_connect(home_, now));
+        while (is_down())
+            if (!begin_connect(home_, now)) break;
     }
     tell_if_unused();
 }
@@ -124,8 +127,12 @@ pooled* pool_core::find_idle(unsigned loop) noexcept {
 
 /// Connections that cannot move are idle on other loops, and there is no room for one more: the one
 /// that nobody has used for longest goes.
-void pool_core::make_room_for(pool_waiter& who) noexcept {
+void pool_core::make_room_for(const pool_waiter& who, time_point now) noexcept {
     if (total_ < options_.max_size || stats_.connecting != 0 || closing_ != 0) return;
+    if (std::ranges::all_of(endpoints_, [now](const pool_endpoint& each) {
+            return each.failures != 0 && now < each.not_before;
+        }))
+        return;  // nothing could be made in its place
     pooled* oldest = nullptr;
     for (const auto& share : shares_)
         if (share->index != who.loop && !share->idle.empty() &&
@@ -170,6 +177,7 @@ public:
     seeker(const seeker&) = delete;
     seeker& operator=(const seeker&) = delete;
     ~seeker() {
+        if (waiter.given != nullptr) pool_.return_unused(*waiter.given);
         const std::lock_guard held(pool_.lock_);
         if (counted != nullptr) ++*counted;
         if (waiter.in_hand) --pool_.in_hand_;
@@ -198,6 +206,7 @@ task<pooled*> pool_core::take(std::shared_ptr<pool_core> pool, std::source_locat
         // Who has no time left connects to nobody. What throws is the wait below.
         const bool too_late =
             is_cancelled() || current_deadline() <= present || deadline <= present;
+        if (too_late) me.granted.reset();
         if (!too_late) {
             seeking.counted = nullptr;  // it counts by itself
             self.enqueue(me, again);
@@ -215,25 +224,29 @@ task<pooled*> pool_core::take(std::shared_ptr<pool_core> pool, std::source_locat
             // Granted at the same moment: the message may be under way.
             co_await shield(me.granted.wait(), duration::max());
             in_time = true;
-            if (failure && me.given != nullptr) self.return_unused(*me.given);
         }
-        if (failure) std::rethrow_exception(failure);
+        if (failure) std::rethrow_exception(failure);  // what was granted the seeker returns
         seeking.counted = nullptr;
         if (!in_time) {
             seeking.counted = &self.stats_.timeouts;
             throw self.error(errc::deadline_exceeded);
         }
         if (me.failure) std::rethrow_exception(std::exchange(me.failure, nullptr));
-        pooled* const it = std::exchange(me.given, nullptr);
+        pooled* const it = me.given;
         if (it == nullptr) continue;  // it was lost on its way to this loop
         seeking.counted = &self.stats_.withdrawn;
-        if (!co_await self.is_usable(*it, deadline)) continue;
+        task<bool> look = self.is_usable(*it, deadline);  // without memory the seeker returns it
+        me.given = nullptr;
+        if (!co_await std::move(look)) continue;
         seeking.counted = &self.stats_.acquired;
         const time_point granted = now();
         bool recovered = false;
         {
             const std::lock_guard held(self.lock_);
-            if (std::exchange(it->fresh, false)) recovered = self.note_success(it->endpoint);
+            if (std::exchange(it->fresh, false)) {
+                recovered = self.note_success(it->endpoint);
+                self.serve(granted);
+            }
             self.stats_.acquire.add(granted - began);
         }
         if (recovered) self.report_back();
@@ -251,6 +264,10 @@ task<bool> pool_core::is_usable(pooled& it, time_point deadline) {
         co_return false;
     }
     if (!it.can_validate() || idle < options_.validate_after) co_return true;
+    if (is_cancelled()) {
+        return_unused(it);
+        throw cancelled();
+    }
     const time_point limit =
         std::min(deadline, saturating_add(present, options_.validation_timeout));
     bool valid = false;
@@ -262,7 +279,8 @@ task<bool> pool_core::is_usable(pooled& it, time_point deadline) {
         drop(it, discard_reason::exception);
         throw;
     }
-    if (!valid) drop(it, discard_reason::invalid);
+    // Where the time of the acquire was up, nobody knows whether the connection is invalid.
+    if (!valid) drop(it, now() >= deadline ? discard_reason::exception : discard_reason::invalid);
     co_return valid;
 }
 
@@ -278,6 +296,8 @@ bool pool_core::land(pooled& it) noexcept {
     const std::lock_guard held(lock_);
     it.in_transit = false;
     it.loop = loop_index();
+    if (options_.leak_detection_threshold != duration::max())
+        fall_due(saturating_add(it.lent_at, options_.leak_detection_threshold));
     return true;
 }
 

@@ -131,7 +131,7 @@ private:
     void count_closed(std::size_t endpoint) noexcept;
     std::unique_ptr<pooled> retire(pooled& it, discard_reason why) noexcept;
     void retire_idle(pooled& it, discard_reason why) noexcept;
-    void make_room_for(pool_waiter& who) noexcept;
+    void make_room_for(const pool_waiter& who, time_point now) noexcept;
     [[nodiscard]] std::optional<discard_reason> why_to_close(const pooled& it,
                                                              time_point now) const noexcept;
     void put_idle(pooled& it, time_point now) noexcept;
@@ -182,7 +182,7 @@ private:
     void give_up_move(pooled& it) noexcept;
     void report_leak(const pool_leak& leak) const noexcept;
     void report_returned(const std::source_location& site, duration held) const noexcept;
-    static task<> end_share(std::shared_ptr<pool_core> pool, pool_share& share);
+    bool end_share(pool_share& share) noexcept;
 
     std::mutex lock_;
     pool_options options_;

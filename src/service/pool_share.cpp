@@ -3,45 +3,19 @@
 #include "service/pool_core.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <functional>
 #include <optional>
 #include <stdexcept>
-#include <string>
 #include <utility>
 
 #include <coro/base/error.hpp>
-#include <coro/base/report.hpp>
 #include <coro/runtime/loop_handle.hpp>
-#include <coro/runtime/run.hpp>
 #include <coro/runtime/sleep.hpp>
 #include <coro/runtime/this_task.hpp>
 #include <coro/runtime/timeout.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
-
-std::string seconds_of(duration span) {
-    std::array<char, 32> text{};
-    std::snprintf(text.data(), text.size(), "%.1f s",
-                  std::chrono::duration<double>(span).count());
-    return text.data();
-}
-
-std::string place_of(const std::source_location& site) {
-    return std::string(site.file_name()) + ":" + std::to_string(site.line());
-}
-
-std::string text_of(const std::exception_ptr& error) {
-    try {
-        std::rethrow_exception(error);
-    } catch (const std::exception& problem) {
-        return problem.what();
-    } catch (...) {
-        return "an exception that is no std::exception";
-    }
-}
 
 void destroy_first(pool_chain<pooled>& of) noexcept {
     pooled& it = of.first();
@@ -82,8 +56,8 @@ task<> pool_core::run_share(std::shared_ptr<pool_core> pool, pool_share& share) 
     }
     // Without its workers a pool serves nobody.
     pool->close();
-    // Messages may be under way that set `wake`: it stays until none is.
-    co_await shield(end_share(pool, share), duration::max());
+    // A message may be under way that sets its event: that stays until none is.
+    if (pool->end_share(share)) co_await shield(share.work->wait(), duration::max());
     if (ended) std::rethrow_exception(ended);
 }
 
@@ -168,25 +142,26 @@ void pool_core::give_up(pool_jobs& jobs, pool_chain<pooled>& rest) noexcept {
         for (; jobs.connect[i] != 0; --jobs.connect[i]) count_connect_out(i);
 }
 
-task<> pool_core::end_share(std::shared_ptr<pool_core> pool, pool_share& share) {
+/// Whether a message is under way to its worker's event.
+bool pool_core::end_share(pool_share& share) noexcept {
     bool under_way = false;
     pool_chain<pooled> rest;
     {
-        const std::lock_guard held(pool->lock_);
+        const std::lock_guard held(lock_);
         share.ended = true;
         under_way = share.signalled;
-        pool->give_up(share.wanted, rest);
-        pool->give_up(share.taken, rest);
+        give_up(share.wanted, rest);
+        give_up(share.taken, rest);
         while (!share.idle.empty()) {
             pooled& it = share.idle.first();
             pool_chain<pooled>::remove(it);
-            --pool->idle_;
-            pool->forget(it, discard_reason::closed);
+            --idle_;
+            forget(it, discard_reason::closed);
             rest.push_back(it);
         }
     }
-    pool->close_all(rest);
-    if (under_way) co_await share.work->wait();
+    close_all(rest);
+    return under_way;
 }
 
 void pool_core::signal(pool_share& share) noexcept {
@@ -282,6 +257,7 @@ task<> pool_core::connect_one(std::shared_ptr<pool_core> pool,
     } catch (...) {
         failure = std::current_exception();
     }
+    if (failure) made.reset();  // it counts until it is closed
     if (failure && is_cancelled()) {
         const std::lock_guard held(self.lock_);
         self.count_connect_out(endpoint);
@@ -300,8 +276,13 @@ void pool_core::connected(pool_share& share, std::unique_ptr<pooled> made, std::
         --stats_.connecting;
         --endpoints_[endpoint].connecting;
         // Where each connection is validated before its first use, that shows whether it is one.
-        if (!made->can_validate() || options_.validate_after > duration::zero())
+        if (!made->can_validate() || options_.validate_after > duration::zero()) {
             recovered = note_success(endpoint);
+            made->fresh = false;
+        } else if (is_down()) {
+            // One attempt is enough until somebody has used it.
+            endpoints_[endpoint].not_before = saturating_add(present, options_.retry_most);
+        }
         ++stats_.created;
         stats_.creation.add(present - began);
         pooled& it = *made;
@@ -329,11 +310,6 @@ bool pool_core::note_success(std::size_t endpoint) noexcept {
     of.not_before = {};
     of.error = nullptr;
     return std::exchange(was_down_, false);
-}
-
-void pool_core::report_back() const noexcept {
-    report({.level = severity::info, .verb = "connect", .endpoint = options_.name, .error = {},
-            .text = "the server is back", .task = {}});
 }
 
 void pool_core::connect_failed(std::size_t endpoint, std::exception_ptr why) noexcept {
@@ -366,15 +342,6 @@ bool pool_core::note_failure(std::size_t endpoint, const std::exception_ptr& why
     of.error = why;
     fall_due(of.not_before);
     return is_down() && !std::exchange(was_down_, true);
-}
-
-void pool_core::report_down(const std::exception_ptr& why) const noexcept {
-    try {
-        const std::string text = "the server is down, and acquire() fails at once: " + text_of(why);
-        report({.level = severity::error, .verb = "connect", .endpoint = options_.name,
-                .error = {}, .text = text, .task = {}});
-    } catch (const std::bad_alloc&) {  // then nobody is told
-    }
 }
 
 /// `span`, less a random part of up to `part` of it. Not secret: it only spreads.
@@ -530,50 +497,6 @@ void pool_core::give_up_move(pooled& it) noexcept {
     pool_waiter& who = *std::exchange(it.destined, nullptr);
     who.given = nullptr;
     who.granted.set();
-}
-
-// --- leases that are held for long
-
-void pool_core::report_leak(const pool_leak& leak) const noexcept {
-    try {
-        const std::string where = dump_task(leak.task);
-        const std::string text = "a connection is held for " + seconds_of(leak.held) +
-                                 ", acquired at " + place_of(leak.site) +
-                                 (where.empty() ? "; the task that acquired it has ended"
-                                                : "; its holder: " + where);
-        report({.level = severity::warning, .verb = "acquire", .endpoint = options_.name,
-                .error = {}, .text = text, .task = {}});
-    } catch (const std::bad_alloc&) {  // counted, and not named
-    }
-}
-
-void pool_core::report_returned(const std::source_location& site, duration held) const noexcept {
-    try {
-        const std::string text = "the connection that was acquired at " + place_of(site) +
-                                 " has come back after " + seconds_of(held);
-        report({.level = severity::info, .verb = "acquire", .endpoint = options_.name,
-                .error = {}, .text = text, .task = {}});
-    } catch (const std::bad_alloc&) {  // the first report stands
-    }
-}
-
-/// At the end of the pool: their connections are closed when the leases end.
-void pool_core::report_late() noexcept {
-    const time_point present = now();
-    try {
-        std::string text;
-        {
-            const std::lock_guard held(lock_);
-            for (const pooled* it : all_)
-                if (it->lent)
-                    text += (text.empty() ? "" : "; ") + std::string("acquired at ") +
-                            place_of(it->site) + ", held for " + seconds_of(present - it->lent_at);
-        }
-        if (text.empty()) return;
-        report({.level = severity::warning, .verb = "close", .endpoint = options_.name,
-                .error = {}, .text = "leases outlive their pool: " + text, .task = {}});
-    } catch (const std::bad_alloc&) {  // nobody is told
-    }
 }
 
 task<> begin_pool(std::shared_ptr<pool_core> pool, task_group& group) {

@@ -3,6 +3,8 @@
 #include <coro/service/shared_connection.hpp>
 
 #include <algorithm>
+#include <new>
+#include <stdexcept>
 #include <system_error>
 
 #include <coro/base/error.hpp>
@@ -21,6 +23,10 @@ constexpr std::size_t batch_bytes = 64 * 1024;
 constexpr std::size_t kept_bytes = 4 * batch_bytes;
 /// How often the silence of the server is looked at within its limit.
 constexpr int looks = 8;
+
+void check(bool good, const char* otherwise) {
+    if (!good) throw std::invalid_argument(std::string("shared_connection: ") + otherwise);
+}
 
 }  // namespace
 
@@ -46,8 +52,14 @@ exchange::~exchange() {
 shared_link::shared_link(const shared_connection_options& options, std::source_location made_at)
     : options_(options), made_at_(made_at), home_(loop_index()),
       closed_(std::make_exception_ptr(io_error(errc::closed, "request", "shared connection"))) {
-    if (options.max_pipelined == 0 || options.max_waiters == 0 || options.breaker_threshold == 0)
-        throw io_error(std::make_error_code(std::errc::invalid_argument), "with_shared_connection");
+    check(options.max_pipelined > 0, "max_pipelined is 0: no request could be sent");
+    check(options.max_waiters > 0, "max_waiters is 0: no request could be queued");
+    check(options.breaker_threshold > 0,
+          "breaker_threshold is 0: the server would count as down before the first connect");
+    check(options.read_limit > 0, "read_limit is 0: no reply could be read");
+    check(options.retry_first > duration::zero(),
+          "retry_first is not above 0: a server that is down would be asked all the time");
+    check(options.retry_most >= options.retry_first, "retry_most is below retry_first");
 }
 
 shared_link::~shared_link() = default;
@@ -75,17 +87,25 @@ void shared_link::end_answered() noexcept {
 
 void shared_link::fail(queue& whom, const std::exception_ptr& error) noexcept {
     for (exchange* const each : whom) {
-        if (each == nullptr) continue;
-        each->stage_ = exchange::stage::ended;
-        each->error_ = error;
-        each->answered.set();
+        if (each != nullptr) end_with_error(*each, error);
     }
     whom.clear();
 }
 
+/// The places stay: the reader may be in the midst of a reply, which belongs to the first of them.
 void shared_link::fail_all_closed() noexcept {
-    fail(written_, closed_);
+    for (exchange*& each : written_) {
+        if (each == nullptr) continue;
+        end_with_error(*each, closed_);
+        each = nullptr;
+    }
     fail(queued_, closed_);
+}
+
+void shared_link::end_with_error(exchange& which, const std::exception_ptr& error) noexcept {
+    which.stage_ = exchange::stage::ended;
+    which.error_ = error;
+    which.answered.set();
 }
 
 /// However keep_connected() ends, nobody is left who waits for it.
@@ -96,7 +116,9 @@ public:
     keeper& operator=(const keeper&) = delete;
     ~keeper() {
         of_.closing_ = true;
+        of_.connected_ = false;
         of_.fail_all_closed();
+        of_.written_.clear();  // the reader has ended
     }
 
 private:
@@ -111,7 +133,7 @@ task<> shared_link::keep_connected() {
             co_await wanted_.wait();
         }
         const time_point began = now();
-        const std::uint64_t replies = counts_.replies;
+        const shared_connection_stats before = counts_;
         try {
             co_await use_connection();
         } catch (const cancelled&) {
@@ -123,16 +145,19 @@ task<> shared_link::keep_connected() {
         }
         connected_ = false;
         fail(written_, cause_);
-        co_await pause_after_failure(began, counts_.replies != replies);
+        // One on which nothing was sent has shown nothing but that there is a server.
+        const bool was_idle = counts_.connections != before.connections &&
+                              counts_.requests == before.requests;
+        if (was_idle || counts_.replies != before.replies) {
+            if (!was_idle) failures_ = 0;
+            co_await sleep_until(saturating_add(began, options_.retry_first));
+        } else {
+            co_await pause_after_failure();
+        }
     }
 }
 
-task<> shared_link::pause_after_failure(time_point began, bool replied) {
-    if (replied) {
-        failures_ = 0;
-        co_await sleep_until(saturating_add(began, options_.retry_first));
-        co_return;
-    }
+task<> shared_link::pause_after_failure() {
     duration pause = options_.retry_first;
     for (std::size_t i = 0; i < failures_ && pause < options_.retry_most; ++i)
         pause = pause > duration::max() / 2 ? duration::max() : pause * 2;
@@ -170,7 +195,6 @@ task<> shared_link::use_connection() {
 /// Takes what is queued, as far as there is room. False: nothing.
 bool shared_link::take_batch(std::string& into) {
     into.clear();
-    if (into.capacity() > kept_bytes) into.shrink_to_fit();
     bool any = false;
     while (!queued_.empty() && written_.size() < options_.max_pipelined &&
            into.size() < batch_bytes) {
@@ -196,12 +220,14 @@ bool shared_link::take_batch(std::string& into) {
 task<> shared_link::write_requests(net::stream& to) {
     std::string batch;
     for (;;) {
-        while (take_batch(batch)) {
+        // Of a connection that is over nothing is taken: it would fail as if it had been sent.
+        while (!is_cancelled() && take_batch(batch)) {
             owed_.set();
             if (batch.empty()) continue;
             ++counts_.writes;
             co_await net::write_all(to, as_bytes(batch));
         }
+        if (batch.capacity() > kept_bytes) batch = {};
         writable_.reset();
         co_await writable_.wait();
     }
@@ -215,7 +241,12 @@ task<> shared_link::read_replies(net::buffered_stream& from, const std::string& 
         }
         if (written_.empty())
             throw io_error(std::make_error_code(std::errc::protocol_error), "recv", peer);
-        co_await read_one(from);
+        try {
+            co_await read_one(from);
+        } catch (const cancelled&) {
+            if (is_cancelled()) throw;
+            throw io_error(errc::broken, "recv", peer);  // of the codec's own doing
+        }
     }
 }
 
@@ -241,13 +272,16 @@ task<> shared_link::watch_silence(const std::string& peer) {
 task<> shared_link::finish(task_group& of) {
     closing_ = true;
     const time_point last = saturating_add(now(), options_.drain);
-    while (callers_ != 0 && now() < last) {
-        empty_.reset();
-        if (!co_await move_on_after(last - now(), empty_.wait())) break;
+    try {
+        while (has_callers() && now() < last) {
+            empty_.reset();
+            if (!co_await move_on_after(last - now(), empty_.wait())) break;
+        }
+    } catch (const std::bad_alloc&) {  // then they fail at once
     }
     fail_all_closed();
     of.cancel();
-    while (callers_ != 0) {
+    while (has_callers()) {
         empty_.reset();
         co_await empty_.wait();
     }

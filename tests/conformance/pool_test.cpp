@@ -101,7 +101,7 @@ TEST_P(pool_test, a_cancelled_exchange_closes_its_connection_also_where_nothing_
         {
             const auto lease = co_await pool.acquire();
             std::array<std::byte, 1> byte{};
-            // The request is on its way, and the wait for its reply is given up.
+            // As if a request were on its way: the wait for its reply is given up.
             EXPECT_FALSE(co_await move_on_after(1ms, lease->in.read_exact(byte)));
         }
         EXPECT_EQ(pool.stats().discarded_for(discard_reason::unclean), 1U);
@@ -162,11 +162,10 @@ TEST_P(pool_test, a_unix_socket_has_a_pool_too) {
 
 TEST_P(pool_test, a_server_that_is_not_there_is_named) {
     const auto main = []() -> task<> {
-        net::endpoint nowhere;
-        {
-            auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
-            nowhere = listener.local_endpoint();
-        }
+        // The near end of a connection: nobody listens at its port, and nobody else gets it.
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        const auto taken = co_await net::tcp_stream::connect(listener.local_endpoint());
+        const net::endpoint nowhere = taken.local_endpoint();
         const report_collector reports;
         const tcp_connector connector(nowhere);
         const auto test = [&](net_pool& pool) -> task<> {

@@ -95,7 +95,7 @@ TEST_P(shared_connections, callers_on_all_loops_leave_and_nobody_gets_a_foreign_
 TEST_P(shared_connections, a_server_that_goes_away_and_comes_back) {
     const auto main = []() -> task<> {
         auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
-        const net::endpoint where = listener.local_endpoint();
+        net::endpoint where = listener.local_endpoint();
         const auto connect = [&] { return net::tcp_stream::connect(where); };
         const auto body = [&](shared_bulk& shared) -> task<> {
             co_await with_task_group([&](task_group& group) -> task<> {
@@ -107,7 +107,9 @@ TEST_P(shared_connections, a_server_that_goes_away_and_comes_back) {
             listener.close();
             const auto down = co_await as_result(shared.request("down"));
             EXPECT_FALSE(down);
-            listener = net::tcp_listener::bind(where);
+            // At another port: somebody else may have taken that one.
+            listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+            where = listener.local_endpoint();
             co_await with_task_group([&](task_group& group) -> task<> {
                 group.spawn(serve(listener, reply_in_bulk));
                 for (;;) {  // in the pauses of the breaker requests fail at once

@@ -42,8 +42,9 @@ TEXTS = {
                                      r"std::chrono::seconds\((\d+)\)"),
 }
 WITHOUT_A_NUMBER = {"stack_pool::stacks_allowed"}
-HEADERS = ["coro/coro.hpp", "core/stack_pool.hpp", "runtime/poller_options.hpp",
-           "runtime/scheduler.hpp"]
+HEADERS = ["coro/coro.hpp", "coro/service/connection_pool.hpp",
+           "coro/service/shared_connection.hpp", "core/stack_pool.hpp",
+           "runtime/poller_options.hpp", "runtime/scheduler.hpp"]
 UNITS = {"": "", " s": "s", " KiB": " * 1024", " MiB": " * 1024 * 1024"}
 
 

@@ -103,7 +103,10 @@ task<> disturb(storm_pool& pool) {
         switch (random.below(4)) {
             case 0: pool.clear(); break;
             case 1: pool.resize(1 + random.below(4)); break;
-            case 2: pool.suspend(); break;
+            case 2:
+                pool.suspend();
+                co_await sleep_for(random.up_to(200us));
+                break;
             default: static_cast<void>(pool.stats());
         }
         pool.resume();
@@ -129,6 +132,7 @@ TEST_P(pool_storm, tasks_of_all_loops_share_a_pool_that_changes) {
                     co_await on_each_loop(come_and_go, std::ref(pool));
                     EXPECT_EQ(pool.stats().active, 0U);
                     EXPECT_EQ(pool.stats().waiting, 0U);
+                    EXPECT_GT(pool.stats().acquired, storm_loops * 100);
                 }
                 group.cancel();
             };

@@ -18,7 +18,6 @@
 #pragma once
 
 #include <concepts>
-#include <functional>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -59,14 +58,14 @@ concept exchange_codec =
 
 /// One connection to a server, shared by the tasks and fibers that ask it something. Made by
 /// with_shared_connection. Requests are sent in the order of their calls, without waiting for the
-/// replies of those before; what is queued leaves in one write. Replies belong to requests in that
+/// replies of those before, and those that are queued together. Replies belong to requests in that
 /// order. A reply whose caller has gone is read and dropped, so nobody gets the reply of another
 /// one.
 ///
-/// It connects when the first request comes, and again when the connection breaks. Then requests
-/// that were sent fail with what broke it: nobody knows whether the server has done them. Those
-/// that were not sent go to the next connection. Bytes that no request asked for break it as well
-/// (std::errc::protocol_error).
+/// It connects when the first request comes, and after a break when the next one does. Requests
+/// that were sent before the break fail with what broke it: nobody knows whether the server has
+/// done them. Those that were not sent go to the next connection. Bytes that no request asked for
+/// break it as well (std::errc::protocol_error).
 template <exchange_codec Codec>
 class shared_connection {
 public:
@@ -139,8 +138,14 @@ private:
     task<reply_type> request_from_afar(request_type what) {
         std::optional<reply_type> reply;
         const auto inside = [&](task_group& group) -> task<> {
-            group.spawn({.loop = link_.home()}, &shared_connection::request_for, this,
-                        std::ref(what), std::ref(reply));
+            link_.one_from_afar();
+            try {
+                group.spawn({.loop = link_.home()}, &shared_connection::request_for, this,
+                            std::ref(what), std::ref(reply));
+            } catch (...) {
+                link_.none_from_afar();
+                throw;
+            }
             co_return;
         };
         co_await with_task_group(inside);
@@ -148,6 +153,10 @@ private:
         co_return std::move(*reply);
     }
     task<> request_for(request_type& what, std::optional<reply_type>& into) {
+        const struct leaving {
+            ~leaving() { of.none_from_afar(); }
+            link& of;
+        } at_the_end{link_};
         into.emplace(co_await request(std::move(what)));
     }
 
@@ -199,7 +208,7 @@ public:
 /// errc::closed. A cancellation from outside ends them at once. `connector` and `body` are kept to
 /// the end and may capture.
 /// Suspends until the body and all requests have ended; resumes on this loop.
-/// Throws: what the body throws; io_error (std::errc::invalid_argument: an option of 0);
+/// Throws: what the body throws; std::invalid_argument (an option that cannot be);
 /// std::bad_alloc; cancelled.
 /// Cancel safety: that of the body.
 template <exchange_codec Codec, typename Connector, typename Body>

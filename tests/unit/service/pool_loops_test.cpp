@@ -31,6 +31,15 @@ class moving_connection {
 public:
     moving_connection(fake_server& at, int number)
         : inner(at, number), loop(coro::loop_index()) {}
+    moving_connection(moving_connection&& other) noexcept
+        : inner(std::move(other.inner)), loop(std::exchange(other.loop, nowhere)) {}
+    moving_connection& operator=(moving_connection&&) = delete;
+    ~moving_connection() {
+        if (loop != nowhere) {
+            EXPECT_EQ(loop, coro::loop_index()) << "ended on another loop";
+        }
+    }
+    static constexpr unsigned nowhere = ~0u;
 
     struct parted {
         moving_connection attach() {
@@ -42,6 +51,7 @@ public:
     };
     parted detach() && {
         EXPECT_EQ(loop, coro::loop_index()) << "taken off another loop than its own";
+        loop = nowhere;
         return {std::move(inner)};
     }
 
@@ -111,6 +121,7 @@ TEST_F(pool_loops_test, what_cannot_move_is_made_again) {
             EXPECT_GT(pool.stats().discarded_for(discard_reason::other_loop), 0U);
         };
         simulate_on(3, coro::with_connection_pool(connector, {.max_size = 4}, body), seed);
+        EXPECT_LE(server.most_alive, 4);
         EXPECT_EQ(server.alive, 0);
     }
 }
@@ -169,6 +180,51 @@ TEST_F(pool_loops_test, the_queue_is_one_for_all_loops) {
         EXPECT_EQ(served, 1500U);
     };
     simulate_on(3, coro::with_connection_pool(connector, {.max_size = 3}, body));
+}
+
+TEST_F(pool_loops_test, one_that_leaves_the_head_of_the_queue_lets_the_next_one_pass) {
+    fake_server server;
+    const fake_connector connector{&server};
+    const auto body = [&](fake_pool& pool) -> task<> {
+        co_await use_for(pool, 0s);
+        co_await coro::sleep_for(10ms);
+        server.handshake = 1s;
+        const auto impatient = [](fake_pool& of) -> task<> {
+            EXPECT_FALSE(co_await coro::move_on_after(100ms, use_for(of, 0s)));
+        };
+        const auto both = [&](coro::task_group& group) -> task<> {
+            group.spawn({.loop = 1}, impatient, std::ref(pool));
+            co_await coro::sleep_for(10ms);
+            const auto start = coro::now();
+            co_await use_for(pool, 0s);  // its connection is idle on this loop
+            EXPECT_EQ(elapsed_ms(start), 90);
+        };
+        co_await coro::with_task_group(both);
+    };
+    simulate_on(2, coro::with_connection_pool(connector, {.max_size = 2}, body));
+}
+
+TEST_F(pool_loops_test, a_leak_of_a_connection_that_moved_is_named) {
+    fake_server server;
+    const auto connector = [&server] { return connect_moving(server); };
+    const told_reports told;
+    const auto body = [&](coro::connection_pool<moving_connection>& pool) -> task<> {
+        { const auto lease = co_await pool.acquire(); }
+        const auto hoard = [](coro::connection_pool<moving_connection>& of) -> task<> {
+            const auto lease = co_await of.acquire();
+            co_await coro::sleep_for(1min);
+        };
+        const auto elsewhere = [&](coro::task_group& group) -> task<> {
+            group.spawn({.name = "hoarder", .loop = 1}, hoard, std::ref(pool));
+            co_await coro::sleep_for(3s);
+            EXPECT_EQ(told.texts.size(), 1U);
+            if (!told.texts.empty()) {
+                EXPECT_NE(told.texts[0].find("hoarder"), std::string::npos) << told.texts[0];
+            }
+        };
+        co_await coro::with_task_group(elsewhere);
+    };
+    simulate_on(2, coro::with_connection_pool(connector, {.leak_detection_threshold = 2s}, body));
 }
 
 TEST_F(pool_loops_test, a_lease_that_ends_on_another_loop_closes_its_connection_at_home) {

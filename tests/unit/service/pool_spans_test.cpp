@@ -222,6 +222,48 @@ TEST_F(pool_spans_test, what_is_idle_is_lent_though_the_server_is_down) {
     });
 }
 
+TEST_F(pool_spans_test, a_connection_made_ahead_says_nothing_of_the_server_now) {
+    fake_server server;
+    const told_reports told;
+    with_pool(server, {.max_size = 5, .min_idle = 2}, [&](fake_pool& pool) -> task<> {
+        co_await coro::sleep_for(10ms);
+        server.up = false;
+        const fake_lease one = co_await pool.acquire();
+        co_await coro::sleep_for(10s);
+        EXPECT_EQ(told.texts.size(), 1U);  // it is down
+        const fake_lease two = co_await pool.acquire();
+        EXPECT_EQ(told.texts.size(), 1U);
+        EXPECT_EQ(co_await refused(pool), "connect fake:1: Connection refused");
+    });
+}
+
+TEST_F(pool_spans_test, a_server_that_answers_no_ping_is_asked_once_in_a_pause) {
+    fake_server server;
+    server.answers_pings = false;
+    const told_reports told;
+    with_pinging_pool(server, {.validate_after = 0s}, [&](fake_pool& pool) -> task<> {
+        EXPECT_NE(co_await refused(pool), "");
+        co_await coro::sleep_for(20s);
+        for (std::size_t i = 3; i + 2 < server.attempts.size(); ++i) {
+            EXPECT_GE(server.attempts[i + 2] - server.attempts[i], 1s) << i;
+        }
+    });
+}
+
+TEST_F(pool_spans_test, the_time_of_an_acquire_condemns_no_server) {
+    fake_server server;
+    server.handshake = 90ms;
+    server.ping_time = 20ms;
+    with_pinging_pool(server, {.connection_timeout = 100ms, .validate_after = 0s},
+                      [&](fake_pool& pool) -> task<> {
+                          for (int i = 0; i < 4; ++i)
+                              EXPECT_EQ(co_await refused(pool), "acquire pool: deadline exceeded");
+                          EXPECT_EQ(pool.stats().failed, 0U);
+                          server.ping_time = 1ms;
+                          EXPECT_EQ(co_await refused(pool), "");
+                      });
+}
+
 /// Two servers.
 struct two_connector {
     [[nodiscard]] std::size_t endpoints() const { return 2; }
@@ -281,7 +323,12 @@ TEST_F(pool_spans_test, a_server_that_failed_once_is_asked_again) {
         EXPECT_EQ(one.alive, 4);
         two.up = true;
         co_await coro::sleep_for(2s);
-        pool.clear();
+        {
+            std::vector<fake_lease> all;
+            for (int i = 0; i < 4; ++i) all.push_back(co_await pool.acquire());
+            for (fake_lease& each : all) each.discard();
+        }
+        co_await coro::sleep_for(0s);
         co_await fill(pool, 4);
         EXPECT_EQ(one.alive, 2);
         EXPECT_EQ(two.alive, 2);
@@ -376,16 +423,20 @@ TEST_F(pool_spans_test, what_was_granted_in_vain_is_as_old_as_it_was) {
         co_await coro::sleep_for(1min);
         const auto both = [&](coro::cancel_scope& scope) -> task<> {
             const auto late = [&](coro::task_group& group) -> task<> {
+                pool.suspend();
                 group.spawn(use_for, std::ref(pool), 0s);
                 co_await coro::yield();
+                EXPECT_EQ(pool.stats().waiting, 1U);
                 scope.cancel();
+                pool.resume();  // the grant comes to one that is cancelled
             };
             co_await coro::with_task_group(late);
         };
         co_await coro::with_cancel_scope(both);
-        const int pings = server.pings;
+        EXPECT_EQ(server.pings, 0);
         co_await use_for(pool, 0s);
-        EXPECT_EQ(server.pings + server.made, pings + 1 + 1);  // a ping, or a new connection
+        EXPECT_EQ(server.pings, 1);
+        EXPECT_EQ(server.made, 1);
     });
 }
 

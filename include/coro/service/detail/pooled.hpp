@@ -101,7 +101,7 @@ public:
     bool in_transit = false;  ///< has left its loop and not arrived
     bool lent = false;
     bool told = false;        ///< reported as a leak
-    bool fresh = true;        ///< nobody has used it yet
+    bool fresh = true;        ///< nothing has shown yet that its server serves it
     time_point retire_at = never;
     time_point last_used{};
     time_point last_looked_at{};

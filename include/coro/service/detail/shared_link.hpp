@@ -2,6 +2,7 @@
 // connection of the moment.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -66,10 +67,15 @@ public:
     [[nodiscard]] task<> finish(task_group& of);
 
     [[nodiscard]] unsigned home() const noexcept { return home_; }
+    /// A caller on another loop has begun, or its child on this one has ended. Any loop says so.
+    void one_from_afar() noexcept { from_afar_.fetch_add(1); }
+    void none_from_afar() noexcept {
+        if (from_afar_.fetch_sub(1) == 1) empty_.set();
+    }
     [[nodiscard]] shared_connection_stats stats() const noexcept;
 
 protected:
-    /// Throws: io_error (invalid_argument).
+    /// Throws: std::invalid_argument.
     shared_link(const shared_connection_options& options, std::source_location made_at);
     virtual ~shared_link();
 
@@ -88,12 +94,16 @@ private:
     using queue = std::list<exchange*>;
 
     task<> use_connection();
-    task<> pause_after_failure(time_point began, bool replied);
+    task<> pause_after_failure();
     task<> read_replies(net::buffered_stream& from, const std::string& peer);
     task<> write_requests(net::stream& to);
     task<> watch_silence(const std::string& peer);
     bool take_batch(std::string& into);
     static void fail(queue& whom, const std::exception_ptr& error) noexcept;
+    static void end_with_error(exchange& which, const std::exception_ptr& error) noexcept;
+    [[nodiscard]] bool has_callers() const noexcept {
+        return callers_ != 0 || from_afar_.load() != 0;
+    }
     void fail_all_closed() noexcept;
 
     const shared_connection_options options_;
@@ -104,6 +114,8 @@ private:
     queue queued_;   ///< their bytes are not made yet
     queue written_;  ///< replies are due, in this order; nullptr: the caller has gone
     std::size_t callers_ = 0;
+    /// Callers on other loops whose children here have not ended: they may not have begun yet.
+    std::atomic<std::size_t> from_afar_{0};
     bool closing_ = false;
     event wanted_;    ///< a request is queued
     event writable_;  ///< the writer may have something to do
