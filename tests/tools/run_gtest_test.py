@@ -56,6 +56,25 @@ class wrapper(unittest.TestCase):
         status, output = self.run_it(SKIPPED + RAN, 0, "--allow-skip", r"Net\.Other")
         self.assertEqual(status, 1)
 
+    def test_shards(self):
+        """Each has its part; a failure of either is one; both are shown, and both have a log."""
+        said = "import os; print('part', os.environ['GTEST_SHARD_INDEX'], 'of', " \
+               "os.environ['GTEST_TOTAL_SHARDS'])\n"
+        ran = f"import sys; sys.stdout.write({RAN!r})\n"
+        fails = "sys.exit(os.environ['GTEST_SHARD_INDEX'] == '1')\n"
+        with tempfile.TemporaryDirectory() as folder:
+            log = pathlib.Path(folder) / "of.log"
+            for program, wanted in ((said + ran, 0), (said + ran + fails, 1)):
+                run = subprocess.run(
+                    [sys.executable, ROOT / "tests/tools/run_gtest.py", "--shards", "2", "--log",
+                     log, "--", sys.executable, "-c", program],
+                    capture_output=True, text=True, check=False)
+                self.assertEqual(run.returncode, wanted, run.stdout)
+                logs = (log, log.with_name("of.2.log"))
+                for part, place in zip(("part 0 of 2", "part 1 of 2"), logs):
+                    self.assertIn(part, run.stdout)
+                    self.assertIn(part, place.read_text(encoding="utf-8"))
+
     def test_an_allowed_skip(self):
         self.assertEqual(self.run_it(SKIPPED + RAN, 0, "--allow-skip", r"Net\..*")[0], 0)
 
