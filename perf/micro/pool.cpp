@@ -59,6 +59,9 @@ void pool_lease_beside_another_loop(benchmark::State& state) {
 }
 
 BENCHMARK(pool_lease)->Name("on_epoll/pool_lease");
-BENCHMARK(pool_lease_beside_another_loop)->UseRealTime()->Name("on_epoll/pool_lease_of_two_loops");
+BENCHMARK(pool_lease_beside_another_loop)
+    ->MeasureProcessCPUTime()
+    ->UseRealTime()
+    ->Name("on_epoll/pool_lease_of_two_loops");
 
 }  // namespace
