@@ -195,8 +195,10 @@ private:
         }
         bool can_validate() const noexcept override { return validates<connector, type>; }
         task<bool> validate() override {
-            if constexpr (validates<connector, type>) co_return co_await by_.validate(this->value());
-            co_return true;
+            if constexpr (validates<connector, type>)
+                co_return co_await by_.validate(this->value());
+            else
+                co_return true;
         }
 
     private:
