@@ -13,6 +13,7 @@
 #include <coro/runtime/timeout.hpp>
 
 #include "unit/core/core_fixture.hpp"
+#include "unit/net/connection_ends.hpp"
 
 namespace coro_test {
 namespace {
@@ -22,17 +23,7 @@ namespace net = coro::net;
 
 class connection_clean_test : public core_test {};
 
-class two_ends {
-public:
-    explicit two_ends(std::pair<net::memory_stream, net::memory_stream> of)
-        : near(std::move(of.first)), far(std::move(of.second)) {}
-    two_ends() : two_ends(net::memory_stream::pair()) {}
-
-    net::connection near;
-    net::memory_stream far;
-};
-
-task<> ask(two_ends& ends) {
+task<> ask(connection_ends& ends) {
     co_await ends.near.out.write(coro::as_bytes("ask\n"));
     co_await ends.near.out.flush();
     std::array<std::byte, 4> asked{};
@@ -41,7 +32,7 @@ task<> ask(two_ends& ends) {
 
 TEST_F(connection_clean_test, is_clean_when_each_reply_was_read) {
     const auto body = [&]() -> task<> {
-        two_ends ends;
+        connection_ends ends;
         EXPECT_TRUE(ends.near.is_clean());
         for (int i = 0; i < 3; ++i) {
             co_await ask(ends);
@@ -64,7 +55,7 @@ TEST_F(connection_clean_test, is_clean_when_each_reply_was_read) {
 
 TEST_F(connection_clean_test, unread_bytes_and_the_end_are_not_clean) {
     const auto body = [&]() -> task<> {
-        two_ends ends;
+        connection_ends ends;
         co_await net::write_all(ends.far, coro::as_bytes("one\ntwo\n"));
         EXPECT_EQ((co_await ends.near.in.read_line()).value_or(""), "one");
         EXPECT_FALSE(ends.near.is_clean()) << "a line is unread";
@@ -81,7 +72,7 @@ TEST_F(connection_clean_test, unread_bytes_and_the_end_are_not_clean) {
 TEST_F(connection_clean_test, unsent_bytes_and_a_failed_send_are_not_clean) {
     const report_log log;
     const auto body = [&]() -> task<> {
-        two_ends ends(net::memory_stream::pair({.capacity = 16}));
+        connection_ends ends(net::memory_stream::pair({.capacity = 16}));
         co_await ends.near.out.write(coro::as_bytes("0123456789abcdefghij"));
         EXPECT_FALSE(ends.near.is_clean()) << "it leaves at the end of the turn";
         co_await coro::sleep_for(1ms);
@@ -102,7 +93,7 @@ TEST_F(connection_clean_test, unsent_bytes_and_a_failed_send_are_not_clean) {
 
 TEST_F(connection_clean_test, a_read_that_is_pending_or_was_cancelled_is_not_clean) {
     const auto body = [&]() -> task<> {
-        two_ends ends;
+        connection_ends ends;
         const auto read = [&]() -> task<> {
             EXPECT_FALSE(co_await coro::move_on_after(5ms, ends.near.in.read_line()));
         };
@@ -125,7 +116,7 @@ TEST_F(connection_clean_test, a_read_that_is_pending_or_was_cancelled_is_not_cle
 
 TEST_F(connection_clean_test, frames_over_it_count) {
     const auto body = [&]() -> task<> {
-        two_ends ends;
+        connection_ends ends;
         net::framed_stream messages(ends.near.in, ends.near.out);
         co_await messages.write(coro::as_bytes("abc"));
         EXPECT_FALSE(ends.near.is_clean());

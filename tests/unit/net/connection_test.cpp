@@ -18,6 +18,7 @@
 #include <coro/runtime/task_group.hpp>
 
 #include "unit/core/core_fixture.hpp"
+#include "unit/net/connection_ends.hpp"
 
 namespace coro_test {
 namespace {
@@ -32,17 +33,6 @@ static_assert(std::is_nothrow_move_assignable_v<net::connection>);
 static_assert(std::is_nothrow_move_constructible_v<net::framed_stream>);
 static_assert(std::is_nothrow_move_assignable_v<net::framed_stream>);
 static_assert(!std::is_copy_constructible_v<net::connection>);
-
-/// A connection and the far end of it.
-class two_ends {
-public:
-    explicit two_ends(std::pair<net::memory_stream, net::memory_stream> of)
-        : near(std::move(of.first)), far(std::move(of.second)) {}
-    two_ends() : two_ends(net::memory_stream::pair()) {}
-
-    net::connection near;
-    net::memory_stream far;
-};
 
 task<std::string> next_line(net::connection& from) {
     const auto line = co_await from.in.read_line();
@@ -71,14 +61,14 @@ TEST_F(connection_test, reads_and_writes_and_closes_at_its_end) {
 TEST_F(connection_test, moves_with_what_is_unread_and_unsent) {
     std::vector<std::string> heard;
     const auto body = [&]() -> task<> {
-        two_ends ends;
+        connection_ends ends;
         co_await net::write_all(ends.far, coro::as_bytes("one\ntwo\nthree\n"));
         heard.push_back(co_await next_line(ends.near));
         co_await ends.near.out.write(coro::as_bytes("uno\n"));
         net::connection moved(std::move(ends.near));
         heard.push_back(co_await next_line(moved));
         co_await moved.out.write(coro::as_bytes("due\n"));
-        two_ends others;
+        connection_ends others;
         others.near = std::move(moved);
         heard.push_back(co_await next_line(others.near));
         co_await others.near.out.flush();
@@ -92,7 +82,7 @@ TEST_F(connection_test, moves_with_what_is_unread_and_unsent) {
 
 TEST_F(connection_test, a_view_outlives_the_move_and_one_moved_from_is_closed) {
     const auto body = [&]() -> task<> {
-        two_ends ends;
+        connection_ends ends;
         co_await net::write_all(ends.far, coro::as_bytes("one\ntwo\n"));
         const auto view = co_await ends.near.in.read_line();
         net::connection moved(std::move(ends.near));
@@ -157,8 +147,8 @@ TEST_F(connection_test, a_framed_stream_owns_its_connection_and_moves) {
 TEST_F(connection_test, an_assignment_tells_of_the_unsent_bytes_of_the_old_one) {
     const report_log log;
     const auto body = [&]() -> task<> {
-        two_ends old;
-        two_ends fresh;
+        connection_ends old;
+        connection_ends fresh;
         co_await old.near.out.write(coro::as_bytes("lost"));
         old.near = std::move(fresh.near);
         co_await net::write_all(fresh.far, coro::as_bytes("new\n"));
@@ -189,8 +179,8 @@ TEST_F(connection_test, moves_while_a_send_is_in_flight_and_under_a_flush) {
     const auto body = [&]() -> task<> {
         for (const bool assigned : {false, true}) {
             for (const bool flushes : {false, true}) {
-                two_ends ends(net::memory_stream::pair({.capacity = 16}));
-                two_ends others;
+                connection_ends ends(net::memory_stream::pair({.capacity = 16}));
+                connection_ends others;
                 std::string heard;
                 bool flushed = false;
                 const std::string sent = co_await write_90(ends.near);
@@ -224,8 +214,8 @@ TEST_F(connection_test, an_assignment_over_a_send_in_flight_tells_once_of_what_w
     const report_log log;
     std::string heard;
     const auto body = [&]() -> task<> {
-        two_ends old(net::memory_stream::pair({.capacity = 16}));
-        two_ends fresh;
+        connection_ends old(net::memory_stream::pair({.capacity = 16}));
+        connection_ends fresh;
         const std::string sent = co_await write_90(old.near);
         old.near = std::move(fresh.near);
         co_await coro::sleep_for(1ms);
@@ -243,12 +233,12 @@ TEST_F(connection_test, an_assignment_over_a_send_in_flight_tells_once_of_what_w
 
 void move_under_a_reader(bool replace) {
     const auto body = [&]() -> task<> {
-        two_ends ends;
+        connection_ends ends;
         const auto children = [&](coro::task_group& group) -> task<> {
             group.spawn([](net::connection& from) -> task<> { co_await next_line(from); },
                         std::ref(ends.near));
             co_await coro::sleep_for(1ms);
-            two_ends others;
+            connection_ends others;
             if (replace) ends.near = std::move(others.near);
             else others.near = std::move(ends.near);
         };
