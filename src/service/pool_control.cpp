@@ -83,7 +83,6 @@ void pool_core::clear() noexcept {
     for (const auto& share : shares_)
         while (!share->idle.empty()) retire_idle(share->idle.first(), discard_reason::cleared);
     for (pool_endpoint& each : endpoints_) each.not_before = present;
-    if (condition_ == condition::open) fall_due(present);
     serve(present);
 }
 
@@ -110,7 +109,7 @@ void pool_core::close() noexcept {
     const std::lock_guard held(lock_);
     if (condition_ == condition::closed) return;
     condition_ = condition::closed;
-    fail_all(closed_error_);
+    while (!queue_.empty()) fail(queue_.first(), closed_error_);
     for (const auto& share : shares_) {
         while (!share->idle.empty()) retire_idle(share->idle.first(), discard_reason::closed);
         signal(*share);

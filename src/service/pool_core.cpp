@@ -166,10 +166,6 @@ void pool_core::fail(pool_waiter& who, std::exception_ptr why) noexcept {
     who.granted.set();
 }
 
-void pool_core::fail_all(const std::exception_ptr& why) noexcept {
-    while (!queue_.empty()) fail(queue_.first(), why);
-}
-
 /// A task in take(): counts what becomes of it.
 class pool_core::seeker {
 public:
@@ -270,18 +266,21 @@ task<bool> pool_core::is_usable(pooled& it, time_point deadline) {
     }
     const time_point limit =
         std::min(deadline, saturating_add(present, options_.validation_timeout));
-    bool valid = false;
+    std::exception_ptr why_not;
     try {
-        valid = co_await with_deadline(limit, it.validate());
+        if (!co_await with_deadline(limit, it.validate()))
+            throw io_error(errc::closed, "validate", options_.name);
     } catch (const std::exception&) {
-        valid = false;
+        why_not = std::current_exception();
     } catch (...) {  // cancelled in the midst of the exchange
         drop(it, discard_reason::exception);
         throw;
     }
+    if (!why_not) co_return true;
     // Where the time of the acquire was up, nobody knows whether the connection is invalid.
-    if (!valid) drop(it, now() >= deadline ? discard_reason::exception : discard_reason::invalid);
-    co_return valid;
+    if (now() >= deadline) drop(it, discard_reason::exception);
+    else drop(it, discard_reason::invalid, why_not);
+    co_return false;
 }
 
 /// Makes what has come from another loop a connection of this one. False: it was closed.
@@ -435,27 +434,19 @@ void pool_core::give_back(pooled& it, std::optional<discard_reason> why) noexcep
     if (closed) [[unlikely]] close_at_home(std::move(closed));
 }
 
-/// One that nobody has used yet, and that is invalid, is as good as none: a failed connect.
-void pool_core::drop(pooled& it, discard_reason why) noexcept {
+/// With an error, and if nothing has shown that its server serves it, it was a failed connect.
+void pool_core::drop(pooled& it, discard_reason why, const std::exception_ptr& error) noexcept {
     const time_point present = now();
     std::unique_ptr<pooled> closed;
-    std::exception_ptr failure;
     bool went_down = false;
-    if (why == discard_reason::invalid) {
-        try {
-            throw io_error(errc::closed, "validate", options_.name);
-        } catch (...) {
-            failure = std::current_exception();
-        }
-    }
     {
         const std::lock_guard held(lock_);
         unmark_lent(it);
-        if (failure && it.fresh) went_down = note_failure(it.endpoint, failure, present);
+        if (error && it.fresh) went_down = note_failure(it.endpoint, error, present);
         closed = retire(it, why);
         serve(present);
     }
-    if (went_down) report_down(failure);
+    if (went_down) report_down(error);
 }
 
 void pool_core::tell_if_unused() noexcept {

@@ -116,7 +116,6 @@ private:
     pooled* find_idle(unsigned loop) noexcept;
     void grant(pool_waiter& to, pooled& it, time_point now) noexcept;
     void fail(pool_waiter& who, std::exception_ptr why) noexcept;
-    void fail_all(const std::exception_ptr& why) noexcept;
     [[nodiscard]] io_error error(errc code) const;
     task<bool> is_usable(pooled& it, time_point deadline);
     bool land(pooled& it) noexcept;
@@ -142,7 +141,8 @@ private:
         return total_ < options_.max_size &&
                idle_ + looked_at_ + stats_.connecting < stats_.waiting + options_.min_idle;
     }
-    void drop(pooled& it, discard_reason why) noexcept;  ///< what is lent; takes the lock
+    /// What is lent; takes the lock.
+    void drop(pooled& it, discard_reason why, const std::exception_ptr& error = {}) noexcept;
     static void close_at_home(std::unique_ptr<pooled> it) noexcept;
     void tell_if_unused() noexcept;
 

@@ -24,27 +24,15 @@ std::string place_of(const std::source_location& site) {
     return std::string(site.file_name()) + ":" + std::to_string(site.line());
 }
 
-std::string text_of(const std::exception_ptr& error) {
-    try {
-        std::rethrow_exception(error);
-    } catch (const std::exception& problem) {
-        return problem.what();
-    } catch (...) {
-        return "an exception that is no std::exception";
-    }
-}
-
 }  // namespace
 
 // --- the server
 
 void pool_core::report_down(const std::exception_ptr& why) const noexcept {
-    try {
-        const std::string text = "the server is down, and acquire() fails at once: " + text_of(why);
-        report({.level = severity::error, .verb = "connect", .endpoint = options_.name,
-                .error = {}, .text = text, .task = {}});
-    } catch (const std::bad_alloc&) {  // then nobody is told
-    }
+    report_exception({.level = severity::error, .verb = "connect", .endpoint = options_.name,
+                      .error = {}, .text = "the server is down, and acquire() fails at once",
+                      .task = {}},
+                     why);
 }
 
 void pool_core::report_back() const noexcept {

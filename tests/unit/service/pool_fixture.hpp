@@ -160,9 +160,12 @@ public:
     told_reports() {
         coro::set_report_hook(
             [](const coro::report_event& event, void* user) noexcept {
-                static_cast<told_reports*>(user)->texts.emplace_back(
-                    std::string(event.verb) + " " + std::string(event.endpoint) + ": " +
-                    std::string(event.text));
+                std::string text(event.verb);
+                text += " " + std::string(event.endpoint);
+                if (!event.task.empty()) text += " (" + std::string(event.task) + ")";
+                text += ": " + std::string(event.text);
+                if (event.error) text += ": " + event.error.message();
+                static_cast<told_reports*>(user)->texts.push_back(text);
             },
             this);
     }

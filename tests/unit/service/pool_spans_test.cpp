@@ -150,8 +150,8 @@ TEST_F(pool_spans_test, a_server_that_is_down_fails_them_at_once_with_the_cause)
         EXPECT_EQ(co_await refused(pool), "");
     });
     ASSERT_EQ(told.texts.size(), 2U);
-    EXPECT_EQ(told.texts[0], "connect db: the server is down, and acquire() fails at once: connect "
-                             "fake:1: Connection refused");
+    EXPECT_EQ(told.texts[0], "connect fake:1 (db): the server is down, and acquire() fails at "
+                             "once: Connection refused");
     EXPECT_EQ(told.texts[1], "connect db: the server is back");
 }
 

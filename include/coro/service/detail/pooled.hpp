@@ -1,19 +1,15 @@
 // One connection of a pool, and the pool's interface to its typed front.
 #pragma once
 
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <source_location>
-#include <type_traits>
 #include <utility>
 
 #include <coro/base/time.hpp>
 #include <coro/core/task.hpp>
-#include <coro/net/connection.hpp>
-#include <coro/net/detached_stream.hpp>
 #include <coro/runtime/task_group.hpp>
 #include <coro/service/pool_options.hpp>
 
