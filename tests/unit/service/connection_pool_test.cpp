@@ -162,8 +162,9 @@ TEST_F(connection_pool_test, who_is_too_late_connects_to_nobody) {
 
 task<> be_cancelled_at_random(fake_pool& pool, int rounds, unsigned seed, coro::duration step) {
     std::minstd_rand draw(seed);
+    std::uniform_int_distribution<coro::duration::rep> steps(0, 8ms / step - 1);
     for (int i = 0; i < rounds; ++i) {
-        const coro::duration patience = step * (draw() % (8ms / step));
+        const coro::duration patience = step * steps(draw);
         static_cast<void>(co_await coro::move_on_after(patience, use_for(pool, 2ms)));
     }
 }
