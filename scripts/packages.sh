@@ -25,6 +25,14 @@ test_packages=(
     "clang++-19    | clang-19             | is the second compiler, and compiles with sanitizers"
     "$sanitizers   | libclang-rt-19-dev   | holds what programs with sanitizers link"
 )
+# What only two examples and their tests need. Nobody gets the servers of databases put in who did not
+# ask for --all; the tests are skipped then.
+database_packages=(
+    "redis-server                          | redis-server         | is a real server for the tests"
+    "/usr/lib/postgresql/*/bin/postgres    | postgresql           | is a real server for the tests"
+    "/usr/include/hiredis/hiredis.h        | libhiredis-dev       | encodes for the example redis_pool"
+    "/usr/include/postgresql/libpq-fe.h    | libpq-dev            | talks for the example postgres_pool"
+)
 # Installed too where we may, but nothing fails without them.
 comforts=(
     "ccache        | ccache               | makes the second build fast"
@@ -48,6 +56,14 @@ missing_of() {  # ROW...: the rows whose check fails
     for row in "$@"; do
         is_there "$(field 1 "$row")" || printf '%s\n' "$row"
     done
+}
+
+say_what_is_skipped() {  # ROW...: what is not there, and may be missing
+    local row name
+    while read -r row; do
+        name=$(field 2 "$row")
+        [[ -z $name ]] || echo "$name is missing, so tests are skipped; it $(field 3 "$row")"
+    done < <(missing_of "$@")
 }
 
 install_missing() {  # ROW...: all of them are there afterwards, or the script ends with 3

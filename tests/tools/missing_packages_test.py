@@ -27,6 +27,26 @@ class missing_packages(unittest.TestCase):
         self.assertIn("cmake is missing; it configures the build: apt-get install cmake", lines)
         self.assertEqual(run.stderr, "")
 
+    def test_databases_are_asked_for_by_all_alone(self):
+        for option, named in (("--all", True), ("--full", False)):
+            with tempfile.TemporaryDirectory() as folder:
+                for name in NEEDED_BY_THE_SCRIPT:
+                    os.symlink(shutil.which(name), pathlib.Path(folder) / name)
+                run = subprocess.run(
+                    [shutil.which("bash"), ROOT / "scripts/test", "--no-install", option],
+                    env={"PATH": folder}, capture_output=True, text=True, check=False)
+            self.assertEqual(run.returncode, 3, run.stdout + run.stderr)
+            self.assertEqual(named, "redis-server is missing; it is a real server for the tests: "
+                                    "apt-get install redis-server" in run.stdout.splitlines())
+
+    def test_where_they_are_missing_it_says_that_tests_are_skipped(self):
+        run = subprocess.run(
+            [shutil.which("bash"), "-c", f"source {ROOT}/scripts/packages.sh\nsay_what_is_skipped "
+             "'no-such-tool | a-server | answers' 'bash | bash | is there'"],
+            capture_output=True, text=True, check=False)
+        self.assertEqual((run.returncode, run.stdout, run.stderr), (
+            0, "a-server is missing, so tests are skipped; it answers\n", ""))
+
     def install(self, refused, with_apt=True):
         """What install_missing says where "tool" is missing, and the comforts too; (status, output,
         what was installed)."""
