@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <deque>
 #include <exception>
 #include <string>
@@ -41,6 +42,20 @@ inline constexpr bool sanitized = CORO_TEST_SANITIZED != 0;
 
 /// `count`, or what a sanitizer can do in the same time.
 constexpr int scaled(int count, int divisor = 10) { return sanitized ? count / divisor : count; }
+
+/// Whether a test has to reach the counts of docs/performance.md: on demand, by
+/// `scripts/test --full`, and in an optimized build, where that takes seconds.
+inline bool reaches_full_counts() {
+#ifdef __OPTIMIZE__
+    return !sanitized && std::getenv("CORO_TEST_FULL") != nullptr;
+#else
+    return false;
+#endif
+}
+/// `full` where those counts are wanted, otherwise what is scaled().
+inline int scaled_or_full(int count, int full) {
+    return reaches_full_counts() ? full : scaled(count);
+}
 
 template <typename T>
 T simulate(coro::task<T> main, std::uint64_t seed = 0) {

@@ -76,7 +76,7 @@ task<> come_again(fake_pool& pool, int count, std::uint64_t& asked, std::uint64_
 
 TEST_F(connection_pool_test, nobody_is_overtaken) {
     fake_server server;
-    const int each = scaled(2'000);
+    const int each = scaled_or_full(2'000, 10'000);
     with_pool(server, {.max_size = 3}, [&](fake_pool& pool) -> task<> {
         std::uint64_t asked = 0;
         std::uint64_t served = 0;
@@ -160,12 +160,13 @@ TEST_F(connection_pool_test, who_is_too_late_connects_to_nobody) {
     });
 }
 
-task<> be_cancelled_at_random(fake_pool& pool, int rounds, unsigned seed, coro::duration step) {
+/// Until `count` of its uses were cancelled.
+task<> be_cancelled_at_random(fake_pool& pool, int count, unsigned seed, coro::duration step) {
     std::minstd_rand draw(seed);
     std::uniform_int_distribution<coro::duration::rep> steps(0, 8ms / step - 1);
-    for (int i = 0; i < rounds; ++i) {
+    for (int cancelled = 0; cancelled < count;) {
         const coro::duration patience = step * steps(draw);
-        static_cast<void>(co_await coro::move_on_after(patience, use_for(pool, 2ms)));
+        if (!co_await coro::move_on_after(patience, use_for(pool, 2ms))) ++cancelled;
     }
 }
 
@@ -173,11 +174,11 @@ TEST_F(connection_pool_test, random_cancellations_leave_nothing_in_use) {
     // With the second one many a cancellation comes at the very moment of a grant.
     for (const coro::duration step : {coro::duration(1us), coro::duration(1ms)}) {
         fake_server server;
-        const int rounds = scaled(1'200);
+        const int count = scaled_or_full(1'000, 5'000);
         with_pool(server, {.max_size = 5, .max_connecting = 3}, [&](fake_pool& pool) -> task<> {
             const auto many = [&](coro::task_group& group) -> task<> {
                 for (unsigned i = 0; i < 12; ++i)
-                    group.spawn(be_cancelled_at_random, std::ref(pool), rounds, i + 1, step);
+                    group.spawn(be_cancelled_at_random, std::ref(pool), count, i + 1, step);
                 co_return;
             };
             co_await coro::with_task_group(many);
@@ -201,28 +202,39 @@ task<> exchange(fake_connection& with, int tag) {
     EXPECT_EQ(with.tag, tag) << "a foreign reply";
     with.tag = 0;
 }
-task<> exchange_by(fake_pool& pool, int tag) {
+task<> exchange_by(fake_pool& pool, int tag, bool& began) {
     const fake_lease lease = co_await pool.acquire();
+    began = true;
     co_await exchange(*lease, tag);
 }
-task<> exchange_at_random(fake_pool& pool, int rounds, unsigned seed) {
+/// Until `count` of its exchanges were cancelled in their midst.
+task<> exchange_at_random(fake_pool& pool, int count, unsigned seed) {
     std::minstd_rand draw(seed);
-    for (int i = 0; i < rounds; ++i)
-        static_cast<void>(co_await coro::move_on_after(
-            std::chrono::microseconds(draw() % 3000), exchange_by(pool, i + 1)));
+    int cut = 0;
+    for (int tag = 1; cut < count; ++tag) {
+        bool began = false;
+        const auto patience = std::chrono::microseconds(draw() % 4000);
+        const bool ended = co_await coro::move_on_after(patience, exchange_by(pool, tag, began));
+        if (began && !ended) ++cut;
+    }
 }
 
 TEST_F(connection_pool_test, no_reply_goes_to_somebody_else) {
     fake_server server;
-    const int rounds = scaled(500);
-    with_pool(server, {.max_size = 4}, [&](fake_pool& pool) -> task<> {
+    const int count = scaled_or_full(100, 50'000);
+    // --gtest_repeat=10 --gtest_shuffle makes ten storms that differ.
+    const auto round = static_cast<unsigned>(testing::UnitTest::GetInstance()->random_seed());
+    const unsigned first_seed = round * 100 + 1;
+    with_pool(server, {.max_size = 16, .max_connecting = 16}, [&](fake_pool& pool) -> task<> {
         const auto many = [&](coro::task_group& group) -> task<> {
             for (unsigned i = 0; i < 20; ++i)
-                group.spawn(exchange_at_random, std::ref(pool), rounds, i + 1);
+                group.spawn(exchange_at_random, std::ref(pool), count, first_seed + i);
             co_return;
         };
         co_await coro::with_task_group(many);
-        EXPECT_GT(pool.stats().discarded_for(discard_reason::exception), 0U);
+        EXPECT_EQ(pool.stats().discarded_for(discard_reason::exception),
+                  20U * static_cast<unsigned>(count));
+        EXPECT_EQ(pool.stats().active, 0U);
     });
 }
 
