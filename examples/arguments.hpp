@@ -2,7 +2,9 @@
 // the program with 2, after it was said what is wrong, why, and how the program is called.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -29,19 +31,38 @@ public:
 
     /// The number behind `name`, from `least` to `most`.
     double number(std::string_view name, double otherwise, double least, double most) {
-        for (std::size_t at = 0; at < given_.size(); ++at) {
-            if (given_[at] != name) continue;
-            const std::string text = at + 1 < given_.size() ? given_[at + 1] : "";
-            const std::optional<double> value = number_in<double>(text);
-            // Written so that "nan" is refused too.
-            if (!value || !(*value >= least && *value <= most))
-                refuse(name, text,
-                       "it must be a number from " + shortest(least) + " to " + shortest(most));
-            given_.erase(given_.begin() + static_cast<std::ptrdiff_t>(at),
-                         given_.begin() + static_cast<std::ptrdiff_t>(at) + 2);
-            return *value;
-        }
-        return otherwise;
+        const std::optional<std::string> text = behind(name);
+        if (!text) return otherwise;
+        const std::optional<double> value = number_in<double>(*text);
+        // Written so that "nan" is refused too.
+        if (!value || !(*value >= least && *value <= most))
+            refuse(name, *text,
+                   "it must be a number from " + shortest(least) + " to " + shortest(most));
+        return *value;
+    }
+    /// The same without a fraction.
+    unsigned count(std::string_view name, unsigned otherwise, unsigned least, unsigned most) {
+        const std::optional<std::string> text = behind(name);
+        if (!text) return otherwise;
+        const std::optional<unsigned> value = number_in<unsigned>(*text);
+        if (!value || *value < least || *value > most)
+            refuse(name, *text, "it must be a whole number from " + std::to_string(least) + " to " +
+                                    std::to_string(most));
+        return *value;
+    }
+    /// The same as a span of time, counted in a `Unit`.
+    template <typename Unit>
+    std::chrono::nanoseconds span(std::string_view name, double otherwise, double least,
+                                  double most) {
+        const std::chrono::duration<double, typename Unit::period> found(
+            number(name, otherwise, least, most));
+        return std::chrono::ceil<std::chrono::nanoseconds>(found);
+    }
+    /// The word behind `name`, which must be `what`.
+    std::optional<std::string> text(std::string_view name, std::string_view what) {
+        std::optional<std::string> found = behind(name);
+        if (found && found->empty()) refuse(name, "", "it must be " + std::string(what));
+        return found;
     }
 
     std::uint16_t port_to_listen(const char* name, std::optional<std::uint16_t> otherwise = {}) {
@@ -63,6 +84,15 @@ public:
     }
 
 private:
+    /// Takes both words; empty if there is no second one.
+    std::optional<std::string> behind(std::string_view name) {
+        const auto at = std::find(given_.begin(), given_.end(), name);
+        if (at == given_.end()) return std::nullopt;
+        const auto value = at + 1 == given_.end() ? at : at + 1;
+        std::string text = value == at ? "" : std::move(*value);
+        given_.erase(at, value + 1);
+        return text;
+    }
     template <typename Number>
     static std::optional<Number> number_in(std::string_view text) {
         Number value{};

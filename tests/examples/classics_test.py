@@ -51,6 +51,8 @@ class every(unittest.TestCase):
             "chat": "[PORT]",
             "proxy": "LISTEN_PORT TARGET_PORT",
             "shared_connection_demo": "[PORT] [--speed FACTOR]",
+            "pool_demo": "[--tasks N] [--seconds S] [--handshake MS] [--round-trips N] "
+                         "[--service MS] [--limit N] [--svg FILE]",
         }
         option = 'read the options "--loud": there is no such option'
         listening = 'read PORT "70000": it must be a number from 0 to 65535'
@@ -79,6 +81,18 @@ class every(unittest.TestCase):
                 ("shared_connection_demo", ["--speed", bad], f'read --speed "{bad}": {speed}')
                 for bad in ["fast", "0", "1e-9", "-1", "nan", "inf", "1e9", "10x", " 1"]
             ],
+            *[
+                ("pool_demo", ["--tasks", bad],
+                 f'read --tasks "{bad}": it must be a whole number from 1 to 500')
+                for bad in ["some", "0", "501", "2.5", "-1", "1e2"]
+            ],
+            ("pool_demo", ["--limit"],
+             "read --limit: it is missing; it must be a whole number from 1 to 1000"),
+            ("pool_demo", ["--handshake", "-1"],
+             'read --handshake "-1": it must be a number from 0 to 1000'),
+            ("pool_demo", ["--svg"], "read --svg: it is missing; it must be a file to write"),
+            ("pool_demo", ["--loud"], option),
+            ("pool_demo", ["5"], 'read the arguments "5": it is one too many'),
         ]  # fmt: skip
         for name, arguments, sentence in wrong:
             with self.subTest(name=name, arguments=arguments):

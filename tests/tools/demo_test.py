@@ -136,6 +136,8 @@ class steps_of_the_demo(unittest.TestCase):
         self.program("build/release/examples/echo_client", "")
         self.program("build/release/examples/shared_connection_demo",
                      "import sys; print('given', sys.argv[1:])")
+        self.program("build/release/examples/pool_demo",
+                     "import sys; print('pools', sys.argv[1:])")
         (self.tree / "build/perf").mkdir()
         (self.tree / "build/perf/report.json").write_text("of the run before")
 
@@ -158,6 +160,8 @@ class steps_of_the_demo(unittest.TestCase):
         found = self.demo()
         self.assertEqual(found.returncode, 0, found.stdout + found.stderr)
         self.assertIn("given ['0', '--speed', '3']", found.stdout)
+        self.assertIn("pools ['--seconds', '0.5', '--svg', '", found.stdout)
+        self.assertIn("pools ['--seconds', '0.5', '--service', '1', '--svg', '", found.stdout)
         self.assertIn("did so in order, and answered 0", found.stdout)
         self.assertRegex(found.stdout, r"What was seen \(it took 0 min \d+ s after the packages\):")
         self.assertIn("64 connections: a thread for each costs 2.0 times the CPU", found.stdout)
