@@ -275,7 +275,7 @@ class tutorial(unittest.TestCase):
 
     def test_what_it_shows_is_what_one_sees(self):
         programs = {name[:-4] for name in files_of(self.page) if name.endswith(".cpp")}
-        self.assertGreaterEqual(len(programs), 12)
+        self.assertGreaterEqual(len(programs), 13)
         for poller in POLLERS:
             with self.subTest(poller=poller):
                 self.assertEqual(self.follow(poller, self.page).ran, programs)
