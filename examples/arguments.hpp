@@ -83,6 +83,17 @@ public:
         if (!given_.empty()) refuse("the arguments", given_.front(), "it is one too many");
     }
 
+    /// For what the program finds wrong itself.
+    [[noreturn]] void refuse(std::string_view what, const std::string& text,
+                             const std::string& why) const {
+        std::string sentence(usage_, std::string_view(usage_).find(' '));
+        sentence.append(": read ").append(what);
+        if (text.empty()) sentence.append(": it is missing; ").append(why);
+        else sentence.append(" \"" + text + "\": ").append(why);
+        std::fprintf(stderr, "%s\nusage: %s\n", sentence.c_str(), usage_);
+        std::exit(2);
+    }
+
 private:
     /// Takes both words; empty if there is no second one.
     std::optional<std::string> behind(std::string_view name) {
@@ -120,16 +131,6 @@ private:
         for (const std::string& each : given_)
             if (each.starts_with("-")) refuse("the options", each, "there is no such option");
     }
-    [[noreturn]] void refuse(std::string_view what, const std::string& text,
-                             const std::string& why) const {
-        std::string sentence(usage_, std::string_view(usage_).find(' '));
-        sentence.append(": read ").append(what);
-        if (text.empty()) sentence.append(": it is missing; ").append(why);
-        else sentence.append(" \"" + text + "\": ").append(why);
-        std::fprintf(stderr, "%s\nusage: %s\n", sentence.c_str(), usage_);
-        std::exit(2);
-    }
-
     std::vector<std::string> given_;
     const char* usage_;
 };

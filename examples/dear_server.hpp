@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdio>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -20,6 +21,17 @@ struct dear_costs {
     unsigned round_trips = 1;    ///< of the greeting, at least 1
     coro::duration service{};    ///< of a request; those of one connection are served in turn
     std::size_t limit = 100;     ///< connections; the next client is refused
+
+    [[nodiscard]] std::string in_words() const {
+        using milliseconds = std::chrono::duration<double, std::milli>;
+        char text[200];
+        std::snprintf(text, sizeof text,
+                      "a server with a greeting of %u round trips and %g ms, %g ms for a request, "
+                      "and at most %zu connections",
+                      round_trips, milliseconds(handshake).count(), milliseconds(service).count(),
+                      limit);
+        return text;
+    }
 };
 
 inline coro::task<> serve_dear_client(coro::net::tcp_stream peer, const dear_costs& costs) {

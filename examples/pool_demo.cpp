@@ -4,9 +4,12 @@
 // Run:   build/release/examples/pool_demo                  (6 s; with a server on a second loop)
 //        build/release/examples/pool_demo --service 1 --svg costs.svg  (a request takes 1 ms)
 //        CORO_POLLER=simulation build/release/examples/pool_demo --service 1     (virtual time)
+//        build/release/examples/pool_demo --redis 127.0.0.1:6379
+//        build/release/examples/pool_demo --postgres "host=/run/postgresql dbname=shop"
 // See:   a row for each way: connections opened and open at once, requests that were refused
-//        because of the server's limit, requests a second, latency, and CPU time for one, that of
-//        the server included. Then bars. All tasks ask again and again for the same time.
+//        because of the server's limit, requests a second, latency, and CPU time for one. That has
+//        the server in it, unless it is a database. Then bars. All tasks ask again and again for
+//        the same time. PostgreSQL has no row for requests that follow each other.
 #include <coro/coro.hpp>
 
 #include <chrono>
@@ -14,54 +17,59 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <tuple>
+#include <utility>
 
 #include "arguments.hpp"
 #include "cost_table.hpp"
 #include "dear_server.hpp"
 #include "pool_ways.hpp"
+#ifdef POOL_DEMO_HAS_REDIS  // examples/CMakeLists.txt says it where the client library is there
+#include "redis_demo.hpp"
+#endif
+#ifdef POOL_DEMO_HAS_POSTGRES
+#include "postgres_demo.hpp"
+#endif
 
-using endpoints = coro::channel<coro::net::endpoint>;
+/// All ways, against one server.
+using comparison = std::function<coro::task<>(cost_table&)>;
 
-coro::task<> compare_beside_a_server(const dear_costs& costs, cost_table& table) {
-    endpoints where{1};
-    const auto both = [&](coro::task_group& group) -> coro::task<> {
-        group.spawn({.name = "server", .loop = 1}, serve_dearly, std::cref(costs), std::ref(where));
-        if (const auto server = co_await where.receive()) {
-            const dear_client client{*server, costs};
-            co_await compare_ways(client, table);
-        }
-        group.cancel();
-    };
-    co_await coro::with_task_group(both);
-}
-
-std::string in_words(const dear_costs& costs, unsigned tasks) {
-    const std::chrono::duration<double, std::milli> handshake = costs.handshake;
-    const std::chrono::duration<double, std::milli> service = costs.service;
-    char text[200];
-    std::snprintf(text, sizeof text,
-                  "%u tasks; a server with a greeting of %u round trips and %g ms, %g ms for a "
-                  "request, and at most %zu connections",
-                  tasks, costs.round_trips, handshake.count(), service.count(), costs.limit);
-    return text;
-}
-
-coro::task<> show(dear_costs costs, cost_table& table, std::string told,
+coro::task<> show(comparison compare, cost_table& table, std::string told,
                   std::optional<std::string> svg) {
     if (svg) cost_table::check_writable(*svg);
     std::printf("%s\n\n", told.c_str());
     cost_table::print_heading();
-    co_await compare_beside_a_server(costs, table);
+    co_await compare(table);
     table.draw();
     if (!svg) co_return;
     table.write_svg(*svg, told);
     std::printf("\nThe picture is %s\n", svg->c_str());
 }
 
+comparison with_redis([[maybe_unused]] arguments& given, [[maybe_unused]] const std::string& text) {
+#ifdef POOL_DEMO_HAS_REDIS
+    const auto where = coro::net::endpoint::parse(text);
+    if (!where) given.refuse("--redis", text, where.error().what());
+    return [server = redis_demo{*where}](cost_table& table) { return compare_ways(server, table); };
+#else
+    given.refuse("--redis", text, "this program was built without hiredis");
+#endif
+}
+
+comparison with_postgres([[maybe_unused]] arguments& given, const std::string& text) {
+#ifdef POOL_DEMO_HAS_POSTGRES
+    const postgres_demo server{postgres_connector(text)};
+    return [server](cost_table& table) { return compare_ways(server, table); };
+#else
+    given.refuse("--postgres", text, "this program was built without libpq");
+#endif
+}
+
 int main(int argc, char** argv) {
     arguments given(argc, argv,
                     "pool_demo [--tasks N] [--seconds S] [--handshake MS] [--round-trips N] "
-                    "[--service MS] [--limit N] [--svg FILE]");
+                    "[--service MS] [--limit N] [--redis ADDRESS:PORT] [--postgres CONNINFO] "
+                    "[--svg FILE]");
     const unsigned tasks = given.count("--tasks", 32, 1, 500);
     const coro::duration span = given.span<std::chrono::seconds>("--seconds", 1, 0.01, 60);
     dear_costs costs;
@@ -69,11 +77,19 @@ int main(int argc, char** argv) {
     costs.round_trips = given.count("--round-trips", 2, 1, 10);
     costs.service = given.span<std::chrono::milliseconds>("--service", 0, 0, 1000);
     costs.limit = given.count("--limit", 20, 1, 1000);
-    const std::optional<std::string> svg = given.text("--svg", "a file to write");
+    const auto redis = given.text("--redis", "an address and a port");
+    const auto postgres = given.text("--postgres", "a connection string of libpq");
+    const auto svg = given.text("--svg", "a file to write");
     given.end();
+
     std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // each row as it is measured, also into a pipe
+    std::string server = costs.in_words();
+    comparison compare = [&costs](cost_table& t) { return compare_beside_a_server(costs, t); };
+    if (redis) std::tie(server, compare) = std::pair("Redis", with_redis(given, *redis));
+    if (postgres)
+        std::tie(server, compare) = std::pair("PostgreSQL", with_postgres(given, *postgres));
     cost_table table(tasks, span);
     // Looking before sleeping would count as a cost of the ways that wait.
-    return coro::run_main(show(costs, table, in_words(costs, tasks), svg),
+    return coro::run_main(show(compare, table, std::to_string(tasks) + " tasks; " + server, svg),
                           {.loops = 2, .spin = false});
 }

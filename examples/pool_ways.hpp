@@ -14,6 +14,7 @@
 
 #include "connection_count.hpp"
 #include "cost_table.hpp"
+#include "dear_server.hpp"
 
 template <typename Server>
 coro::task<> connect_each_time(const Server& server, cost_table& table) {
@@ -89,4 +90,18 @@ coro::task<> compare_ways(const Server& server, cost_table& table) {
         co_await settle();
         co_await share(server, table);
     }
+}
+
+/// The server has a loop of its own.
+inline coro::task<> compare_beside_a_server(const dear_costs& costs, cost_table& table) {
+    coro::channel<coro::net::endpoint> where{1};
+    const auto both = [&](coro::task_group& group) -> coro::task<> {
+        group.spawn({.name = "server", .loop = 1}, serve_dearly, std::cref(costs), std::ref(where));
+        if (const auto server = co_await where.receive()) {
+            const dear_client client{*server, costs};
+            co_await compare_ways(client, table);
+        }
+        group.cancel();
+    };
+    co_await coro::with_task_group(both);
 }

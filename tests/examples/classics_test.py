@@ -52,7 +52,8 @@ class every(unittest.TestCase):
             "proxy": "LISTEN_PORT TARGET_PORT",
             "shared_connection_demo": "[PORT] [--speed FACTOR]",
             "pool_demo": "[--tasks N] [--seconds S] [--handshake MS] [--round-trips N] "
-                         "[--service MS] [--limit N] [--svg FILE]",
+                         "[--service MS] [--limit N] [--redis ADDRESS:PORT] "
+                         "[--postgres CONNINFO] [--svg FILE]",
         }
         option = 'read the options "--loud": there is no such option'
         listening = 'read PORT "70000": it must be a number from 0 to 65535'
