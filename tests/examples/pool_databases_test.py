@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # ctest: timeout=120
-"""pool_demo against a real Redis and a real PostgreSQL: all ways answer, and the table says how many
-connections the server has seen."""
+"""pool_demo against a real Redis and a real PostgreSQL: all ways answer, and the table says how
+many connections the server has seen."""
 import unittest
 
 from databases import ends_without, postgres, redis
