@@ -59,7 +59,7 @@ public:
     /// Bars of the rates and of the costs.
     void draw() const {
         draw_bars("requests/s", "%.0f", &cost_row::per_second);
-        draw_bars("CPU us per request", "%.1f", &cost_row::cpu_us);
+        draw_bars("CPU us per request", "%.2f", &cost_row::cpu_us);
     }
     /// Both throw std::runtime_error if the file cannot be written. The first leaves it as it is.
     static void check_writable(const std::string& name) {
@@ -83,7 +83,7 @@ public:
             out += words("label", first - 10, middle(i) + 4, rows_[i].way);
         out += panel(0, "requests/s; longer is better", "%.0f", &cost_row::per_second);
         out += panel(1, "p99 latency, ms", "%.2f", &cost_row::p99_ms);
-        out += panel(2, "CPU per request, µs", "%.1f", &cost_row::cpu_us);
+        out += panel(2, "CPU per request, µs", "%.2f", &cost_row::cpu_us);
         return out + words("soft", 12, bottom + 24, caption) + "</svg>\n";
     }
 
@@ -152,7 +152,7 @@ private:
                          .p99_ms = milliseconds(*at),
                          .cpu_us = spent * 1e6 / served});
         const cost_row& row = rows_.back();
-        std::printf("%-23s %7u %7u %8u %11.0f %8.2f %8.2f %12.1f\n", row.way.c_str(),
+        std::printf("%-23s %7u %7u %8u %11.0f %8.2f %8.2f %12.2f\n", row.way.c_str(),
                     connections.opened, connections.most_open, row.failed, row.per_second,
                     row.mean_ms, row.p99_ms, row.cpu_us);
     }
