@@ -27,7 +27,7 @@ coro::task<> serve_echo(const char* port) {
     auto listener = coro::net::tcp_listener::bind(where);
     std::printf("listening %s\n", listener.local_endpoint().to_string().c_str());
     std::fflush(stdout);
-    co_await coro::serve(listener, echo, {.limits = {.connections = 10'000, .idle = 30s}});
+    co_await coro::serve(listener, echo, {.limits = {.first_byte = 30s, .idle = 30s}});
 }
 
 int main(int argc, char** argv) {

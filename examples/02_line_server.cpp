@@ -80,7 +80,10 @@ coro::task<> serve_table(const char* port) {
         co_await peer.close_gracefully(1s);  // the peer gets to read the last line in any case
     };
     co_await coro::serve(listener, handler,
-                         {.limits = {.connections = 1'000, .idle = 60s, .drain = 2s}});
+                         {.limits = {.connections = 1'000,
+                                     .first_byte = 60s,
+                                     .idle = 60s,
+                                     .drain = 2s}});
 }
 
 int main(int argc, char** argv) {

@@ -76,7 +76,10 @@ coro::task<> serve_chat(coro::net::endpoint where) {
         co_await chat_with(std::move(peer), all);
     };
     co_await coro::serve(listener, handler,
-                         {.limits = {.connections = 1'000, .idle = 1h, .drain = 2s}});
+                         {.limits = {.connections = 1'000,
+                                     .first_byte = 1h,
+                                     .idle = 1h,
+                                     .drain = 2s}});
 }
 
 int main(int argc, char** argv) {

@@ -62,7 +62,8 @@ coro::task<> serve_on(endpoint where, bool fibers) {
     auto listener = coro::net::tcp_listener::bind(where);
     std::printf("listening %s\n", listener.local_endpoint().to_string().c_str());
 
-    const coro::server_limits limits{.connections = 1'000, .idle = 10min, .drain = 2s};
+    const coro::server_limits limits{
+        .connections = 1'000, .first_byte = 10min, .idle = 10min, .drain = 2s};
     const auto start_fiber = [](tcp_stream peer) -> coro::task<> {
         co_await coro::fiber(handle_in_fiber, std::move(peer));
     };

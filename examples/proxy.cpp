@@ -84,7 +84,8 @@ coro::task<> serve_proxy(endpoint where, endpoint target) {
     const auto handler = [target](tcp_stream client) -> coro::task<> {
         co_await handle(std::move(client), target);
     };
-    const coro::server_limits limits{.connections = most_connections, .idle = 5min, .drain = 2s};
+    const coro::server_limits limits{
+        .connections = most_connections, .first_byte = 5min, .idle = 5min, .drain = 2s};
     co_await coro::serve(listener, handler, {.limits = limits});
 }
 

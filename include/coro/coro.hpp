@@ -23,10 +23,11 @@
 #include <coro/net/detached_stream.hpp>
 #include <coro/net/exact.hpp>
 #include <coro/net/local.hpp>
-#include <coro/net/idle_guard.hpp>
+#include <coro/net/guardian.hpp>
 #include <coro/net/listener.hpp>
 #include <coro/net/memory_stream.hpp>
 #include <coro/net/readiness.hpp>
+#include <coro/net/room_maker.hpp>
 #include <coro/net/socket_options.hpp>
 #include <coro/net/tcp.hpp>
 #include <coro/net/transport.hpp>
@@ -50,5 +51,6 @@
 #include <coro/runtime/until_stop.hpp>
 #include <coro/runtime/with_cleanup.hpp>
 #include <coro/service/server.hpp>
+#include <coro/service/server_control.hpp>
 #include <coro/sim/simulation.hpp>
 #include <coro/version.hpp>

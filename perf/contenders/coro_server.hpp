@@ -34,7 +34,10 @@ coro::task<> serve_all(std::uint16_t port, bool print_counters, Handler handler)
     std::printf("listening %s\n", listener.local_endpoint().to_string().c_str());
     std::fflush(stdout);
     co_await coro::serve(listener, handler,
-                         {.limits = {.connections = 1'000'000, .idle = coro::duration::max()}});
+                         {.limits = {.connections = 1'000'000,
+                                     .first_byte = coro::duration::max(),
+                                     .idle = coro::duration::max(),
+                                     .half_closed = coro::duration::max()}});
 }
 
 inline coro::poller_choice poller_named(std::string_view name) {

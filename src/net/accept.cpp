@@ -19,6 +19,22 @@ constexpr duration exhausted_pause = std::chrono::milliseconds(50);
 /// Dead connections that accept skips in a row before it lets others run.
 constexpr unsigned most_skipped = 64;
 
+/// After something made room: its handlers end in this turn or the next one.
+constexpr duration room_pause = std::chrono::milliseconds(5);
+
+/// Asks one after the other until one has made room.
+std::size_t make_room(detail::loop& home) noexcept {
+    auto& makers = scheduler_of(home).room_makers;
+    for (room_maker* each = makers.front(); each != nullptr; each = makers.next(*each))
+        if (const std::size_t made = each->make_room(); made != 0) return made;
+    return 0;
+}
+
+void report_room(int error) noexcept {
+    report({.level = severity::warning, .verb = "accept", .endpoint = {}, .error = error_of(error),
+            .text = "ended connections that were silent for longest, to make room", .task = {}});
+}
+
 void report_exhausted(int error, int shed) noexcept {
     report({.level = severity::warning, .verb = "accept", .endpoint = {}, .error = error_of(error),
             .text = shed == 0 ? "turned one client away; raise the limit of open files "
@@ -46,9 +62,9 @@ bool accept_awaiter<Stream>::was_cancelled() const noexcept {
 }
 
 template <typename Stream>
-void accept_awaiter<Stream>::pause() noexcept {
+void accept_awaiter<Stream>::pause(duration span) noexcept {
     detail::loop& loop = this->loop();
-    loop.arm_timer(pause_, saturating_add(loop.read_clock(), exhausted_pause));
+    loop.arm_timer(pause_, saturating_add(loop.read_clock(), span));
 }
 
 /// After a completion: true when the wait has ended, false when it goes on.
@@ -67,12 +83,17 @@ bool accept_awaiter<Stream>::go_on() noexcept {
                         operation::result = -EAGAIN;
                         return true;
                     }
-                    pause();
+                    pause(exhausted_pause);
                     return false;
                 }
                 if (ask()) return false;
                 break;
             case accept_problem::exhausted: {
+                if (!only_now_ && !was_cancelled() && make_room(this->loop()) != 0) {
+                    report_room(operation::result);
+                    pause(room_pause);
+                    return false;
+                }
                 detail::poller& poller = scheduler_of(this->loop()).poller();
                 const int shed = poller.shed_connection(this->target);
                 // An accept that does not wait misses nobody where nobody is there.
@@ -81,7 +102,7 @@ bool accept_awaiter<Stream>::go_on() noexcept {
                     operation::result = was_cancelled() ? -ECANCELED : -EAGAIN;
                     return true;
                 }
-                pause();
+                pause(exhausted_pause);
                 return false;
             }
         }

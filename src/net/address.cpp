@@ -326,6 +326,40 @@ result<endpoint> endpoint::parse(std::string_view text) {
     return parsed;
 }
 
+namespace {
+
+bool are_zero(std::span<const std::uint8_t> bytes) noexcept {
+    return std::all_of(bytes.begin(), bytes.end(), [](auto byte) { return byte == 0; });
+}
+
+/// Whether an IPv6 address holds one of IPv4, in its last four bytes.
+bool is_mapped(const std::array<std::uint8_t, 16>& address) noexcept {
+    return are_zero(std::span(address).first(10)) && address[10] == 0xff && address[11] == 0xff;
+}
+
+}  // namespace
+
+bool endpoint::is_loopback() const noexcept {
+    if (family_ == ip_family::ipv4) return address_[0] == 127;
+    if (is_mapped(address_)) return address_[12] == 127;
+    return are_zero(std::span(address_).first(15)) && address_[15] == 1;
+}
+
+endpoint endpoint::network() const noexcept {
+    endpoint of;
+    of.family_ = family_;
+    if (family_ == ip_family::ipv4) {
+        of.address_ = address_;
+    } else if (is_mapped(address_)) {
+        of.family_ = ip_family::ipv4;
+        std::copy(address_.begin() + 12, address_.end(), of.address_.begin());
+    } else {
+        std::copy(address_.begin(), address_.begin() + 8, of.address_.begin());
+        of.scope_ = scope_;
+    }
+    return of;
+}
+
 endpoint endpoint::loopback(std::uint16_t port) noexcept {
     endpoint made = any(port);
     made.address_[0] = 127;

@@ -54,15 +54,33 @@ private:
     option_failure failure_;
 };
 
+/// Keepalive and user timeout as dead_peer means them. The kernel ends a connection at the first
+/// probe that is due when the user timeout has passed; its count of probes does not matter then.
+/// A timer of the kernel is late by an eighth of what it was set to, so a long first span must end
+/// well before, and probes a second apart then tell to a second.
+net::stream_options with_dead_peer(net::stream_options options) noexcept {
+    if (!options.dead_peer) return options;
+    constexpr duration least = 2s;
+    constexpr duration most = 9h;
+    constexpr int most_probes = 127;
+    const auto span = std::chrono::ceil<std::chrono::seconds>(
+        std::clamp<duration>(*options.dead_peer, least, most));
+    if (!options.keepalive)
+        options.keepalive = {.idle = span * 3 / 4, .interval = 1s, .count = most_probes};
+    if (!options.user_timeout) options.user_timeout = span;
+    return options;
+}
+
 void set_stream_options(setter& to, const net::stream_options& options) noexcept {
     to.set("set no_delay", socket_option::no_delay, options.no_delay);
     to.set("set receive_buffer_bytes", socket_option::receive_buffer, options.receive_buffer_bytes);
     to.set("set send_buffer_bytes", socket_option::send_buffer, options.send_buffer_bytes);
     // A negative number would mean "off" to the kernel.
     if (options.linger) to.set("set linger", socket_option::linger, *options.linger, 1s, 0);
-    if (options.keepalive) {
+    const net::stream_options both = with_dead_peer(options);
+    if (both.keepalive) {
         // The times first: probes must not begin with the system's.
-        const net::keepalive_options& probes = *options.keepalive;
+        const net::keepalive_options& probes = *both.keepalive;
         to.set("set keepalive.idle", socket_option::keepalive_idle, probes.idle, 1s, 1,
                longest_keepalive);
         to.set("set keepalive.interval", socket_option::keepalive_interval, probes.interval, 1s, 1,
@@ -71,8 +89,8 @@ void set_stream_options(setter& to, const net::stream_options& options) noexcept
         to.set("set keepalive", socket_option::keepalive, true);
     }
     // Zero would mean "the system's" to the kernel.
-    if (options.user_timeout)
-        to.set("set user_timeout", socket_option::user_timeout, *options.user_timeout, 1ms, 1);
+    if (both.user_timeout)
+        to.set("set user_timeout", socket_option::user_timeout, *both.user_timeout, 1ms, 1);
 }
 
 }  // namespace
@@ -90,7 +108,10 @@ option_failure apply_options(detail::poller& poller, detail::handle socket,
     if (options.reuse_address) to.set("set reuse_address", socket_option::reuse_address, true);
     if (options.reuse_port) to.set("set reuse_port", socket_option::reuse_port, true);
     to.set("set v6_only", socket_option::v6_only, options.v6_only);
-    set_stream_options(to, options.accepted);
+    net::stream_options accepted = options.accepted;
+    if (!accepted.dead_peer && options.dead_peer != duration::max())
+        accepted.dead_peer = options.dead_peer;
+    set_stream_options(to, accepted);
     return to.failure();
 }
 

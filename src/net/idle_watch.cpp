@@ -15,27 +15,32 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-namespace {
-
-/// False: it is closed.
-bool count_of(scheduler& loop, detail::handle of, std::uint64_t& moved) noexcept {
-    if (!of.is_transport()) return loop.poller().moved_bytes(of, moved) >= 0;
-    const net::transport* transport = loop.transports->find(of);
+bool idle_look::count(detail::loop& home, std::uint64_t& moved) const noexcept {
+    scheduler& loop = scheduler_of(home);
+    if (!socket.is_transport()) return loop.poller().moved_bytes(socket, moved) >= 0;
+    const net::transport* transport = loop.transports->find(socket);
     if (transport != nullptr) moved = transport->activity();
     return transport != nullptr;
 }
 
-}  // namespace
+bool idle_look::has_peer_ended(detail::loop& home) const noexcept {
+    scheduler& loop = scheduler_of(home);
+    const detail::handle lowest =
+        socket.is_transport() ? loop.transports->lowest_below(socket) : socket;
+    bool ended = false;
+    return !lowest.is_transport() && loop.poller().has_peer_ended(lowest, ended) >= 0 && ended;
+}
 
 idle_look::finding idle_look::look(detail::loop& home, bool afresh) noexcept {
     std::uint64_t moved = 0;
-    if (!count_of(scheduler_of(home), socket, moved)) return finding::gone;
+    if (!count(home, moved)) return finding::gone;
+    if (looks_ < UINT32_MAX - 1) ++looks_;
     // A silence is forgiven once: a loop that is late again and again must end it too.
     const bool has_moved = moved != seen_;
-    if (has_moved || (afresh && !forgiven_)) {
+    if (has_moved || (afresh && forgiven_ == 0)) {
         seen_ = moved;
         silent_looks_ = 0;
-        forgiven_ = !has_moved;
+        forgiven_ = has_moved ? 0 : 1;
         return finding::alive;
     }
     ++silent_looks_;
@@ -51,7 +56,7 @@ void idle_look::end_stream(detail::loop& home) const noexcept {
     static_cast<void>(failed);  // ENOTCONN: as good
 }
 
-idle_sentence::idle_sentence(duration span) noexcept {
+end_sentence& end_sentence::add_span(duration span) noexcept {
     static constexpr std::array<std::pair<duration, std::string_view>, 4> units{{
         {std::chrono::seconds(1), " s"},
         {std::chrono::milliseconds(1), " ms"},
@@ -59,18 +64,21 @@ idle_sentence::idle_sentence(duration span) noexcept {
         {duration(1), " ns"},
     }};
     span = std::max(span, duration::zero());
-    text_.add("idle for ");
     for (const auto& [unit, name] : units) {
         if (span % unit != duration::zero()) continue;
-        text_.add_number(static_cast<std::uint64_t>(span / unit)).add(name).add(", ended");
-        return;
+        text_.add_number(static_cast<std::uint64_t>(span / unit)).add(name);
+        return *this;
     }
+    return *this;
+}
+
+void report_end(std::string_view verb, const end_sentence& text, std::string_view peer) noexcept {
+    report({.level = severity::notice, .verb = verb, .endpoint = peer, .error = {},
+            .text = text.view(), .task = {}});
 }
 
 void report_idle(std::string_view verb, duration span, std::string_view peer) noexcept {
-    const idle_sentence text(span);
-    report({.level = severity::notice, .verb = verb, .endpoint = peer, .error = {},
-            .text = text.view(), .task = {}});
+    report_end(verb, end_sentence().add("idle for ").add_span(span).add(", ended"), peer);
 }
 
 namespace {

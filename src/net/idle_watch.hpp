@@ -11,16 +11,27 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
-/// "idle for 60 s, ended".
-class idle_sentence {
+/// What is told of an end, such as "idle for 60 s, ended".
+class end_sentence {
 public:
-    explicit idle_sentence(duration span) noexcept;
+    end_sentence& add(std::string_view text) noexcept {
+        text_.add(text);
+        return *this;
+    }
+    end_sentence& add_number(std::uint64_t number) noexcept {
+        text_.add_number(number);
+        return *this;
+    }
+    /// In the largest unit in which it is a whole number.
+    end_sentence& add_span(duration span) noexcept;
     [[nodiscard]] std::string_view view() const noexcept { return text_.view(); }
 
 private:
-    text_line<64> text_;
+    text_line<96> text_;
 };
 
+/// Tells, as a notice, that the connection to `peer` was ended.
+void report_end(std::string_view verb, const end_sentence& text, std::string_view peer) noexcept;
 /// Tells that the connection to `peer` was ended after `span` without a byte.
 void report_idle(std::string_view verb, duration span, std::string_view peer) noexcept;
 

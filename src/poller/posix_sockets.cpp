@@ -2,10 +2,9 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <linux/tcp.h>  // not netinet/tcp.h: its tcp_info ends before the counts of bytes
+#include <linux/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -526,37 +525,6 @@ int posix_sockets::shutdown(detail::handle socket, shutdown_how how) noexcept {
     if (how == shutdown_how::receive) direction = SHUT_RD;
     if (how == shutdown_how::send) direction = SHUT_WR;
     if (::shutdown(slot->descriptor, direction) != 0) return -errno;
-    return 0;
-}
-
-int posix_sockets::moved_bytes(detail::handle socket, std::uint64_t& out) noexcept {
-    const socket_slot* slot = find(socket);
-    if (slot == nullptr) return result_closed;
-    if (slot->datagram) return -EOPNOTSUPP;
-    if (slot->local) {
-        int unread = 0;
-        if (::ioctl(slot->descriptor, FIONREAD, &unread) != 0) return -errno;
-        out = slot->moved + static_cast<unsigned>(unread);
-        return 0;
-    }
-    tcp_info info{};
-    socklen_t size = sizeof info;
-    if (::getsockopt(slot->descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return -errno;
-    // Both counts are there since Linux 4.1.
-    out = info.tcpi_bytes_received + info.tcpi_bytes_acked;
-    return 0;
-}
-
-int posix_sockets::has_input(detail::handle socket, bool& out) noexcept {
-    const socket_slot* slot = find(socket);
-    if (slot == nullptr) return result_closed;
-    if (slot->datagram || slot->listening) return -EOPNOTSUPP;
-    pollfd look{slot->descriptor, POLLIN | POLLRDHUP, 0};
-    int found = 0;
-    do found = ::poll(&look, 1, 0);  // a signal may end it, although it does not wait
-    while (found < 0 && errno == EINTR);
-    if (found < 0) return -errno;
-    out = found != 0 || slot->receiver != nullptr;
     return 0;
 }
 

@@ -82,6 +82,7 @@ public:
     int shutdown(detail::handle socket, shutdown_how how) noexcept override;
     int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept override;
     int has_input(detail::handle socket, bool& out) noexcept override;
+    int has_peer_ended(detail::handle socket, bool& out) noexcept override;
     socket_notes* notes(detail::handle socket) noexcept override;
     int shed_connection(detail::handle listener) noexcept override;
     int adopt(int descriptor, detail::handle& out) noexcept override;
@@ -186,6 +187,7 @@ private:
     static constexpr std::size_t slots_per_chunk = 256;
 
     bool add_chunk() noexcept;
+    static int look_for(short events, const socket_slot* slot) noexcept;
     int open_socket(address_family family, int type, detail::handle& out) noexcept;
     void vacate_slot(socket_slot& slot) noexcept;
     /// The slot of a socket whose descriptor leaves: nothing is pending on it, and the backend has

@@ -264,6 +264,9 @@ public:
     /// nothing, and no error; one system call. For a connection: -EOPNOTSUPP for a listener and for
     /// datagrams; -ENOMEM.
     virtual int has_input(detail::handle socket, bool& out) noexcept = 0;
+    /// Whether the peer has ended its direction, or the connection, whether or not anybody has read
+    /// that; one system call. Fails as has_input().
+    virtual int has_peer_ended(detail::handle socket, bool& out) noexcept = 0;
     /// The notes of an open socket, which live as long as its slot. nullptr for a handle that is
     /// stale or closing.
     virtual socket_notes* notes(detail::handle socket) noexcept = 0;

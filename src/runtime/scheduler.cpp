@@ -326,6 +326,8 @@ loop_stats scheduler::stats() const noexcept {
     return all;
 }
 
+room_maker::room_maker() noexcept { scheduler_of(this_loop()).room_makers.push_back(*this); }
+
 }}}  // namespace coro::v0::detail
 
 namespace coro { inline namespace v0 {

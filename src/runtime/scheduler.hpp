@@ -9,6 +9,7 @@
 
 #include <coro/core/cancel_scope.hpp>
 #include <coro/core/detail/loop.hpp>
+#include <coro/runtime/detail/room_maker.hpp>
 #include <coro/runtime/stats.hpp>
 
 #include "core/sanitizers.hpp"
@@ -86,6 +87,7 @@ public:
     /// Set when the root task has ended: nothing will come any more that is worth waiting for.
     bool ending = false;
     intrusive_list<loop_guest> guests;  ///< owned
+    intrusive_list<room_maker> room_makers;
     transport_table* transports = nullptr;  ///< one of them, made with the first transport
     transport_census beside;
 

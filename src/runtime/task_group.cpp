@@ -65,7 +65,10 @@ public:
             free_block(memory, size);
             throw;
         }
-        (::new (memory) attended_child(group, called, std::move(child), what))->begin();
+        auto* made = ::new (memory) attended_child(group, called, std::move(child), what);
+        if (what.started != nullptr)
+            what.started(memory + sizeof(attended_child), made->number);
+        made->begin();
     }
 
 private:

@@ -12,8 +12,9 @@
 #include <coro/base/report.hpp>
 #include <coro/core/as_result.hpp>
 #include <coro/core/when_any.hpp>
-#include <coro/net/idle_guard.hpp>
 #include <coro/net/exact.hpp>
+#include <coro/net/guardian.hpp>
+#include <coro/net/room_maker.hpp>
 #include <coro/runtime/event.hpp>
 #include <coro/runtime/semaphore.hpp>
 #include <coro/runtime/sleep.hpp>
@@ -21,6 +22,9 @@
 #include <coro/runtime/task_group.hpp>
 #include <coro/runtime/timeout.hpp>
 #include <coro/runtime/until_stop.hpp>
+
+#include "service/address_table.hpp"
+#include "service/server_board.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
@@ -38,7 +42,7 @@ struct server_share {
     std::atomic<std::size_t> alive{0};
     // --- written by this loop, before all are counted as begun
     std::optional<loop_handle> loop;
-    net::idle_guard* guard = nullptr;
+    net::guardian* guard = nullptr;
     task_group* group = nullptr;   ///< nullptr before it has begun, and after it was cancelled
     std::exception_ptr not_begun;  ///< why it could not
     // ---
@@ -99,6 +103,7 @@ private:
 /// count, so that the next one goes where this one was.
 struct newcomer {
     semaphore::permit place;
+    address_table::place address;
     counted count;
     std::string peer;
 };
@@ -169,32 +174,44 @@ void report_problem(const std::exception_ptr& error, std::string_view peer) noex
 /// The record beside the task of a handler.
 class connection {
 public:
-    connection(newcomer&& from, net::idle_guard::watch&& watch) noexcept
+    connection(newcomer&& from, net::guardian::watch&& watch) noexcept
         : newcomer_(std::move(from)), watch_(std::move(watch)) {}
+    connection(const connection&) = delete;
+    connection& operator=(const connection&) = delete;
+    inline ~connection();
 
-    void failed(const std::exception_ptr& error) noexcept {
-        // What a handler meets after the guard has ended its connection is the guard's doing.
-        if (!watch_.has_ended() || !is_about(error, newcomer_.peer))
-            return report_problem(error, newcomer_.peer);
-        newcomer_.count.share().guard->report_end("serve", newcomer_.peer);
-    }
+    void started(std::uint32_t number) noexcept { watch_.belongs_to(number); }
+    inline void failed(const std::exception_ptr& error) noexcept;
 
 private:
     newcomer newcomer_;
-    net::idle_guard::watch watch_;
+    net::guardian::watch watch_;
 };
-
 /// How long a client that is refused may take to read that and to close its end.
 constexpr duration refusal_span = std::chrono::seconds(2);
 
+net::guardian_limits guardian_limits_of(const server_limits& limits) noexcept {
+    return {.first_byte = limits.first_byte, .header = limits.header, .idle = limits.idle,
+            .total = limits.total, .minimum_rate = limits.minimum_rate,
+            .rate_grace = limits.rate_grace, .half_closed = limits.half_closed,
+            .end_half_closed = limits.end_half_closed};
+}
+
+/// How many handlers of a loop are named when the drain is over.
+constexpr std::size_t most_named = 8;
+
 /// One serve().
-class server final : public acceptor {
+class server final : public acceptor, private net::room_maker {
 public:
     server(served& what, const serve_options& options)
         : what_(what),
           options_(options),
+          board_(options.control != nullptr ? server_access::board(*options.control) : own_board_),
+          addresses_(options.limits.per_address),
           places_(options.limits.connections),
-          guard_(options.limits.idle, "serve") {
+          guard_(guardian_limits_of(options.limits), "serve") {
+        board_.begin();
+        board_.attend(&changed_);
         const std::size_t refusals = options.refusal.empty() ? 0 : options.limits.refusals;
         if (refusals > 0) {
             refusals_.emplace(refusals);
@@ -207,7 +224,12 @@ public:
                 std::make_unique<server_share>(*this, (loop_index() + i) % loop_count()));
     }
 
+    server(const server&) = delete;
+    server& operator=(const server&) = delete;
+    ~server() { board_.attend(nullptr); }
+
     task<> run(task_group& group);
+    [[nodiscard]] server_board& board() noexcept { return board_; }
 
     /// On the loop of its share: calls the handler.
     void begin(newcomer&& who, net::stream& stream) noexcept;
@@ -226,9 +248,13 @@ public:
     void accepted(net::stream& stream) noexcept override;
 
 private:
+    std::size_t make_room() noexcept override;
+    task<> accept_unless_paused();
+    void name_stuck() noexcept;
     static task<> serve_share(server_share& share);
     static task<> refuse_one(server& by, net::stream peer, semaphore::permit refusal,
                              semaphore::permit untold);
+    void turn_away(net::stream& stream, std::string_view peer) noexcept;
     void refuse(net::stream& stream) noexcept;
     bool hand_over(newcomer& who, net::stream& stream) noexcept;
     server_share& least_loaded() noexcept;
@@ -236,16 +262,36 @@ private:
 
     served& what_;
     const serve_options options_;
+    server_board own_board_;  ///< if nobody controls it
+    server_board& board_;
+    event changed_;  ///< whether it is paused has changed
+    address_table addresses_;
+    bool asked_others_ = false;
     semaphore places_;                   ///< held by those that have a handler, or will have
     std::optional<semaphore> refusals_;  ///< held by those that are being refused
     std::optional<semaphore> untold_;    ///< held by those of them that have not been told yet
     semaphore::permit place_;            ///< for the next one
     semaphore::permit refusal_;          ///< for the next one, if there is no place
     std::vector<std::unique_ptr<server_share>> shares_;  ///< the acceptor's loop first
-    net::idle_guard guard_;  ///< of the acceptor's loop
+    net::guardian guard_;  ///< of the acceptor's loop
     std::atomic<std::size_t> not_begun_{0};
     event all_begun_;
 };
+
+connection::~connection() {
+    server_board& board = newcomer_.count.share().owner.board();
+    server_board::add(board.ended_all);
+    if (watch_.has_ended())
+        server_board::add(board.ended[static_cast<std::size_t>(watch_.cause())]);
+}
+
+void connection::failed(const std::exception_ptr& error) noexcept {
+    server_board::add(newcomer_.count.share().owner.board().failed);
+    // What a handler meets after the guardian has ended its connection is the guardian's doing.
+    if (!watch_.has_ended() || !is_about(error, newcomer_.peer))
+        return report_problem(error, newcomer_.peer);
+    newcomer_.count.share().guard->report_end("serve", newcomer_.peer, watch_.cause());
+}
 
 /// A newcomer on its way. The server is there when it arrives: a share stays until it has heard
 /// that all have been sent, and that comes after this one. Its group may be over: a signal cancels
@@ -272,9 +318,10 @@ void server::begin(newcomer&& who, net::stream& stream) noexcept {
     try {
         if (options_.reset_failed) stream.reset_on_failure();
         // The handler may move the stream away, so it is watched before.
-        net::idle_guard::watch watch = share.guard->watch_over(stream);
-        task<> child = what_.call(stream);
+        net::guardian::watch watch = share.guard->watch_over(stream);
+        task<> child = what_.call(stream, net::guarded(watch));
         // The coroutine of serve keeps the handler, and ends after its children.
+        server_board::add(board_.accepted);
         share.group->spawn_with<connection>({.closure_is_kept = true}, std::move(child),
                                             std::move(who), std::move(watch));
     } catch (const cancelled&) {
@@ -300,13 +347,21 @@ void server::accepted(net::stream& stream) noexcept {
     if (!has_place()) return refuse(stream);
     try {
         std::string peer = stream.describe();
+        address_table::place address;
+        if (const std::optional<net::endpoint> from = what_.endpoint_of(stream);
+            from && (options_.limits.limit_loopback || !from->is_loopback())) {
+            std::optional<address_table::place> taken = addresses_.take(*from);
+            if (!taken) return turn_away(stream, peer);
+            address = std::move(*taken);
+        }
         server_share& least = least_loaded();
         server_share& here = *shares_.front();
-        newcomer who{std::move(place_), counted(least), std::move(peer)};
+        newcomer who{std::move(place_), std::move(address), counted(least), std::move(peer)};
         if (&least != &here) {
             // A group that was cancelled has told its other loops: nothing may follow that.
             if (!here.group->is_cancelled() && hand_over(who, stream)) return;
-            who = newcomer{std::move(who.place), counted(here), std::move(who.peer)};
+            who = newcomer{std::move(who.place), std::move(who.address), counted(here),
+                           std::move(who.peer)};
         }
         begin(std::move(who), stream);
     } catch (...) {
@@ -353,7 +408,20 @@ task<> server::refuse_one(server& by, net::stream peer, semaphore::permit refusa
     co_await peer.close_gracefully(deadline - now());
 }
 
+/// A client whose address has all that it may have. It costs no place: the next one gets it.
+void server::turn_away(net::stream& stream, std::string_view peer) noexcept {
+    server_board::add(board_.over_address);
+    report({.level = severity::notice, .verb = "serve", .endpoint = peer, .error = {},
+            .text = "turned away: its address has as many connections as "
+                    "server_limits.per_address allows",
+            .task = {}});
+    if (refusals_ && !refusal_) refusal_ = refusals_->try_acquire();
+    if (refusal_) refuse(stream);
+    else stream.abort();
+}
+
 void server::refuse(net::stream& stream) noexcept {
+    server_board::add(board_.refused);
     try {
         semaphore::permit untold = untold_->try_acquire();
         shares_.front()->group->spawn({.name = "refuse"}, refuse_one, std::ref(*this),
@@ -383,7 +451,7 @@ task<> server::drained() {
 
 /// Runs on each other loop for the life of the server.
 task<> server::serve_share(server_share& share) {
-    net::idle_guard guard(share.owner.options_.limits.idle, "serve");
+    net::guardian guard(guardian_limits_of(share.owner.options_.limits), "serve");
     share.guard = &guard;
     const auto tell = [&share] {
         if (share.owner.not_begun_.fetch_sub(1) == 1) share.owner.all_begun_.set();
@@ -427,12 +495,64 @@ task<> server::run(task_group& group) {
     if (shares_.size() > 1) co_await all_begun_.wait();
     for (const auto& share : shares_)
         if (share->not_begun) std::rethrow_exception(share->not_begun);
-    static_cast<void>(co_await until_stop(what_.accept_all(*this)));
+    static_cast<void>(co_await until_stop(accept_unless_paused()));
     co_await what_.accept_if_waiting(*this);
     place_.release();
     refusal_.release();
-    static_cast<void>(co_await move_on_after(options_.limits.drain, drained()));
+    if (!co_await move_on_after(options_.limits.drain, drained())) name_stuck();
     group.cancel();
+}
+
+task<> server::accept_unless_paused() {
+    for (;;) {
+        changed_.reset();
+        if (board_.is_paused()) co_await changed_.wait();
+        else co_await when_any(what_.accept_all(*this), changed_.wait());
+    }
+}
+
+/// Those of the acceptor's loop first; if there are none, those of the others, on their way back to
+/// which nobody waits: each second time it says that it has made no room.
+std::size_t server::make_room() noexcept {
+    const std::size_t at_most = options_.limits.evictions;
+    if (at_most == 0) return 0;
+    if (const std::size_t ended = guard_.end_quietest(at_most); ended != 0) return ended;
+    asked_others_ = !asked_others_;
+    if (!asked_others_) return 0;
+    std::size_t asked = 0;
+    for (std::size_t i = 1; i < shares_.size(); ++i) {
+        server_share& share = *shares_[i];
+        if (share.alive.load(std::memory_order_relaxed) == 0 || !share.loop) continue;
+        try {
+            // The guardian is there when it arrives, as the server is for a traveller.
+            share.loop->post([&share, at_most] { share.guard->end_quietest(at_most); });
+            ++asked;
+        } catch (...) {  // no memory, or its loop has ended
+        }
+    }
+    return asked;
+}
+
+/// Tells where those wait that the drain was too short for. The messages overtake the cancellation.
+void server::name_stuck() noexcept {
+    const auto name = [](const net::guardian& of) {
+        const std::size_t found =
+            of.report_watched("serve", "cancelled, the drain is over", most_named);
+        if (found > most_named)
+            report({.level = severity::notice, .verb = "serve", .endpoint = {}, .error = {},
+                    .text = "cancelled, the drain is over: " + std::to_string(found - most_named) +
+                            " more handlers",
+                    .task = {}});
+    };
+    name(guard_);
+    for (std::size_t i = 1; i < shares_.size(); ++i) {
+        const server_share& share = *shares_[i];
+        if (share.alive.load(std::memory_order_relaxed) == 0 || !share.loop) continue;
+        try {
+            share.loop->post([&share, name] { name(*share.guard); });
+        } catch (...) {  // they are cancelled unnamed
+        }
+    }
 }
 
 void warn_of_cap(const serve_options& options) {
@@ -453,6 +573,7 @@ void warn_of_cap(const serve_options& options) {
 
 task<> serve_connections(served& what, serve_options options) {
     CORO_ASSERT(options.limits.connections > 0, "server_limits.connections must be at least 1");
+    CORO_ASSERT(options.limits.per_address > 0, "server_limits.per_address must be at least 1");
     warn_of_cap(options);
     server of(what, options);
     const auto body = [&of](task_group& group) -> task<> { co_await of.run(group); };

@@ -54,6 +54,7 @@ public:
     int close_if_idle(detail::handle listener) noexcept override;
     int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept override;
     int has_input(detail::handle socket, bool& out) noexcept override;
+    int has_peer_ended(detail::handle socket, bool& out) noexcept override;
     socket_notes* notes(detail::handle socket) noexcept override;
     int shed_connection(detail::handle listener) noexcept override;
     int detach(detail::handle socket, detached& out) noexcept override;

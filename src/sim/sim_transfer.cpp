@@ -69,6 +69,15 @@ int sim_poller::has_input(detail::handle handle, bool& out) noexcept {
     return 0;
 }
 
+int sim_poller::has_peer_ended(detail::handle handle, bool& out) noexcept {
+    const sim_socket* socket = find(handle);
+    if (socket == nullptr) return result_closed;
+    if (socket->datagram || socket->state == sim_state::listening) return -EOPNOTSUPP;
+    out = socket->end_arrived || socket->error != 0 || socket->shut_receiving ||
+          socket->state != sim_state::connected;
+    return 0;
+}
+
 std::int32_t sim_world::take_bytes(sim_socket& socket, operation& op) {
     const bool vectored = op.code == opcode::receive_vectored;
     std::size_t size = draw_chunk(std::min(wanted(op, vectored), socket.inbound.visible()));

@@ -288,6 +288,14 @@ const misuse of_the_network[] = {
              co_await coro::serve(listener, handler, {.limits = {.connections = 0}});
          });
      }},
+    {"server_for_no_address", "server_limits.per_address must be at least 1", says::the_await,
+     [] {
+         in_task([]() -> task<> {
+             auto listener = tcp_listener::bind(endpoint::loopback(0));
+             const auto handler = [](tcp_stream) -> task<> { co_return; };
+             co_await coro::serve(listener, handler, {.limits = {.per_address = 0}});
+         });
+     }},
     {"handler_with_a_moved_from_task", "a handler of serve returned a task that was moved from",
      says::the_await,
      [] {

@@ -66,30 +66,41 @@ const misuse of_servers[] = {
              co_await coro::with_task_group(body);
          }, 2);
      }},
-    {"guard_that_ends_before_its_watch", "an idle_guard was destroyed while it watched a stream",
+    {"guard_that_ends_before_its_watch", "a guardian was destroyed while it watched a stream",
      says::or_later,
      [] {
          in_task([]() -> task<> {
              auto ends = coro::net::memory_stream::pair();
-             std::optional<coro::net::idle_guard> guard(std::in_place, 1s);
-             const coro::net::idle_guard::watch watch = guard->watch_over(ends.first);
+             std::optional<coro::net::guardian> guard(std::in_place, 1s);
+             const coro::net::guardian::watch watch = guard->watch_over(ends.first);
              guard.reset();
              co_return;
          });
      }},
-    {"guard_on_another_loop", "an idle_guard was used on another loop than its own",
+    {"guard_on_another_loop", "a guardian was used on another loop than its own",
      says::or_later,
      [] {
-         in_another_loop<coro::net::idle_guard>(
-             [](task<> (*touch)(coro::net::idle_guard&)) -> task<> {
-                 coro::net::idle_guard guard(1s);
+         in_another_loop<coro::net::guardian>(
+             [](task<> (*touch)(coro::net::guardian&)) -> task<> {
+                 coro::net::guardian guard(1s);
                  co_await elsewhere(guard, touch);
              },
-             [](coro::net::idle_guard& guard) -> task<> {
+             [](coro::net::guardian& guard) -> task<> {
                  auto ends = coro::net::memory_stream::pair();
                  const auto watch = guard.watch_over(ends.first);
                  co_return;
              });
+     }},
+    {"guarded_twice", "a watch of a guardian has two guarded objects at once", says::or_later,
+     [] {
+         in_task([]() -> task<> {
+             auto ends = coro::net::memory_stream::pair();
+             coro::net::guardian guard(1s);
+             coro::net::guardian::watch watch = guard.watch_over(ends.first);
+             const coro::net::guarded first(watch);
+             const coro::net::guarded second(watch);
+             co_return;
+         });
      }},
     {"detached_stream_after_its_run", "a detached_stream was destroyed outside of run()",
      says::no_task,

@@ -57,7 +57,8 @@ TEST_P(serve_caps_test, beyond_the_cap_nobody_is_taken_out_of_the_kernels_queue)
                 const auto handler = [&](net::tcp_stream peer) -> task<> {
                     return server.hold(std::move(peer));
                 };
-                group.spawn(serve(server.listener, handler, {.limits = {.connections = cap}}));
+                group.spawn(serve(server.listener, handler,
+                                  {.limits = {.connections = cap, .first_byte = duration::max()}}));
                 for (int turn = 0; turn < 20; ++turn) co_await yield();  // an accept is pending
                 const std::size_t before = open_descriptors();
                 while (clients.size() < count) {

@@ -41,31 +41,31 @@ private:
     int to_;
 };
 
-task<> serve_with_few_descriptors(int port_to) {
+task<> serve_with_few_descriptors(int port_to, server_limits limits) {
     auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
     const std::uint16_t port = listener.local_endpoint().port();
     if (::write(port_to, &port, sizeof port) != sizeof port) std::abort();
     const turn_counter at_the_end(port_to);  // the signal cancels what stands here
-    co_await serve(listener, greet, {.limits = {.connections = 10'000}});
+    co_await serve(listener, greet, {.limits = limits});
 }
 
-[[noreturn]] void be_the_server(poller_choice world, int port_to) {
+[[noreturn]] void be_the_server(poller_choice world, int port_to, server_limits limits) {
     const rlimit small{64, 64};
     if (::setrlimit(RLIMIT_NOFILE, &small) != 0) std::abort();
     set_report_hook([](const report_event&, void*) noexcept {}, nullptr);
     run_options options;
     options.poller = world;
     options.strict = insists(world);
-    ::_exit(run_main(serve_with_few_descriptors(port_to), options));
+    ::_exit(run_main(serve_with_few_descriptors(port_to, limits), options));
 }
 
 class child_server {
 public:
-    explicit child_server(poller_choice world) {
+    child_server(poller_choice world, server_limits limits) {
         std::array<int, 2> ends{};
         if (::pipe(ends.data()) != 0) std::abort();
         pid_ = ::fork();
-        if (pid_ == 0) be_the_server(world, ends[1]);
+        if (pid_ == 0) be_the_server(world, ends[1], limits);
         ::close(ends[1]);
         from_ = ends[0];
         EXPECT_EQ(::read(from_, &port_, sizeof port_), static_cast<ssize_t>(sizeof port_));
@@ -143,7 +143,7 @@ rush fill(const child_server& server, int count) {
 
 TEST_P(serve_pressure_test, without_descriptors_clients_get_a_close_and_service_comes_back) {
     using clock = std::chrono::steady_clock;
-    child_server server(GetParam());
+    child_server server(GetParam(), {.evictions = 0});
     const clock::time_point begun = clock::now();
     const rush first = fill(server, 100);
     EXPECT_GT(first.held.size(), 20u);
@@ -184,6 +184,27 @@ TEST_P(serve_pressure_test, without_descriptors_clients_get_a_close_and_service_
     EXPECT_LT(turns, 10 * clients) << "it spins while descriptors are missing";
     std::printf("%s: %d turned away, %llu turns\n", world_name(GetParam()).c_str(),
                 first.turned_away, static_cast<unsigned long long>(turns));
+}
+
+TEST_P(serve_pressure_test, without_descriptors_those_silent_for_longest_make_room) {
+    // The limit of silence is far away; an eighth of it is the least silence that gives way.
+    child_server server(GetParam(), {.idle = 8s});
+    std::vector<int> clients;
+    for (int i = 0; i < 200; ++i) {
+        clients.push_back(server.connect_to());
+        // One that comes before the others have been silent for so long may be turned away.
+        for (fate seen = fate_of(clients.back()); seen != fate::greeted;
+             seen = fate_of(clients.back())) {
+            ASSERT_EQ(seen, fate::closed);
+            ::close(clients.back());
+            clients.back() = server.connect_to();
+        }
+    }
+    // 200 have been greeted with 64 descriptors, so some have given way: the oldest first.
+    EXPECT_EQ(fate_of(clients.front()), fate::closed);
+    for (const int each : clients) ::close(each);
+    const int status = server.end(SIGTERM);
+    EXPECT_TRUE(WIFEXITED(status));
 }
 
 // --- stop with clients in the kernel's queue

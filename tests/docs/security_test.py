@@ -41,7 +41,7 @@ TEXTS = {
                                      r"close_gracefully\(\s*time_span limit = "
                                      r"std::chrono::seconds\((\d+)\)"),
 }
-WITHOUT_A_NUMBER = {"stack_pool::stacks_allowed"}
+WITHOUT_A_NUMBER = {"stack_pool::stacks_allowed", "server_limits::total"}
 HEADERS = ["coro/coro.hpp", "coro/service/connection_pool.hpp",
            "coro/service/shared_connection.hpp", "core/stack_pool.hpp",
            "runtime/poller_options.hpp", "runtime/scheduler.hpp"]

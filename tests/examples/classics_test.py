@@ -54,6 +54,7 @@ class every(unittest.TestCase):
             "pool_demo": "[--tasks N] [--seconds S] [--handshake MS] [--round-trips N] "
                          "[--service MS] [--limit N] [--redis ADDRESS:PORT] "
                          "[--postgres CONNINFO] [--svg FILE]",
+            "idle_reaper": "[PORT] [--idle S] [--first S] [--header S] [--per-address N]",
         }
         option = 'read the options "--loud": there is no such option'
         listening = 'read PORT "70000": it must be a number from 0 to 65535'
@@ -74,6 +75,12 @@ class every(unittest.TestCase):
             ("proxy", [], "read LISTEN_PORT: it is missing; it must be a number from 0 to 65535"),
             ("proxy", ["0"], f"read TARGET_PORT: it is missing; {must}"),
             ("proxy", ["0", "0"], 'read TARGET_PORT "0": it must be a number from 1 to 65535'),
+            ("idle_reaper", ["70000"], listening),
+            ("idle_reaper", ["--loud"], option),
+            ("idle_reaper", ["--idle", "0"],
+             'read --idle "0": it must be a number from 0.001 to 86400'),
+            ("idle_reaper", ["--per-address", "0"],
+             'read --per-address "0": it must be a number from 1 to 1000000'),
             ("shared_connection_demo", ["70000"], listening),
             ("shared_connection_demo", ["--loud"], option),
             ("shared_connection_demo", ["--speed"],
@@ -112,6 +119,7 @@ class every(unittest.TestCase):
                 ["gevent_server", port],
                 ["chat", port],
                 ["proxy", port, "1"],
+                ["idle_reaper", port],
                 ["shared_connection_demo", port],
             ):
                 end = run(*command)
@@ -384,6 +392,58 @@ connection 4   A789  |         |         []        |         |
 [ sent   . waits for its turn   # is being served   ] answered
 
 """
+
+
+class idle_reaper(unittest.TestCase):
+    # What the client sends, and then waits. Each limit is met however busy the machine is.
+    ENDS = [
+        (["--first", "0.5"], b"", "no byte at first"),
+        (["--first", "60", "--header", "0.5"], b"half a li", "an unfinished line"),
+        (["--first", "60", "--idle", "0.5"], b"", "silence"),
+    ]
+
+    def test_says_why_it_puts_a_client_out(self):
+        for poller in POLLERS:
+            for limits, send, why in self.ENDS:
+                with self.subTest(poller=poller, why=why):
+                    self.ends(poller, limits, send, why)
+
+    def ends(self, poller, limits, send, why):
+        with server("idle_reaper", poller, *limits) as reaper, reaper.connect() as client:
+            who = address(client)
+            self.assertEqual(reaper.line(), f"{who} connected\n")
+            client.sendall(send)
+            self.assertEqual(client.recv(1), b"")  # the server has ended it
+            self.assertEqual(reaper.line(), f"{who} ended: {why}\n")
+            said = f"1 served, 0 turned away\n1 ended: {why}\n"
+            self.assertEqual(reaper.end(), (0, said, ""))
+
+    def test_answers_lines_until_the_client_leaves(self):
+        with server("idle_reaper", "automatic", "--first", "60") as reaper:
+            with reaper.connect() as client:
+                who = address(client)
+                self.assertEqual(reaper.line(), f"{who} connected\n")
+                client.sendall(b"a line\n\nanother\n")
+                self.assertEqual(read_exactly(client, 16), b"a line\n\nanother\n")
+            self.assertEqual(reaper.line(), f"{who} ended: by its client\n")
+            self.assertEqual(reaper.end(), (0, "1 served, 0 turned away\n", ""))
+
+    def test_one_client_too_many_is_told(self):
+        limits = ["--first", "60", "--per-address", "2"]
+        with server("idle_reaper", "automatic", *limits) as reaper:
+            with reaper.connect() as one, reaper.connect() as two:
+                for client in (one, two):
+                    self.assertEqual(reaper.line(), f"{address(client)} connected\n")
+                    client.sendall(b"hi\n")
+                    self.assertEqual(read_exactly(client, 3), b"hi\n")
+                with reaper.connect() as three:
+                    told = b"your address has enough connections\n"
+                    self.assertEqual(read_exactly(three, len(told)), told)
+                    self.assertEqual(three.recv(1), b"")
+            ends = {reaper.line(), reaper.line()}
+            self.assertEqual({end.split(": ", 1)[1] for end in ends}, {"by its client\n"})
+            code, said, _ = reaper.end()
+            self.assertEqual((code, said), (0, "2 served, 1 turned away\n"))
 
 
 class shared_connection_demo(unittest.TestCase):

@@ -75,6 +75,9 @@ public:
     int has_input(detail::handle socket, bool& out) noexcept override {
         return world_->has_input(socket, out);
     }
+    int has_peer_ended(detail::handle socket, bool& out) noexcept override {
+        return world_->has_peer_ended(socket, out);
+    }
     socket_notes* notes(detail::handle socket) noexcept override { return world_->notes(socket); }
     int shed_connection(detail::handle listener) noexcept override {
         return world_->shed_connection(listener);

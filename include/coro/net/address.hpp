@@ -50,6 +50,12 @@ public:
         return other;
     }
 
+    /// Whether it is an address of this machine only: 127.0.0.0/8 or ::1, v4-mapped or not.
+    [[nodiscard]] CORO_EXPORT bool is_loopback() const noexcept;
+    /// The client behind it, as far as an address tells: IPv4 without the port, also if it is
+    /// v4-mapped; of IPv6 the /64, which one machine may have for itself. See: RFC 6177 §2.
+    [[nodiscard]] CORO_EXPORT endpoint network() const noexcept;
+
     /// Enough for every text that to_text() writes.
     static constexpr std::size_t text_capacity = 64;
 

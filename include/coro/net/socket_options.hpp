@@ -40,6 +40,12 @@ struct stream_options {
     /// The time that sent data may stay unacknowledged before the connection ends with timed_out.
     /// The kernel counts milliseconds, 1 ms to 24 days. See: tcp(7) TCP_USER_TIMEOUT.
     std::optional<time_span> user_timeout = std::nullopt;
+    /// One setting for peers that vanish without a word: their system has answered nothing, no data
+    /// and no probe, for so long. Then the connection ends with timed_out, a second later at most.
+    /// It sets keepalive (the first probe after three quarters of the span, then one a second) and
+    /// user_timeout, and gives way where one of these is set. In whole seconds, 2 s to 9 hours.
+    /// See: tcp(7) TCP_KEEPIDLE, TCP_USER_TIMEOUT.
+    std::optional<time_span> dead_peer = std::nullopt;
 };
 
 /// Options of a listener.
@@ -56,6 +62,9 @@ struct listen_options {
     /// Set on the listener, inherited by every connection that it accepts, at no call per
     /// connection.
     stream_options accepted = {};
+    /// stream_options::dead_peer of every connection that it accepts, where `accepted` has none.
+    /// `duration::max()`, or any span as great: peers that vanish are not noticed by themselves.
+    time_span dead_peer = std::chrono::seconds(60);
 };
 
 /// Options of an outgoing connection.

@@ -78,7 +78,7 @@ private:
 /// stay until then.
 class relay : private detail::operation {
 public:
-    /// `below` is a member of `of` too, and stays where it is. idle_guard ends that stream when it
+    /// `below` is a member of `of` too, and stays where it is. guardian ends that stream when it
     /// finds `of` silent, and a failure resets `of` if that stream was told to be reset.
     CORO_EXPORT relay(transport& of, stream& below) noexcept;
     CORO_EXPORT ~relay();

@@ -18,6 +18,7 @@
 #include <coro/core/detail/hold.hpp>
 #include <coro/core/task.hpp>
 #include <coro/core/detail/wait.hpp>
+#include <coro/runtime/detail/companion_kind.hpp>
 #include <coro/runtime/detail/this_strand.hpp>
 #include <coro/runtime/this_task.hpp>
 #include <coro/runtime/detail/spawn_call.hpp>
@@ -32,14 +33,6 @@ class child_strand;
 class attended_child;
 class group_child;
 class remote_child;
-
-/// The functions of a companion for a group that does not know its type.
-struct companion_kind {
-    std::size_t size;
-    void (*make)(void* where, void* arguments);
-    void (*failed)(void* self, const std::exception_ptr& error) noexcept;
-    void (*destroy)(void* self) noexcept;
-};
 
 }  // namespace detail
 
@@ -145,14 +138,8 @@ public:
     template <child_companion Companion, typename... Args>
     void spawn_with(spawn_options options, task<> child, Args&&... args) {
         auto make = [&](void* where) { ::new (where) Companion(std::forward<Args>(args)...); };
-        using maker = decltype(make);
-        static constexpr detail::companion_kind kind{
-            .size = sizeof(Companion),
-            .make = [](void* where, void* by) { (*static_cast<maker*>(by))(where); },
-            .failed = [](void* self, const std::exception_ptr& error) noexcept {
-                static_cast<Companion*>(self)->failed(error);
-            },
-            .destroy = [](void* self) noexcept { static_cast<Companion*>(self)->~Companion(); }};
+        static constexpr detail::companion_kind kind =
+            detail::companion_kind_of<Companion, decltype(make)>();
         start_with(options, std::move(child), kind, &make);
     }
 

@@ -12,6 +12,7 @@
 #include <coro/core/task.hpp>
 #include <coro/net/listener.hpp>
 #include <coro/service/detail/served.hpp>
+#include <coro/service/server_control.hpp>
 
 namespace coro { inline namespace v0 {
 
@@ -21,12 +22,25 @@ struct server_limits {
     /// Connections at once. At the cap serve stops accepting: clients wait in the kernel's queue,
     /// all of them, and cost no descriptor.
     std::size_t connections = 10'000;
-    /// The server ends a connection on which no byte has moved for so long. It shuts both
-    /// directions down, and the handler reads the end of the stream. Moved is what the kernel
-    /// counts: bytes that have come, read or not, and bytes that the peer's system has
-    /// acknowledged. Ended after this span at least, and an eighth of it later at most, if the loop
-    /// is not late itself (idle_guard).
-    time_span idle = std::chrono::seconds(60);
+    /// Connections at once of one client: an IPv4 address, or a /64 of IPv6 (endpoint::network).
+    /// One more is turned away as at the cap, with the `refusal` if there is one, else by a reset.
+    std::size_t per_address = 256;
+    /// Also of this machine's own addresses, as of a proxy on it.
+    bool limit_loopback = false;
+    /// The guardian's limits, as net::guardian_limits tells each. It ends a connection by shutting
+    /// both directions down: the handler reads the end of the stream. `header` and `minimum_rate`
+    /// count while the handler says so (net::guarded).
+    time_span first_byte = net::guardian_limits{}.first_byte;
+    time_span header = net::guardian_limits{}.header;
+    time_span idle = net::guardian_limits{}.idle;
+    time_span total = net::guardian_limits{}.total;
+    std::size_t minimum_rate = net::guardian_limits{}.minimum_rate;
+    time_span rate_grace = net::guardian_limits{}.rate_grace;
+    time_span half_closed = net::guardian_limits{}.half_closed;
+    bool end_half_closed = net::guardian_limits{}.end_half_closed;
+    /// When descriptors or memory run out, connections that were silent for longest make room: an
+    /// eighth of `idle` at least, so many at a time. 0: none does, and the newcomer is turned away.
+    std::size_t evictions = 8;
     /// After a stop was requested handlers may finish for so long; then they are cancelled.
     time_span drain = std::chrono::seconds(10);
     /// The second cap: so many are refused at once, beside `connections`; a client beyond it waits
@@ -49,6 +63,8 @@ struct serve_options {
     /// until_stop, is reset only if a message was cut (stream::is_broken). With false all are
     /// closed in order.
     bool reset_failed = true;
+    /// Pauses and resumes accepting, and shows counts. Requires: outlives the await.
+    server_control* control = nullptr;
     /// The bytes for a client that comes at the cap, as "-ERR max number of clients\r\n", or a
     /// response 503. The server then ends its connection in order. The handler is not asked. Empty:
     /// nobody is refused, clients wait. Requires: outlives the await.
@@ -72,11 +88,13 @@ task<> serve_coroutine(Listener& listener, Handler handler, serve_options option
 }  // namespace detail
 
 /// Returns nothing. Accepts streams from `listener`, a tcp_listener, a local_listener or any other
-/// net::listener, and runs `handler(stream)` for each as a task of its own. It does so until a stop
+/// net::listener, and runs `handler(stream)` for each as a task of its own; or
+/// `handler(stream, net::guarded)`, if it takes that. It does so until a stop
 /// is requested (run's first signal, cancel_scope::request_stop) or it is cancelled. On stop it
 /// takes the connections that wait already, as far as there is room below the cap. It closes the
 /// listener, and the kernel resets those that still waited. It lets handlers finish for
-/// limits.drain, cancels the rest, and returns when all have ended. A handler's exception ends its
+/// limits.drain, tells the report hook where those wait that have not (eight of each loop), cancels
+/// them, and returns when all have ended. A handler's exception ends its
 /// connection by a reset (options.reset_failed), is told to the report hook with the peer, and the
 /// server goes on. In a run of several loops the handlers run on all of them (options.spread), each
 /// on one. Several threads then call `handler` at once. `handler` is kept to the end and may
@@ -87,15 +105,14 @@ task<> serve_coroutine(Listener& listener, Handler handler, serve_options option
 /// closed by others); cancelled, after all handlers have ended.
 /// Cancel safety: connections end as their handlers do.
 template <net::listener Listener, typename Handler>
-    requires std::invocable<std::unwrap_reference_t<std::decay_t<Handler>>&,
-                            typename Listener::stream>
+    requires detail::handler_of<std::unwrap_reference_t<std::decay_t<Handler>>,
+                                typename Listener::stream>
 [[nodiscard("co_await it or spawn it")]] task<> serve(Listener& listener, Handler&& handler,
                                                       serve_options options = {}) {
     detail::check_body_callable<Handler>();
-    static_assert(std::is_same_v<std::invoke_result_t<
-                                     std::unwrap_reference_t<std::decay_t<Handler>>&,
-                                     typename Listener::stream>,
-                                 task<>>,
+    using call = detail::handler_call<std::unwrap_reference_t<std::decay_t<Handler>>,
+                                      typename Listener::stream>;
+    static_assert(std::is_same_v<typename call::type, task<>>,
                   "coro: a handler of serve returns a task<>: a lambda that waits says "
                   "-> coro::task<> and has a co_await or co_return");
     return detail::serve_coroutine<Listener, std::decay_t<Handler>>(

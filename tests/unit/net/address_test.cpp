@@ -151,6 +151,27 @@ TEST(endpoint, writes_the_canonical_text_of_rfc_5952) {
     }
 }
 
+TEST(endpoint, the_network_of_an_address_is_what_one_client_may_have) {
+    const auto network = [](std::string_view text) {
+        return parsed(text).network();
+    };
+    EXPECT_EQ(network("192.0.2.7:80"), network("192.0.2.7:81"));
+    EXPECT_NE(network("192.0.2.7:80"), network("192.0.2.8:80"));
+    EXPECT_EQ(network("[::ffff:192.0.2.7]:80"), network("192.0.2.7:80")) << "v4-mapped";
+    EXPECT_NE(network("[::ffff:192.0.2.7]:80"), network("[::ffff:192.0.2.8]:80"));
+    EXPECT_EQ(network("[2001:db8:1:2:3:4:5:6]:80"), network("[2001:db8:1:2::]:9"));
+    EXPECT_NE(network("[2001:db8:1:2::1]:80"), network("[2001:db8:1:3::1]:80"));
+    EXPECT_NE(network("[fe80::1%1]:80"), network("[fe80::1%2]:80")) << "another link";
+}
+
+TEST(endpoint, knows_the_addresses_of_this_machine_only) {
+    for (const char* text : {"127.0.0.1:80", "127.255.0.9:80", "[::1]:80", "[::ffff:127.0.0.1]:80"})
+        EXPECT_TRUE(parsed(text).is_loopback()) << text;
+    for (const char* text : {"128.0.0.1:80", "0.0.0.0:80", "[::]:80", "[::2]:80", "[1::1]:80",
+                             "[::ffff:10.0.0.127]:80", "[::127.0.0.1]:80"})
+        EXPECT_FALSE(parsed(text).is_loopback()) << text;
+}
+
 TEST(endpoint, shows_the_offending_part) {
     struct example {
         std::string_view text;

@@ -53,6 +53,7 @@ public:
     int close_if_idle(detail::handle) noexcept override { return unexpected(); }
     int moved_bytes(detail::handle, std::uint64_t&) noexcept override { return unexpected(); }
     int has_input(detail::handle, bool&) noexcept override { return unexpected(); }
+    int has_peer_ended(detail::handle, bool&) noexcept override { return unexpected(); }
     socket_notes* notes(detail::handle) noexcept override { return nullptr; }
     int shed_connection(detail::handle) noexcept override { return unexpected(); }
     int adopt(int, detail::handle&) noexcept override { return unexpected(); }
@@ -111,16 +112,46 @@ TEST(apply_options, sets_all_of_a_stream) {
                            }));
 }
 
+TEST(apply_options, dead_peer_sets_keepalive_and_user_timeout_where_they_are_not_set) {
+    const auto calls_of = [](net::stream_options options) {
+        option_recorder world;
+        options.no_delay = std::nullopt;
+        EXPECT_FALSE(apply_options(world, socket, options));
+        return world.calls;
+    };
+    const auto probes = [](int idle, int interval, int count, int timeout) {
+        return std::vector<call>{{socket_option::keepalive_idle, idle},
+                                 {socket_option::keepalive_interval, interval},
+                                 {socket_option::keepalive_count, count},
+                                 {socket_option::keepalive, 1},
+                                 {socket_option::user_timeout, timeout}};
+    };
+    EXPECT_EQ(calls_of({.dead_peer = 20s}), probes(15, 1, 127, 20'000));
+    EXPECT_EQ(calls_of({.dead_peer = 3500ms}), probes(3, 1, 127, 4'000)) << "rounded up";
+    EXPECT_EQ(calls_of({.dead_peer = 0s}), probes(2, 1, 127, 2'000)) << "the least";
+    EXPECT_EQ(calls_of({.dead_peer = 24h}), probes(24'300, 1, 127, 32'400'000)) << "the most";
+    EXPECT_EQ(calls_of({.user_timeout = 5s, .dead_peer = 20s}), probes(15, 1, 127, 5'000));
+    EXPECT_EQ(calls_of({.keepalive = net::keepalive_options{.idle = 9s, .interval = 4s, .count = 2},
+                        .dead_peer = 20s}),
+              probes(9, 4, 2, 20'000));
+}
+
 TEST(apply_options, sets_a_listener_and_what_its_connections_inherit) {
     option_recorder world;
     EXPECT_FALSE(apply_options(world, socket, net::listen_options{}));
     EXPECT_EQ(world.calls, (std::vector<call>{{socket_option::reuse_address, 1},
-                                              {socket_option::no_delay, 1}}));
+                                              {socket_option::no_delay, 1},
+                                              {socket_option::keepalive_idle, 45},
+                                              {socket_option::keepalive_interval, 1},
+                                              {socket_option::keepalive_count, 127},
+                                              {socket_option::keepalive, 1},
+                                              {socket_option::user_timeout, 60'000}}));
     world.calls.clear();
     const net::listen_options options{.reuse_address = false,
                                       .reuse_port = true,
                                       .v6_only = true,
-                                      .accepted = {.user_timeout = 1500ms}};
+                                      .accepted = {.user_timeout = 1500ms},
+                                      .dead_peer = duration::max()};
     EXPECT_FALSE(apply_options(world, socket, options));
     EXPECT_EQ(world.calls, (std::vector<call>{{socket_option::reuse_port, 1},
                                               {socket_option::v6_only, 1},

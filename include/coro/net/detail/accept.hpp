@@ -1,6 +1,7 @@
 // The wait for the next connection of a listener, the same for every kind of socket.
 #pragma once
 
+#include <coro/base/time.hpp>
 #include <coro/net/detail/socket.hpp>
 #include <coro/runtime/detail/timer.hpp>
 
@@ -31,7 +32,7 @@ private:
     bool go_on() noexcept;
     void after_pause() noexcept;
     bool was_cancelled() const noexcept;
-    void pause() noexcept;
+    void pause(duration span) noexcept;
 
     member_timer<&accept_awaiter::after_pause> pause_;
     unsigned skipped_ = 0;  ///< dead connections in a row

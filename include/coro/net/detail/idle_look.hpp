@@ -38,14 +38,27 @@ public:
     /// Ends the stream in both directions. Of one that stands on another one: that.
     CORO_EXPORT void end_stream(detail::loop& home) const noexcept;
 
+    /// Reads how many bytes have moved on the stream. False: it is closed, or has left `home`.
+    CORO_EXPORT bool count(detail::loop& home, std::uint64_t& moved) const noexcept;
+    /// Whether the peer has ended its direction. False too where nobody can tell: for a transport,
+    /// or after an error.
+    CORO_EXPORT bool has_peer_ended(detail::loop& home) const noexcept;
+
     [[nodiscard]] bool found_idle() const noexcept { return silent_looks_ >= looks_in_span; }
+    [[nodiscard]] std::uint32_t silent_looks() const noexcept { return silent_looks_; }
+    [[nodiscard]] std::uint32_t looks() const noexcept { return looks_; }
+    /// Whether the last look has seen a byte that ever moved.
+    [[nodiscard]] bool has_spoken() const noexcept { return seen_ != 0 && seen_ != UINT64_MAX; }
+    /// Whether `moved` is more than what the last look has seen.
+    [[nodiscard]] bool is_news(std::uint64_t moved) const noexcept { return moved != seen_; }
 
     detail::handle socket;
 
 private:
     std::uint64_t seen_ = UINT64_MAX;  ///< the first look only begins
-    std::uint32_t silent_looks_ = 0;
-    bool forgiven_ = false;  ///< a standstill was, since a byte moved
+    std::uint32_t silent_looks_ : 31 = 0;
+    std::uint32_t forgiven_ : 1 = 0;  ///< a standstill was, since a byte moved
+    std::uint32_t looks_ = 0;
 };
 
 }}}  // namespace coro::v0::detail

@@ -18,7 +18,7 @@ struct socket_notes {
     std::uint32_t broken = 0;           ///< bits of net's `direction`: framing is lost
     bool interrupted = false;           ///< a read or write of it has ended with `cancelled`
     bool reset_failed = false;          ///< what stream::reset_on_failure() says of it
-    duration idle = duration::max();    ///< the span of the idle_guard that watches over it
+    duration idle = duration::max();    ///< the span of the guardian that watches over it
     const char* idle_verb = nullptr;    ///< what the guard tells when the connection has moved
 };
 

@@ -1,6 +1,7 @@
 // The interfaces between serve, its listener and its handler.
 #pragma once
 
+#include <concepts>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -8,7 +9,9 @@
 
 #include <coro/core/detail/callable.hpp>
 #include <coro/core/task.hpp>
+#include <coro/net/address.hpp>
 #include <coro/net/detached_stream.hpp>
+#include <coro/net/guardian.hpp>
 #include <coro/net/listener.hpp>
 #include <coro/net/tcp.hpp>
 #include <coro/runtime/loop_handle.hpp>
@@ -48,8 +51,10 @@ public:
     virtual task<> accept_all(acceptor& by) = 0;
     /// Accepts those that wait already, and closes the listener.
     virtual task<> accept_if_waiting(acceptor& by) = 0;
-    /// Calls the handler, which takes `stream`.
-    virtual task<> call(net::stream& stream) = 0;
+    /// Calls the handler, which takes `stream`, and `guard` if it has a second parameter.
+    virtual task<> call(net::stream& stream, net::guarded&& guard) = 0;
+    /// The peer's address, where `stream` has one of IP.
+    virtual std::optional<net::endpoint> endpoint_of(const net::stream& stream) const noexcept = 0;
     /// Whether `stream` is of a kind that can go to another loop.
     virtual bool can_move(const net::stream& stream) const noexcept = 0;
     /// Takes it there, and owns `as` then. Requires: can_move(stream). Throws; then `as` is still
@@ -64,6 +69,15 @@ protected:
 /// 4096 since Linux 5.4 (listen(2)).
 inline constexpr unsigned most_waiting = 4096;
 
+template <typename Handler, typename Stream>
+concept handler_of =
+    std::invocable<Handler&, Stream> || std::invocable<Handler&, Stream, net::guarded>;
+
+template <typename Handler, typename Stream>
+struct handler_call : std::invoke_result<Handler&, Stream> {};
+template <typename Handler, typename Stream>
+    requires std::invocable<Handler&, Stream, net::guarded>
+struct handler_call<Handler, Stream> : std::invoke_result<Handler&, Stream, net::guarded> {};
 template <typename Listener, typename Handler>
 class served_types final : public served {
     using stream = typename Listener::stream;
@@ -91,11 +105,28 @@ public:
         listener_.close();
         co_return;
     }
-    task<> call(net::stream& of) override {
-        task<> child = handler_(std::move(static_cast<stream&>(of)));
+    task<> call(net::stream& of, [[maybe_unused]] net::guarded&& guard) override {
+        task<> child = [&] {
+            if constexpr (std::invocable<Handler&, stream, net::guarded>)
+                return handler_(std::move(static_cast<stream&>(of)), std::move(guard));
+            else
+                return handler_(std::move(static_cast<stream&>(of)));
+        }();
         check_startable(child, "a handler of serve returned a task that was moved from",
                         "a handler of serve returned a task that had been started before");
         return child;
+    }
+    std::optional<net::endpoint> endpoint_of(
+        [[maybe_unused]] const net::stream& of) const noexcept override {
+        if constexpr (requires(const stream& it) {
+                          { it.remote_endpoint() } -> std::same_as<net::endpoint>;
+                      }) {
+            try {
+                return static_cast<const stream&>(of).remote_endpoint();
+            } catch (...) {  // it has gone already
+            }
+        }
+        return std::nullopt;
     }
     bool can_move([[maybe_unused]] const net::stream& of) const noexcept override {
         if constexpr (net::detachable<stream>)

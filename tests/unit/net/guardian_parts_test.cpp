@@ -1,5 +1,5 @@
-// The parts of a server that users can use on their own: idle_guard, reset_on_failure.
-#include <coro/net/idle_guard.hpp>
+// The parts of a server that users can use on their own: guardian, reset_on_failure.
+#include <coro/net/guardian.hpp>
 
 #include <array>
 #include <functional>
@@ -30,7 +30,7 @@ using coro::time_point;
 namespace net = coro::net;
 using net::stream_tests::connected_pair;
 
-class idle_guard_parts : public core_test {};
+class guardian_parts : public core_test {};
 
 /// Passes everything on to a stream below it.
 class passing final : public net::transport {
@@ -70,7 +70,7 @@ task<> read_until_it_ends(net::stream& from, silence& seen) {
     seen.took = coro::now() - start;
 }
 
-TEST_F(idle_guard_parts, ends_a_silent_stream_of_every_kind) {
+TEST_F(guardian_parts, ends_a_silent_stream_of_every_kind) {
     constexpr duration span = 8s;
     std::array<silence, 3> seen;
     bool told = false;
@@ -79,10 +79,10 @@ TEST_F(idle_guard_parts, ends_a_silent_stream_of_every_kind) {
         auto below = co_await connected_pair();
         auto memory = net::memory_stream::pair();
         net::stream over(std::make_unique<passing>(std::move(below.client)));
-        net::idle_guard guard(span);
-        const net::idle_guard::watch first = guard.watch_over(plain.client);
-        const net::idle_guard::watch second = guard.watch_over(over);
-        const net::idle_guard::watch third = guard.watch_over(memory.first);
+        net::guardian guard(span);
+        const net::guardian::watch first = guard.watch_over(plain.client);
+        const net::guardian::watch second = guard.watch_over(over);
+        const net::guardian::watch third = guard.watch_over(memory.first);
         const auto reading = [&](coro::task_group& group) -> task<> {
             group.spawn(read_until_it_ends, std::ref<net::stream>(plain.client),
                         std::ref(seen[0]));
@@ -107,15 +107,15 @@ TEST_F(idle_guard_parts, ends_a_silent_stream_of_every_kind) {
 
 /// The guard ends what stands below, as it does after a read: the transport itself stays open, and
 /// a read that comes late finds the end of the stream.
-TEST_F(idle_guard_parts, ends_what_a_transport_stands_on_before_any_read_or_write) {
+TEST_F(guardian_parts, ends_what_a_transport_stands_on_before_any_read_or_write) {
     silence late;
     silence peer;
     const auto body = [&]() -> task<> {
         auto below = co_await connected_pair();
         net::stream middle(std::make_unique<passing>(std::move(below.client)));
         net::stream over(std::make_unique<passing>(std::move(middle)));
-        net::idle_guard guard(8s);
-        const net::idle_guard::watch watch = guard.watch_over(over);
+        net::guardian guard(8s);
+        const net::guardian::watch watch = guard.watch_over(over);
         co_await read_until_it_ends(below.server, peer);
         EXPECT_TRUE(watch.has_ended());
         co_await read_until_it_ends(over, late);
@@ -125,11 +125,11 @@ TEST_F(idle_guard_parts, ends_what_a_transport_stands_on_before_any_read_or_writ
     EXPECT_EQ(late.how, "end of stream") << "the transport was not closed";
 }
 
-TEST_F(idle_guard_parts, a_stream_on_which_bytes_move_goes_on) {
+TEST_F(guardian_parts, a_stream_on_which_bytes_move_goes_on) {
     const auto body = [&]() -> task<> {
         auto memory = net::memory_stream::pair();
-        net::idle_guard guard(1s);
-        const net::idle_guard::watch watch = guard.watch_over(memory.first);
+        net::guardian guard(1s);
+        const net::guardian::watch watch = guard.watch_over(memory.first);
         const std::array<std::byte, 1> byte{};
         for (int i = 0; i < 20; ++i) {
             co_await coro::sleep_for(700ms);
@@ -141,12 +141,12 @@ TEST_F(idle_guard_parts, a_stream_on_which_bytes_move_goes_on) {
     simulate(body());
 }
 
-TEST_F(idle_guard_parts, a_watch_moves_and_its_end_ends_the_watching) {
+TEST_F(guardian_parts, a_watch_moves_and_its_end_ends_the_watching) {
     std::size_t ended = 0;
     const auto body = [&]() -> task<> {
         std::vector<net::memory_stream> ends;
-        net::idle_guard guard(1s);
-        std::vector<net::idle_guard::watch> watches;  // grows, and so moves them
+        net::guardian guard(1s);
+        std::vector<net::guardian::watch> watches;  // grows, and so moves them
         for (int i = 0; i < 20; ++i) {
             auto memory = net::memory_stream::pair();
             watches.push_back(guard.watch_over(memory.first));
@@ -158,7 +158,7 @@ TEST_F(idle_guard_parts, a_watch_moves_and_its_end_ends_the_watching) {
         watches.front() = std::move(watches.back());  // the first stream is watched no more
         watches.pop_back();
         co_await coro::sleep_for(5s);
-        for (const net::idle_guard::watch& each : watches) ended += each.has_ended() ? 1 : 0;
+        for (const net::guardian::watch& each : watches) ended += each.has_ended() ? 1 : 0;
         EXPECT_NE(ends.front().describe(), "") << "nobody watched it";
         EXPECT_NE(ends[38].describe(), "") << "nobody watched it";
     };
@@ -191,19 +191,19 @@ task<> silent_elsewhere(net::tcp_stream stream, duration span, silence& seen) {
 }
 
 /// As a pool has them: it was watched while a task had it, and is lent to another loop later.
-TEST_F(idle_guard_parts, a_stream_whose_watch_has_ended_takes_no_span_along) {
+TEST_F(guardian_parts, a_stream_whose_watch_has_ended_takes_no_span_along) {
     enum class how { destroyed, replaced, moved_and_destroyed, watched };
     for (const how ends : {how::destroyed, how::replaced, how::moved_and_destroyed, how::watched}) {
         silence seen;
         const auto body = [&]() -> task<> {
             auto pair = co_await connected_pair();
             auto memory = net::memory_stream::pair();
-            net::idle_guard guard(1s);
-            std::optional<net::idle_guard::watch> watch(guard.watch_over(pair.client));
+            net::guardian guard(1s);
+            std::optional<net::guardian::watch> watch(guard.watch_over(pair.client));
             if (ends == how::destroyed) watch.reset();
             if (ends == how::replaced) *watch = guard.watch_over(memory.first);
             if (ends == how::moved_and_destroyed) {
-                const net::idle_guard::watch last(std::move(*watch));
+                const net::guardian::watch last(std::move(*watch));
             }
             co_await silent_elsewhere(std::move(pair.client), 10s, seen);
         };
@@ -213,14 +213,14 @@ TEST_F(idle_guard_parts, a_stream_whose_watch_has_ended_takes_no_span_along) {
 }
 
 /// Two guards with spans of their own: the one that came last counts.
-TEST_F(idle_guard_parts, the_end_of_a_watch_leaves_the_span_of_another_guard) {
+TEST_F(guardian_parts, the_end_of_a_watch_leaves_the_span_of_another_guard) {
     silence seen;
     const auto body = [&]() -> task<> {
         auto pair = co_await connected_pair();
-        net::idle_guard first(1s);
-        net::idle_guard second(2s);
-        std::optional<net::idle_guard::watch> ends(first.watch_over(pair.client));
-        const net::idle_guard::watch stays = second.watch_over(pair.client);
+        net::guardian first(1s);
+        net::guardian second(2s);
+        std::optional<net::guardian::watch> ends(first.watch_over(pair.client));
+        const net::guardian::watch stays = second.watch_over(pair.client);
         ends.reset();
         co_await silent_elsewhere(std::move(pair.client), 10s, seen);
     };
@@ -231,17 +231,17 @@ TEST_F(idle_guard_parts, the_end_of_a_watch_leaves_the_span_of_another_guard) {
 
 task<> be_watched_elsewhere(net::tcp_stream stream, silence& seen) {
     co_await stream.rebind();
-    net::idle_guard guard(8s);
-    const net::idle_guard::watch watch = guard.watch_over(stream);
+    net::guardian guard(8s);
+    const net::guardian::watch watch = guard.watch_over(stream);
     co_await read_until_it_ends(stream, seen);
 }
 
-TEST_F(idle_guard_parts, a_guard_of_the_other_loop_takes_a_stream_over_that_has_moved) {
+TEST_F(guardian_parts, a_guard_of_the_other_loop_takes_a_stream_over_that_has_moved) {
     silence seen;
     const auto body = [&]() -> task<> {
         auto pair = co_await connected_pair();
-        net::idle_guard guard(1s);
-        const net::idle_guard::watch watch = guard.watch_over(pair.client);
+        net::guardian guard(1s);
+        const net::guardian::watch watch = guard.watch_over(pair.client);
         const auto elsewhere = [&](coro::task_group& group) -> task<> {
             group.spawn({.loop = 1}, be_watched_elsewhere, std::move(pair.client), std::ref(seen));
             co_return;
@@ -253,14 +253,14 @@ TEST_F(idle_guard_parts, a_guard_of_the_other_loop_takes_a_stream_over_that_has_
     EXPECT_GE(seen.took, 8s);
 }
 
-TEST_F(idle_guard_parts, the_end_of_a_stream_that_has_moved_is_told_under_the_verb_of_its_guard) {
+TEST_F(guardian_parts, the_end_of_a_stream_that_has_moved_is_told_under_the_verb_of_its_guard) {
     for (const char* verb : {static_cast<const char*>(nullptr), "pool"}) {
         const report_log log;
         silence seen;
         const auto body = [&]() -> task<> {
             auto pair = co_await connected_pair();
-            net::idle_guard guard(1s, verb);
-            const net::idle_guard::watch watch = guard.watch_over(pair.client);
+            net::guardian guard(1s, verb);
+            const net::guardian::watch watch = guard.watch_over(pair.client);
             co_await silent_elsewhere(std::move(pair.client), 10s, seen);
         };
         simulate_loops(body());
@@ -272,21 +272,21 @@ TEST_F(idle_guard_parts, the_end_of_a_stream_that_has_moved_is_told_under_the_ve
     }
 }
 
-TEST_F(idle_guard_parts, the_largest_span_watches_nobody) {
+TEST_F(guardian_parts, the_largest_span_watches_nobody) {
     const auto body = [&]() -> task<> {
         auto memory = net::memory_stream::pair();
-        net::idle_guard guard(duration::max());
-        const net::idle_guard::watch watch = guard.watch_over(memory.first);
+        net::guardian guard(duration::max());
+        const net::guardian::watch watch = guard.watch_over(memory.first);
         co_await coro::sleep_for(1000h);
         EXPECT_FALSE(watch.has_ended());
     };
     simulate(body());
 }
 
-TEST_F(idle_guard_parts, the_report_is_a_sentence_with_the_verb_and_the_peer) {
+TEST_F(guardian_parts, the_report_is_a_sentence_with_the_verb_and_the_peer) {
     const report_log log;
     const auto body = [&]() -> task<> {
-        net::idle_guard(90s).report_end("chat", "192.0.2.1:7000");
+        net::guardian(90s).report_end("chat", "192.0.2.1:7000");
         co_return;
     };
     simulate(body());
@@ -312,7 +312,7 @@ task<std::string> peer_sees(net::stream near, net::stream far, bool says_so, boo
     co_return n.has_value() ? "end" : n.error().code().message();
 }
 
-TEST_F(idle_guard_parts, a_stream_of_any_kind_is_reset_by_an_exception_if_it_was_told_to) {
+TEST_F(guardian_parts, a_stream_of_any_kind_is_reset_by_an_exception_if_it_was_told_to) {
     const std::string reset = std::make_error_code(std::errc::connection_reset).message();
     const auto body = [&]() -> task<> {
         for (const bool says_so : {false, true}) {
@@ -338,7 +338,7 @@ TEST_F(idle_guard_parts, a_stream_of_any_kind_is_reset_by_an_exception_if_it_was
 }
 
 /// It was told to what the transport stands on, and no task has read or written.
-TEST_F(idle_guard_parts, a_transport_is_reset_as_the_stream_that_it_stands_on) {
+TEST_F(guardian_parts, a_transport_is_reset_as_the_stream_that_it_stands_on) {
     const std::string reset = std::make_error_code(std::errc::connection_reset).message();
     const auto body = [&]() -> task<> {
         for (const bool fails : {false, true}) {
@@ -355,7 +355,7 @@ TEST_F(idle_guard_parts, a_transport_is_reset_as_the_stream_that_it_stands_on) {
 }
 
 /// A group of one's own whose stop is over; and the same without saying so.
-TEST_F(idle_guard_parts, the_end_of_a_stop_is_no_failure_in_a_group_that_says_so) {
+TEST_F(guardian_parts, the_end_of_a_stop_is_no_failure_in_a_group_that_says_so) {
     const auto body = [&]() -> task<> {
         for (const bool says_so : {true, false}) {
             auto memory = net::memory_stream::pair();

@@ -21,12 +21,14 @@ using coro::task;
 using coro::time_point;
 namespace net = coro::net;
 
-class idle_guard_test : public core_test {};
+class guardian_test : public core_test {};
 
-/// Runs `client(where)` beside a server with that handler.
+/// Runs `client(where)` beside a server with that handler, for which a client may be silent from
+/// the beginning.
 template <typename Handler, typename Client>
 task<> beside_server(Handler& handler, coro::serve_options limits, Client& client,
                      net::listen_options options = {}) {
+    limits.limits.first_byte = duration::max();
     auto listener = net::tcp_listener::bind(net::endpoint::loopback(0), options);
     const auto body = [&](coro::task_group& group) -> task<> {
         group.spawn(coro::serve(listener, handler, limits));
@@ -58,7 +60,7 @@ task<> hand_out(net::tcp_stream peer) {
     if (co_await peer.read_some(thanks) == 1) co_await net::write_all(peer, thanks);
 }
 
-TEST_F(idle_guard_test, who_reads_a_download_slowly_is_not_idle) {
+TEST_F(guardian_test, who_reads_a_download_slowly_is_not_idle) {
     std::size_t read = 0;
     bool answered = false;
     const auto client = [&](net::endpoint where) -> task<> {
@@ -103,7 +105,7 @@ task<> send_with_pauses(net::endpoint where, const std::vector<duration>& pauses
 }
 
 /// The pauses are 50 to 95 % of the limit, and bytes come at every moment between two looks.
-TEST_F(idle_guard_test, who_only_sends_is_ended_one_limit_after_its_last_byte_and_not_before) {
+TEST_F(guardian_test, who_only_sends_is_ended_one_limit_after_its_last_byte_and_not_before) {
     constexpr duration limit = 1s;
     for (int percent = 50; percent <= 95; percent += 5) {
         for (const duration first : {0ms, 13ms, 77ms, 124ms, 125ms, 126ms}) {
@@ -121,7 +123,7 @@ TEST_F(idle_guard_test, who_only_sends_is_ended_one_limit_after_its_last_byte_an
     }
 }
 
-TEST_F(idle_guard_test, who_never_speaks_is_ended_one_limit_after_it_came) {
+TEST_F(guardian_test, who_never_speaks_is_ended_one_limit_after_it_came) {
     for (const duration limit : {duration(3), duration(1ms), duration(60s), duration(24h)}) {
         sender seen;
         const auto client = [&](net::endpoint where) -> task<> {
@@ -162,7 +164,7 @@ task<> be_silent(net::endpoint where, const time_point& stood_until, duration& s
     silent = coro::now() - stood_until;
 }
 
-TEST_F(idle_guard_test, after_a_standstill_everybody_has_a_fresh_span) {
+TEST_F(guardian_test, after_a_standstill_everybody_has_a_fresh_span) {
     constexpr duration limit = 1s;
     // The standstills begin at every moment between two looks, and after many of silence.
     for (const duration before : {30ms, 240ms, 512ms, 730ms, 874ms, 876ms, 990ms}) {
@@ -193,7 +195,7 @@ TEST_F(idle_guard_test, after_a_standstill_everybody_has_a_fresh_span) {
 /// Nobody can tell a loop that is always late from one that is stopped again and again. It ends who
 /// is silent all the same, and nobody who moves a byte between two looks. Looks are counted, since
 /// each of them may be as late as one likes.
-TEST_F(idle_guard_test, a_loop_that_is_late_in_every_turn_ends_who_is_silent) {
+TEST_F(guardian_test, a_loop_that_is_late_in_every_turn_ends_who_is_silent) {
     constexpr duration limit = 1s;
     for (const duration late : {400ms, 600ms, 5000ms}) {
         coro::detail::stalling world;
@@ -232,7 +234,7 @@ TEST_F(idle_guard_test, a_loop_that_is_late_in_every_turn_ends_who_is_silent) {
 
 // --- what it costs
 
-TEST_F(idle_guard_test, looks_at_256_connections_in_a_turn_and_at_the_others_in_the_next) {
+TEST_F(guardian_test, looks_at_256_connections_in_a_turn_and_at_the_others_in_the_next) {
     constexpr int clients = 700;
     coro::detail::stalling world;
     const auto client = [&](net::endpoint where) -> task<> {
@@ -252,7 +254,7 @@ TEST_F(idle_guard_test, looks_at_256_connections_in_a_turn_and_at_the_others_in_
 }
 
 /// A message costs the guard nothing: however many there are, looks are an eighth of a span apart.
-TEST_F(idle_guard_test, a_busy_connection_is_looked_at_eight_times_in_a_span) {
+TEST_F(guardian_test, a_busy_connection_is_looked_at_eight_times_in_a_span) {
     coro::detail::stalling world;
     int answers = 0;
     const auto client = [&](net::endpoint where) -> task<> {
@@ -271,7 +273,7 @@ task<> flood(net::tcp_stream peer) {
     for (;;) co_await net::write_all(peer, all);
 }
 
-TEST_F(idle_guard_test, the_report_names_the_guard_and_not_what_the_handler_met) {
+TEST_F(guardian_test, the_report_names_the_guard_and_not_what_the_handler_met) {
     const report_log log;
     const auto client = [&](net::endpoint where) -> task<> {
         auto stream = co_await net::tcp_stream::connect(where);
@@ -282,7 +284,7 @@ TEST_F(idle_guard_test, the_report_names_the_guard_and_not_what_the_handler_met)
     EXPECT_EQ(log.lines.front(), "serve: idle for 1500 ms, ended []");
 }
 
-TEST_F(idle_guard_test, other_errors_of_a_handler_that_was_ended_are_its_own) {
+TEST_F(guardian_test, other_errors_of_a_handler_that_was_ended_are_its_own) {
     const report_log log;
     const auto handler = [](net::tcp_stream peer) -> task<> {
         std::size_t bytes = 0;
@@ -298,14 +300,18 @@ TEST_F(idle_guard_test, other_errors_of_a_handler_that_was_ended_are_its_own) {
     EXPECT_EQ(log.lines.front(), "serve: another reason []");
 }
 
-TEST(idle_sentence_test, says_the_span_in_its_largest_whole_unit) {
-    using coro::detail::idle_sentence;
-    EXPECT_EQ(idle_sentence(60s).view(), "idle for 60 s, ended");
-    EXPECT_EQ(idle_sentence(1500ms).view(), "idle for 1500 ms, ended");
-    EXPECT_EQ(idle_sentence(7us).view(), "idle for 7 us, ended");
-    EXPECT_EQ(idle_sentence(duration(1)).view(), "idle for 1 ns, ended");
-    EXPECT_EQ(idle_sentence(0s).view(), "idle for 0 s, ended");
-    EXPECT_EQ(idle_sentence(-1s).view(), "idle for 0 s, ended");
+TEST(end_sentence_test, says_the_span_in_its_largest_whole_unit) {
+    const auto text = [](duration span) {
+        coro::detail::end_sentence made;
+        made.add("idle for ").add_span(span).add(", ended");
+        return std::string(made.view());
+    };
+    EXPECT_EQ(text(60s), "idle for 60 s, ended");
+    EXPECT_EQ(text(1500ms), "idle for 1500 ms, ended");
+    EXPECT_EQ(text(7us), "idle for 7 us, ended");
+    EXPECT_EQ(text(duration(1)), "idle for 1 ns, ended");
+    EXPECT_EQ(text(0s), "idle for 0 s, ended");
+    EXPECT_EQ(text(-1s), "idle for 0 s, ended");
 }
 
 }  // namespace

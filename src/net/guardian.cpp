@@ -1,0 +1,407 @@
+// One timer for all streams that a guardian watches. Each list holds what is looked at one span
+// after it was listed, the same span for all of it. So the front of a list is its next, and the
+// next of all is one of a few fronts. The clock puts new ones at the back, and it never goes back.
+#include <coro/net/guardian.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <string>
+
+#include <coro/base/detail/assert.hpp>
+#include <coro/base/report.hpp>
+#include <coro/net/detail/stream_access.hpp>
+#include <coro/runtime/run.hpp>
+#include <coro/runtime/sleep.hpp>
+
+#include "net/idle_watch.hpp"
+#include "net/io_failure.hpp"
+#include "net/transport_table.hpp"
+#include "runtime/scheduler.hpp"
+
+namespace coro { inline namespace v0 { namespace net {
+namespace {
+
+using detail::idle_look;
+using detail::scheduler_of;
+
+/// How many are looked at in one go; the others follow in the next turn.
+constexpr unsigned looks_per_turn = 256;
+/// The part of rate_grace that passes before a transfer is counted. A message that is over by then
+/// has cost no system call.
+constexpr int uncounted_part = 8;
+
+constexpr guardian_limits silence_alone(duration idle) noexcept {
+    constexpr duration none = duration::max();
+    return {.first_byte = none, .header = none, .idle = idle, .total = none, .minimum_rate = 0,
+            .rate_grace = none, .half_closed = none, .end_half_closed = false};
+}
+
+std::uint32_t whole_steps(duration of, duration step) noexcept {
+    return static_cast<std::uint32_t>(
+        std::clamp<duration::rep>(of / step, 0, std::numeric_limits<std::uint32_t>::max() - 2));
+}
+
+/// What a window of that length must bring.
+std::uint64_t bytes_of(std::size_t rate, duration window) noexcept {
+    const double seconds = std::chrono::duration<double>(window).count();
+    return static_cast<std::uint64_t>(static_cast<double>(rate) * seconds);
+}
+
+duration window_of(duration grace) noexcept {
+    return grace == duration::max() ? grace : grace - grace / uncounted_part;
+}
+
+}  // namespace
+
+guardian::guardian(time_span idle, const char* verb) noexcept
+    : guardian(silence_alone(idle), verb) {}
+
+guardian::guardian(const guardian_limits& limits, const char* verb) noexcept
+    : loop_(detail::this_loop()), limits_(limits), verb_(verb), timer_(*this) {
+    constexpr duration none = duration::max();
+    const auto at = [this](stage which) -> duration& {
+        return spans_[static_cast<std::size_t>(which)];
+    };
+    spans_.fill(none);
+    const duration idle = limits.idle;
+    const duration total = std::max(duration(limits.total), duration::zero());
+    const duration first = std::max(duration(limits.first_byte), duration::zero());
+    const duration half_closed = limits.half_closed;
+    const duration stepped = idle != none ? idle : total != none ? total : half_closed;
+    const duration step = stepped == none ? none : idle_look::step_of(stepped);
+    at(stage::step) = step;
+    if (total != none) {
+        last_steps_ = whole_steps(total, step);
+        at(stage::last) = total - last_steps_ * step;
+    }
+    if (first < total) {
+        first_steps_ = step == none ? 0 : whole_steps(first, step);
+        at(stage::first) = step == none ? first : first - first_steps_ * step;
+        if (step != none) at(stage::rest) = step - at(stage::first);
+        rest_is_last_ = first_steps_ == last_steps_;
+        if (rest_is_last_) at(stage::rest) = total - first;
+    }
+    if (half_closed != none && step != none)
+        half_closed_looks_ = std::max(1U, whole_steps(half_closed - duration(1), step) + 1);
+    idle_.span = idle;
+    first_byte_.span = first;
+    header_.span = limits.header;
+    rate_.span = limits.rate_grace;
+}
+
+guardian::~guardian() {
+    for (const auto& each : watches_)
+        CORO_ASSERT(each.empty(), "a guardian was destroyed while it watched a stream");
+    loop_.disarm_timer(timer_);
+}
+
+guardian::watch guardian::watch_over(const stream& which) noexcept {
+    const detail::socket_ref& socket = detail::stream_access::ref(which);
+    detail::check_home(socket);
+    CORO_ASSERT(&loop_ == detail::current, "a guardian was used on another loop than its own");
+    watch made(socket.handle, loop_.running == nullptr ? 0 : loop_.running->number);
+    if (!socket.handle) return made;
+    made.by_ = this;
+    if (limits_.idle != duration::max() && !socket.handle.is_transport()) {
+        if (detail::socket_notes* notes = scheduler_of(loop_).poller().notes(socket.handle)) {
+            notes->idle = limits_.idle;
+            notes->idle_verb = verb_;
+            made.noted_ = true;
+        }
+    }
+    enter(made, next_stage(made), loop_.read_clock());
+    arm_for(made.look_at_);
+    return made;
+}
+
+// --- a watch, and the words of its handler
+
+guardian::watch::watch(watch&& other) noexcept : look_(other.look_), task_(other.task_) {
+    take(other);
+}
+
+guardian::watch& guardian::watch::operator=(watch&& other) noexcept {
+    if (this == &other) return *this;
+    unlink();
+    forget();
+    look_ = other.look_;
+    task_ = other.task_;
+    take(other);
+    return *this;
+}
+
+void guardian::watch::take(watch& other) noexcept {
+    look_at_ = other.look_at_;
+    by_ = std::exchange(other.by_, nullptr);
+    words_ = std::exchange(other.words_, nullptr);
+    if (words_ != nullptr) words_->of_ = this;
+    stage_ = other.stage_;
+    cause_ = other.cause_;
+    noted_ = std::exchange(other.noted_, false);
+    forgiven_ = other.forgiven_;
+    take_place_of(other);
+}
+
+/// A stream that moves from now on is watched by nobody. One that has moved, or closed, is not
+/// here, and one that another guardian has taken over has another span.
+void guardian::watch::forget() noexcept {
+    if (words_ != nullptr) std::exchange(words_, nullptr)->of_ = nullptr;
+    const guardian* by = std::exchange(by_, nullptr);
+    if (!std::exchange(noted_, false) || detail::current == nullptr) return;
+    detail::socket_notes* notes = scheduler_of(*detail::current).poller().notes(look_.socket);
+    if (notes != nullptr && notes->idle == by->limits_.idle) notes->idle = duration::max();
+}
+
+guarded::guarded(guardian::watch& of) noexcept : of_(&of) {
+    CORO_ASSERT(of.words_ == nullptr, "a watch of a guardian has two guarded objects at once");
+    relink();
+}
+
+detail::guard_phase guarded::header() noexcept {
+    return {of_, detail::guard_phase::part::header};
+}
+detail::guard_phase guarded::transfer() noexcept {
+    return {of_, detail::guard_phase::part::transfer};
+}
+
+// --- looks
+
+guardian::stage guardian::next_stage(const watch& which) const noexcept {
+    const std::uint32_t steps = which.look_.looks();
+    if (steps == first_steps_ && which.stage_ != stage::first && !which.look_.has_spoken())
+        return stage::first;
+    if (which.stage_ == stage::first) return stage::rest;
+    return steps == last_steps_ ? stage::last : stage::step;
+}
+
+void guardian::enter(watch& which, stage next, time_point since) noexcept {
+    const duration span = spans_[static_cast<std::size_t>(next)];
+    which.stage_ = span == duration::max() ? stage::never : next;
+    which.look_at_ = saturating_add(since, span);
+    watches_[static_cast<std::size_t>(which.stage_)].push_back(which);
+}
+
+void guardian::arm_for(time_point when) noexcept {
+    if (when == never || (timer_.armed() && due_ <= when)) return;
+    loop_.disarm_timer(timer_);
+    // Never for this turn: what is armed there in the past fires at once.
+    due_ = std::max(when, saturating_add(loop_.turn_time, duration(1)));
+    loop_.arm_timer(timer_, due_);
+}
+
+void guardian::arm_for_first() noexcept {
+    time_point first = never;
+    for (const auto& each : watches_)
+        if (const watch* front = each.front()) first = std::min(first, front->look_at_);
+    for (const auto* each : {&headers_, &beginnings_, &windows_})
+        if (const detail::guard_phase* front = each->front())
+            first = std::min(first, front->deadline_);
+    arm_for(first);
+}
+
+void guardian::look() noexcept {
+    for (forgiving* each : {&idle_, &first_byte_, &header_, &rate_})
+        if (idle_look::stood_still(loop_.turn_time - due_, each->span))
+            each->until = loop_.turn_time;
+    unsigned looks = 0;
+    // The shortest spans first.
+    for (auto* each : {&beginnings_, &windows_, &headers_})
+        for (; looks < looks_per_turn; ++looks) {
+            detail::guard_phase* first = each->front();
+            if (first == nullptr || first->deadline_ > loop_.turn_time) break;
+            first->unlink();
+            look_at(*first);
+        }
+    for (const stage which : {stage::first, stage::rest, stage::last, stage::step})
+        for (; looks < looks_per_turn; ++looks) {
+            watch* first = watches_[static_cast<std::size_t>(which)].front();
+            if (first == nullptr || first->look_at_ > loop_.turn_time) break;
+            first->unlink();
+            look_at(*first);
+        }
+    arm_for_first();
+}
+
+/// The handler of a stream that is ended reads its end, as it does for any peer: no cancellation,
+/// no scope per connection. One that is gone was closed by its handler, or has moved and is watched
+/// where it is.
+void guardian::look_at(watch& which) noexcept {
+    const duration span = spans_[static_cast<std::size_t>(which.stage_)];
+    const time_point since = which.look_at_ - span;
+    std::uint64_t moved = 0;
+    if (which.stage_ == stage::first || which.stage_ == stage::last) {
+        if (!which.look_.count(loop_, moved)) return enter(which, stage::never, since);
+        if (which.stage_ == stage::last) return end(which, end_cause::total);
+        // Not the turn's time: the kernel's count was read now, and what it counts came before.
+        if (moved != 0) return enter(which, stage::rest, loop_.read_clock());
+        if (which.forgiven_ || !first_byte_.forgives(since))
+            return end(which, end_cause::first_byte);
+        which.forgiven_ = true;
+        return enter(which, stage::first, loop_.read_clock());
+    }
+    if (which.stage_ == stage::rest && rest_is_last_) return end(which, end_cause::total);
+    const idle_look::finding found = which.look_.look(loop_, idle_.forgives(since));
+    if (found == idle_look::finding::gone) return enter(which, stage::never, since);
+    if (which.look_.silent_looks() == half_closed_looks_ && which.look_.has_peer_ended(loop_)) {
+        report_half_closed(which);
+        if (limits_.end_half_closed) return end(which, end_cause::half_closed);
+    }
+    if (found == idle_look::finding::idle && limits_.idle != duration::max())
+        return end(which, end_cause::idle);
+    which.stage_ = stage::step;
+    enter(which, next_stage(which), loop_.read_clock());
+}
+
+void guardian::end(watch& which, end_cause why) noexcept {
+    which.look_.end_stream(loop_);
+    which.cause_ = why;
+    ++ended_[static_cast<std::size_t>(why)];
+    enter(which, stage::never, loop_.turn_time);
+}
+
+std::size_t guardian::end_quietest(std::size_t at_most) noexcept {
+    CORO_ASSERT(&loop_ == detail::current, "a guardian was used on another loop than its own");
+    std::size_t ended = 0;
+    // From the most silent looks to one. Few numbers: each has its pass over the lists.
+    for (std::uint32_t looks = idle_look::looks_in_span; looks > 0; --looks)
+        for (const stage each : {stage::step, stage::rest, stage::last}) {
+            auto& list = watches_[static_cast<std::size_t>(each)];
+            for (watch* at = list.front(); at != nullptr && ended < at_most;) {
+                watch& which = *at;
+                at = list.next(which);
+                std::uint64_t moved = 0;
+                if (std::min(which.look_.silent_looks(), idle_look::looks_in_span) != looks ||
+                    !which.look_.count(loop_, moved) || which.look_.is_news(moved))
+                    continue;
+                which.unlink();
+                end(which, end_cause::evicted);
+                ++ended;
+            }
+        }
+    return ended;
+}
+
+// --- parts of a conversation
+
+void guardian::begin(detail::guard_phase& which) noexcept {
+    CORO_ASSERT(&loop_ == detail::current, "a guardian was used on another loop than its own");
+    using part = detail::guard_phase::part;
+    const bool counted = limits_.minimum_rate != 0 && limits_.rate_grace != duration::max();
+    if (which.part_ == part::transfer && counted)
+        enter(which, beginnings_, limits_.rate_grace / uncounted_part);
+    if (which.part_ == part::header && limits_.header != duration::max())
+        enter(which, headers_, limits_.header);
+}
+
+void guardian::enter(detail::guard_phase& which,
+                     detail::intrusive_list<detail::guard_phase>& list, duration span) noexcept {
+    which.deadline_ = saturating_add(loop_.turn_time, std::max(span, duration::zero()));
+    list.push_back(which);
+    arm_for(which.deadline_);
+}
+
+void guardian::look_at(detail::guard_phase& which) noexcept {
+    using part = detail::guard_phase::part;
+    watch& of = *which.of_;
+    if (of.has_ended()) return;
+    std::uint64_t moved = 0;
+    if (!of.look_.count(loop_, moved)) return;  // closed, or on another loop
+    const duration window = window_of(limits_.rate_grace);
+    const auto end_of = [&](end_cause why) {
+        of.unlink();
+        end(of, why);
+    };
+    switch (which.part_) {
+        case part::header:
+            if (which.forgiven_ || !header_.forgives(which.deadline_ - limits_.header))
+                return end_of(end_cause::header);
+            which.forgiven_ = true;
+            return enter(which, headers_, limits_.header);
+        case part::transfer:
+            which.part_ = part::counted;
+            which.moved_ = moved;
+            return enter(which, windows_, window);
+        case part::counted:
+            if (moved - which.moved_ >= bytes_of(limits_.minimum_rate, window))
+                which.forgiven_ = false;
+            else if (which.forgiven_ || !rate_.forgives(which.deadline_ - window))
+                return end_of(end_cause::rate);
+            else
+                which.forgiven_ = true;
+            which.moved_ = moved;
+            return enter(which, windows_, window);
+    }
+}
+
+// --- what is told
+
+void guardian::report_end(std::string_view verb, std::string_view peer,
+                          end_cause why) const noexcept {
+    detail::end_sentence text;
+    switch (why) {
+        case end_cause::none: return;
+        case end_cause::first_byte:
+            text.add("no byte within ").add_span(limits_.first_byte);
+            break;
+        case end_cause::header:
+            text.add("no complete header within ").add_span(limits_.header);
+            break;
+        case end_cause::idle: text.add("idle for ").add_span(limits_.idle); break;
+        case end_cause::total: text.add("open for ").add_span(limits_.total); break;
+        case end_cause::rate:
+            text.add("slower than ").add_number(limits_.minimum_rate);
+            text.add(" bytes a second for ").add_span(limits_.rate_grace);
+            break;
+        case end_cause::half_closed:
+            text.add("closed by the peer and not read for ").add_span(limits_.half_closed);
+            break;
+        case end_cause::evicted:
+            text.add("silent for longest when descriptors or memory ran out");
+            break;
+    }
+    detail::report_end(verb, text.add(", ended"), peer);
+}
+
+/// One sentence, where the task of `which` waits, and its peer.
+void guardian::report_place(const watch& which, severity level, std::string_view verb,
+                            std::string_view why) const noexcept {
+    std::array<char, detail::name_capacity> buffer;
+    const std::string_view peer = detail::peer_text({&loop_, which.look_.socket}, buffer);
+    const auto tell = [&](std::string_view text) {
+        report({.level = level, .verb = verb, .endpoint = peer, .error = {}, .text = text,
+                .task = {}});
+    };
+    try {
+        const std::string where = dump_task(which.task_);
+        tell(std::string(why) + (where.empty() ? "" : ": ") + where);
+    } catch (...) {
+        tell(why);  // without memory
+    }
+}
+
+void guardian::report_half_closed(const watch& which) noexcept {
+    ++half_closed_;
+    report_place(which, severity::warning, verb_ == nullptr ? "guardian" : verb_,
+                 "the peer has closed, and its handler does not read");
+}
+
+std::size_t guardian::report_watched(std::string_view verb, std::string_view why,
+                                     std::size_t at_most) const noexcept {
+    CORO_ASSERT(&loop_ == detail::current, "a guardian was used on another loop than its own");
+    std::size_t found = 0;
+    for (const auto& list : watches_)
+        for (watch* at = list.front(); at != nullptr; at = list.next(*at))
+            if (found++ < at_most) report_place(*at, severity::notice, verb, why);
+    return found;
+}
+
+}}}  // namespace coro::v0::net
+
+namespace coro { inline namespace v0 { namespace detail {
+
+guard_phase::guard_phase(net::guardian::watch* of, part which) noexcept : of_(of), part_(which) {
+    if (of != nullptr && of->by_ != nullptr && !of->has_ended()) of->by_->begin(*this);
+}
+
+}}}  // namespace coro::v0::detail
