@@ -32,7 +32,7 @@ std::size_t make_room(detail::loop& home) noexcept {
 
 void report_room(int error) noexcept {
     report({.level = severity::warning, .verb = "accept", .endpoint = {}, .error = error_of(error),
-            .text = "ended connections that were silent for longest, to make room", .task = {}});
+            .text = "asked those that can make room, before a client is turned away", .task = {}});
 }
 
 void report_exhausted(int error, int shed) noexcept {

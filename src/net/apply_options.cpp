@@ -59,7 +59,7 @@ private:
 /// A timer of the kernel is late by an eighth of what it was set to, so a long first span must end
 /// well before, and probes a second apart then tell to a second.
 net::stream_options with_dead_peer(net::stream_options options) noexcept {
-    if (!options.dead_peer) return options;
+    if (!options.dead_peer || *options.dead_peer == duration::max()) return options;
     constexpr duration least = 2s;
     constexpr duration most = 9h;
     constexpr int most_probes = 127;
@@ -109,7 +109,7 @@ option_failure apply_options(detail::poller& poller, detail::handle socket,
     if (options.reuse_port) to.set("set reuse_port", socket_option::reuse_port, true);
     to.set("set v6_only", socket_option::v6_only, options.v6_only);
     net::stream_options accepted = options.accepted;
-    if (!accepted.dead_peer && options.dead_peer != duration::max())
+    if (!accepted.dead_peer && !accepted.keepalive && !accepted.user_timeout)
         accepted.dead_peer = options.dead_peer;
     set_stream_options(to, accepted);
     return to.failure();

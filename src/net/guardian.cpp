@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <limits>
 #include <string>
 
 #include <coro/base/detail/assert.hpp>
@@ -42,14 +45,16 @@ std::uint32_t whole_steps(duration of, duration step) noexcept {
         std::clamp<duration::rep>(of / step, 0, std::numeric_limits<std::uint32_t>::max() - 2));
 }
 
-/// What a window of that length must bring.
+/// What a window of that length must bring: one byte at least.
 std::uint64_t bytes_of(std::size_t rate, duration window) noexcept {
+    constexpr double most = 1e18;
     const double seconds = std::chrono::duration<double>(window).count();
-    return static_cast<std::uint64_t>(static_cast<double>(rate) * seconds);
+    const double bytes = std::ceil(static_cast<double>(rate) * seconds);
+    return static_cast<std::uint64_t>(std::clamp(bytes, 1.0, most));
 }
 
 duration window_of(duration grace) noexcept {
-    return grace == duration::max() ? grace : grace - grace / uncounted_part;
+    return std::max(grace - grace / uncounted_part, duration::zero());
 }
 
 }  // namespace
@@ -68,8 +73,9 @@ guardian::guardian(const guardian_limits& limits, const char* verb) noexcept
     const duration total = std::max(duration(limits.total), duration::zero());
     const duration first = std::max(duration(limits.first_byte), duration::zero());
     const duration half_closed = limits.half_closed;
-    const duration stepped = idle != none ? idle : total != none ? total : half_closed;
-    const duration step = stepped == none ? none : idle_look::step_of(stepped);
+    const duration stepped = idle != none ? idle : total;
+    duration step = stepped == none ? none : idle_look::step_of(stepped);
+    if (idle == none) step = std::min(step, std::max(half_closed, duration(1)));
     at(stage::step) = step;
     if (total != none) {
         last_steps_ = whole_steps(total, step);
@@ -110,7 +116,8 @@ guardian::watch guardian::watch_over(const stream& which) noexcept {
             made.noted_ = true;
         }
     }
-    enter(made, next_stage(made), loop_.read_clock());
+    made.since_ = loop_.read_clock();
+    enter(made, next_stage(made), made.since_);
     arm_for(made.look_at_);
     return made;
 }
@@ -132,6 +139,7 @@ guardian::watch& guardian::watch::operator=(watch&& other) noexcept {
 }
 
 void guardian::watch::take(watch& other) noexcept {
+    since_ = other.since_;
     look_at_ = other.look_at_;
     by_ = std::exchange(other.by_, nullptr);
     words_ = std::exchange(other.words_, nullptr);
@@ -140,6 +148,7 @@ void guardian::watch::take(watch& other) noexcept {
     cause_ = other.cause_;
     noted_ = std::exchange(other.noted_, false);
     forgiven_ = other.forgiven_;
+    told_ = other.told_;
     take_place_of(other);
 }
 
@@ -227,29 +236,35 @@ void guardian::look() noexcept {
 /// no scope per connection. One that is gone was closed by its handler, or has moved and is watched
 /// where it is.
 void guardian::look_at(watch& which) noexcept {
-    const duration span = spans_[static_cast<std::size_t>(which.stage_)];
-    const time_point since = which.look_at_ - span;
-    std::uint64_t moved = 0;
-    if (which.stage_ == stage::first || which.stage_ == stage::last) {
-        if (!which.look_.count(loop_, moved)) return enter(which, stage::never, since);
-        if (which.stage_ == stage::last) return end(which, end_cause::total);
-        // Not the turn's time: the kernel's count was read now, and what it counts came before.
-        if (moved != 0) return enter(which, stage::rest, loop_.read_clock());
-        if (which.forgiven_ || !first_byte_.forgives(since))
-            return end(which, end_cause::first_byte);
-        which.forgiven_ = true;
-        return enter(which, stage::first, loop_.read_clock());
+    const time_point listed = which.look_at_ - spans_[static_cast<std::size_t>(which.stage_)];
+    const bool over = limits_.total != duration::max() &&
+                      saturating_add(which.since_, limits_.total) <= loop_.turn_time;
+    if (over || which.stage_ == stage::first) {
+        std::uint64_t moved = 0;
+        if (!which.look_.count(loop_, moved)) return enter(which, stage::never, listed);
+        if (over) return end(which, end_cause::total);
+        return look_for_first_byte(which, moved, listed);
     }
-    if (which.stage_ == stage::rest && rest_is_last_) return end(which, end_cause::total);
-    const idle_look::finding found = which.look_.look(loop_, idle_.forgives(since));
-    if (found == idle_look::finding::gone) return enter(which, stage::never, since);
-    if (which.look_.silent_looks() == half_closed_looks_ && which.look_.has_peer_ended(loop_)) {
+    const idle_look::finding found = which.look_.look(loop_, idle_.forgives(listed));
+    if (found == idle_look::finding::gone) return enter(which, stage::never, listed);
+    if (which.look_.silent_looks() >= half_closed_looks_ && !which.told_ &&
+        loop_.turn_time >= silent_until_ && which.look_.has_peer_ended(loop_)) {
         report_half_closed(which);
         if (limits_.end_half_closed) return end(which, end_cause::half_closed);
     }
     if (found == idle_look::finding::idle && limits_.idle != duration::max())
         return end(which, end_cause::idle);
     which.stage_ = stage::step;
+    // Not the turn's time: the kernel's count was read now, and what it counts came before.
+    enter(which, next_stage(which), loop_.read_clock());
+}
+
+void guardian::look_for_first_byte(watch& which, std::uint64_t moved, time_point listed) noexcept {
+    if (moved != 0) return enter(which, next_stage(which), loop_.read_clock());
+    if (which.forgiven_ || !first_byte_.forgives(listed)) return end(which, end_cause::first_byte);
+    which.forgiven_ = true;
+    which.stage_ = stage::step;
+    which.look_.count_looks_anew();
     enter(which, next_stage(which), loop_.read_clock());
 }
 
@@ -260,25 +275,41 @@ void guardian::end(watch& which, end_cause why) noexcept {
     enter(which, stage::never, loop_.turn_time);
 }
 
+/// Two passes: how many looks the most silent ones have in common, and then those.
 std::size_t guardian::end_quietest(std::size_t at_most) noexcept {
     CORO_ASSERT(&loop_ == detail::current, "a guardian was used on another loop than its own");
-    std::size_t ended = 0;
-    // From the most silent looks to one. Few numbers: each has its pass over the lists.
-    for (std::uint32_t looks = idle_look::looks_in_span; looks > 0; --looks)
+    if (limits_.idle == duration::max()) return 0;
+    const auto looks_of = [](const watch& which) {
+        return std::min(which.look_.silent_looks(), std::uint32_t{idle_look::looks_in_span});
+    };
+    const auto each_in_stage = [this](auto call) {
         for (const stage each : {stage::step, stage::rest, stage::last}) {
             auto& list = watches_[static_cast<std::size_t>(each)];
-            for (watch* at = list.front(); at != nullptr && ended < at_most;) {
+            for (watch* at = list.front(); at != nullptr;) {
                 watch& which = *at;
                 at = list.next(which);
-                std::uint64_t moved = 0;
-                if (std::min(which.look_.silent_looks(), idle_look::looks_in_span) != looks ||
-                    !which.look_.count(loop_, moved) || which.look_.is_news(moved))
-                    continue;
-                which.unlink();
-                end(which, end_cause::evicted);
-                ++ended;
+                call(which);
             }
         }
+    };
+    std::array<std::size_t, idle_look::looks_in_span + 1> silent{};
+    each_in_stage([&](watch& which) { ++silent[looks_of(which)]; });
+    std::uint32_t least = idle_look::looks_in_span;
+    for (std::size_t found = silent[least]; found < at_most && least > 1; found += silent[least])
+        --least;
+    std::size_t ended = 0;
+    for (std::uint32_t looks = idle_look::looks_in_span; looks >= least; --looks) {
+        if (silent[looks] == 0) continue;
+        each_in_stage([&](watch& which) {
+            std::uint64_t moved = 0;
+            if (ended >= at_most || looks_of(which) != looks ||
+                !which.look_.count(loop_, moved) || which.look_.is_news(moved))
+                return;
+            which.unlink();
+            end(which, end_cause::evicted);
+            ++ended;
+        });
+    }
     return ended;
 }
 
@@ -380,8 +411,11 @@ void guardian::report_place(const watch& which, severity level, std::string_view
     }
 }
 
-void guardian::report_half_closed(const watch& which) noexcept {
+void guardian::report_half_closed(watch& which) noexcept {
+    which.told_ = true;
     ++half_closed_;
+    // To find where a task waits is a walk over all of them, and peers could ask for many.
+    silent_until_ = saturating_add(loop_.turn_time, std::chrono::seconds(1));
     report_place(which, severity::warning, verb_ == nullptr ? "guardian" : verb_,
                  "the peer has closed, and its handler does not read");
 }

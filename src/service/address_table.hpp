@@ -28,44 +28,47 @@ public:
     [[nodiscard]] std::optional<place> take(const net::endpoint& peer);
 
 private:
-    using counts = std::unordered_map<net::endpoint, std::size_t>;
+    struct count {
+        address_table* table;
+        std::size_t held = 0;
+    };
+    using counts = std::unordered_map<net::endpoint, count>;
 
     const std::size_t most_;
     std::mutex lock_;
     counts held_;
 };
 
-/// One of them. Empty for a peer that is not counted. Must not outlive the table.
+/// One of them. Empty for a peer that is not counted. Must not outlive the table. One pointer,
+/// since each idle connection pays for it.
 class address_table::place {
 public:
     place() noexcept = default;
-    place(place&& other) noexcept
-        : of_(std::exchange(other.of_, nullptr)), entry_(std::exchange(other.entry_, nullptr)) {}
+    place(place&& other) noexcept : entry_(std::exchange(other.entry_, nullptr)) {}
     place& operator=(place&& other) noexcept {
-        std::swap(of_, other.of_);
         std::swap(entry_, other.entry_);
         return *this;
     }
     ~place() {
         if (entry_ == nullptr) return;
-        const std::lock_guard held(of_->lock_);
-        if (--entry_->second == 0) of_->held_.erase(entry_->first);
+        address_table& table = *entry_->second.table;
+        const std::lock_guard held(table.lock_);
+        if (--entry_->second.held == 0) table.held_.erase(entry_->first);
     }
 
 private:
     friend class address_table;
-    place(address_table& of, counts::value_type& entry) noexcept : of_(&of), entry_(&entry) {}
+    explicit place(counts::value_type& entry) noexcept : entry_(&entry) {}
 
-    address_table* of_ = nullptr;
     counts::value_type* entry_ = nullptr;  ///< an unordered_map never moves one
 };
 
 inline std::optional<address_table::place> address_table::take(const net::endpoint& peer) {
     const std::lock_guard held(lock_);
-    counts::value_type& entry = *held_.try_emplace(peer.network(), 0).first;
-    if (entry.second >= most_) return std::nullopt;  // most_ is 1 at least, so it was there
-    ++entry.second;
-    return place(*this, entry);
+    counts::value_type& entry = *held_.try_emplace(peer.network(), count{this}).first;
+    if (entry.second.held >= most_) return std::nullopt;  // most_ is 1 at least: it was there
+    ++entry.second.held;
+    return place(entry);
 }
 
 }}}  // namespace coro::v0::detail

@@ -3,7 +3,9 @@
 #include <coro/service/server.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstdio>
 #include <functional>
 #include <string>
 #include <vector>
@@ -24,6 +26,7 @@
 #include <coro/runtime/until_stop.hpp>
 
 #include "service/address_table.hpp"
+#include "service/peer_errors.hpp"
 #include "service/server_board.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
@@ -108,74 +111,10 @@ struct newcomer {
     std::string peer;
 };
 
-/// Whether `outer` is the name of a transport on what `inner` names: "tls 192.0.2.1:80".
-bool stands_on(std::string_view outer, std::string_view inner) noexcept {
-    return !inner.empty() && outer.size() > inner.size() && outer.ends_with(inner) &&
-           outer[outer.size() - inner.size() - 1] == ' ';
-}
-
-/// Whether `cut`, of which an error kept the beginning only, may be the name of `peer`, or of a
-/// transport on it: "tls /run/a-long-path". A rest that may be an IP address says too little.
-bool begins_as(std::string_view cut, std::string_view peer) noexcept {
-    constexpr std::size_t telling = net::endpoint::text_capacity;
-    if (cut.size() != error_endpoint_capacity) return false;
-    if (peer.starts_with(cut)) return true;
-    for (std::size_t at = cut.find(' '); at != cut.npos; at = cut.find(' ', at + 1)) {
-        const std::string_view rest = cut.substr(at + 1);
-        if (rest.size() >= telling && peer.starts_with(rest)) return true;
-    }
-    return false;
-}
-
-/// Whether an error's `endpoint` is the connection to `peer`. A handler may wrap the stream that it
-/// was given, and a listener may give one that it has wrapped.
-bool names(std::string_view endpoint, std::string_view peer) noexcept {
-    return endpoint == peer || stands_on(endpoint, peer) || stands_on(peer, endpoint) ||
-           begins_as(endpoint, peer);
-}
-
-/// Whether it is an error of the connection to `peer`, which the guard has ended, and not of
-/// another one (a proxy's target). A transport that stands on nothing is gone before its handler
-/// resumes: nobody knows its name then.
-bool is_about(const std::exception_ptr& error, std::string_view peer) noexcept {
-    try {
-        std::rethrow_exception(error);
-    } catch (const io_error& problem) {
-        return names(problem.endpoint(), peer) ||
-               (problem.endpoint().empty() && problem == errc::closed);
-    } catch (...) {
-        return false;
-    }
-}
-
-/// A peer that leaves, or vanishes, is no fault of the program or its machine. Where another
-/// connection broke (to a proxy's target), its far end is the operator's choice and no peer.
-severity level_of(const std::exception_ptr& error, std::string_view peer) noexcept {
-    try {
-        std::rethrow_exception(error);
-    } catch (const io_error& problem) {
-        if (!problem.endpoint().empty() && !names(problem.endpoint(), peer))
-            return severity::error;
-        for (const std::errc each : {std::errc::connection_reset, std::errc::broken_pipe,
-                                     std::errc::connection_aborted, std::errc::timed_out})
-            if (problem == each) return severity::notice;
-        return problem == errc::end_of_stream ? severity::notice : severity::error;
-    } catch (...) {
-        return severity::error;
-    }
-}
-
-void report_problem(const std::exception_ptr& error, std::string_view peer) noexcept {
-    report_exception({.level = level_of(error, peer), .verb = "serve", .endpoint = peer,
-                      .error = {}, .text = {}, .task = {}},
-                     error);
-}
-
 /// The record beside the task of a handler.
 class connection {
 public:
-    connection(newcomer&& from, net::guardian::watch&& watch) noexcept
-        : newcomer_(std::move(from)), watch_(std::move(watch)) {}
+    inline connection(newcomer&& from, net::guardian::watch&& watch) noexcept;
     connection(const connection&) = delete;
     connection& operator=(const connection&) = delete;
     inline ~connection();
@@ -206,12 +145,12 @@ public:
     server(served& what, const serve_options& options)
         : what_(what),
           options_(options),
-          board_(options.control != nullptr ? server_access::board(*options.control) : own_board_),
+          board_(options.control != nullptr ? server_access::board(*options.control)
+                                            : std::make_shared<server_board>()),
           addresses_(options.limits.per_address),
           places_(options.limits.connections),
           guard_(guardian_limits_of(options.limits), "serve") {
-        board_.begin();
-        board_.attend(&changed_);
+        board_->begin();
         const std::size_t refusals = options.refusal.empty() ? 0 : options.limits.refusals;
         if (refusals > 0) {
             refusals_.emplace(refusals);
@@ -226,21 +165,18 @@ public:
 
     server(const server&) = delete;
     server& operator=(const server&) = delete;
-    ~server() { board_.attend(nullptr); }
+    ~server() = default;
 
     task<> run(task_group& group);
-    [[nodiscard]] server_board& board() noexcept { return board_; }
+    [[nodiscard]] server_board& board() noexcept { return *board_; }
 
     /// On the loop of its share: calls the handler.
     void begin(newcomer&& who, net::stream& stream) noexcept;
 
     // acceptor
-    bool has_place() noexcept override {
-        if (!place_) place_ = places_.try_acquire();
-        return static_cast<bool>(place_);
-    }
+    bool has_place() noexcept override { return !board_->is_paused() && takes_place(); }
     bool has_room() noexcept override {
-        if (has_place()) return true;
+        if (takes_place()) return true;
         if (!refusal_ && refusals_) refusal_ = refusals_->try_acquire();
         return static_cast<bool>(refusal_);
     }
@@ -248,7 +184,14 @@ public:
     void accepted(net::stream& stream) noexcept override;
 
 private:
+    bool takes_place() noexcept {
+        if (!place_) place_ = places_.try_acquire();
+        return static_cast<bool>(place_);
+    }
     std::size_t make_room() noexcept override;
+    void evict_from(net::guardian& of) noexcept {
+        evicted_.fetch_add(of.end_quietest(options_.limits.evictions), std::memory_order_relaxed);
+    }
     task<> accept_unless_paused();
     void name_stuck() noexcept;
     static task<> serve_share(server_share& share);
@@ -262,11 +205,12 @@ private:
 
     served& what_;
     const serve_options options_;
-    server_board own_board_;  ///< if nobody controls it
-    server_board& board_;
+    std::shared_ptr<server_board> board_;
     event changed_;  ///< whether it is paused has changed
     address_table addresses_;
-    bool asked_others_ = false;
+    bool is_accepting_ = false;              ///< shares stay until what is posted has arrived
+    bool asked_others_ = false;              ///< the last time that room was to be made
+    std::atomic<std::uint64_t> evicted_{0};  ///< those that were told to make room
     semaphore places_;                   ///< held by those that have a handler, or will have
     std::optional<semaphore> refusals_;  ///< held by those that are being refused
     std::optional<semaphore> untold_;    ///< held by those of them that have not been told yet
@@ -278,11 +222,16 @@ private:
     event all_begun_;
 };
 
+connection::connection(newcomer&& from, net::guardian::watch&& watch) noexcept
+    : newcomer_(std::move(from)), watch_(std::move(watch)) {
+    server_board::add(newcomer_.count.share().owner.board().accepted);
+}
+
 connection::~connection() {
     server_board& board = newcomer_.count.share().owner.board();
-    server_board::add(board.ended_all);
     if (watch_.has_ended())
         server_board::add(board.ended[static_cast<std::size_t>(watch_.cause())]);
+    board.ended_all.fetch_add(1, std::memory_order_release);
 }
 
 void connection::failed(const std::exception_ptr& error) noexcept {
@@ -321,7 +270,6 @@ void server::begin(newcomer&& who, net::stream& stream) noexcept {
         net::guardian::watch watch = share.guard->watch_over(stream);
         task<> child = what_.call(stream, net::guarded(watch));
         // The coroutine of serve keeps the handler, and ends after its children.
-        server_board::add(board_.accepted);
         share.group->spawn_with<connection>({.closure_is_kept = true}, std::move(child),
                                             std::move(who), std::move(watch));
     } catch (const cancelled&) {
@@ -344,7 +292,7 @@ server_share& server::least_loaded() noexcept {
 /// with its peer, and the server goes on.
 void server::accepted(net::stream& stream) noexcept {
     // Where a refusal was waited for, a place may have come back before the client came.
-    if (!has_place()) return refuse(stream);
+    if (!takes_place()) return refuse(stream);
     try {
         std::string peer = stream.describe();
         address_table::place address;
@@ -410,7 +358,7 @@ task<> server::refuse_one(server& by, net::stream peer, semaphore::permit refusa
 
 /// A client whose address has all that it may have. It costs no place: the next one gets it.
 void server::turn_away(net::stream& stream, std::string_view peer) noexcept {
-    server_board::add(board_.over_address);
+    server_board::add(board_->over_address);
     report({.level = severity::notice, .verb = "serve", .endpoint = peer, .error = {},
             .text = "turned away: its address has as many connections as "
                     "server_limits.per_address allows",
@@ -421,7 +369,7 @@ void server::turn_away(net::stream& stream, std::string_view peer) noexcept {
 }
 
 void server::refuse(net::stream& stream) noexcept {
-    server_board::add(board_.refused);
+    server_board::add(board_->refused);
     try {
         semaphore::permit untold = untold_->try_acquire();
         shares_.front()->group->spawn({.name = "refuse"}, refuse_one, std::ref(*this),
@@ -495,8 +443,10 @@ task<> server::run(task_group& group) {
     if (shares_.size() > 1) co_await all_begun_.wait();
     for (const auto& share : shares_)
         if (share->not_begun) std::rethrow_exception(share->not_begun);
+    is_accepting_ = true;
     static_cast<void>(co_await until_stop(accept_unless_paused()));
     co_await what_.accept_if_waiting(*this);
+    is_accepting_ = false;
     place_.release();
     refusal_.release();
     if (!co_await move_on_after(options_.limits.drain, drained())) name_stuck();
@@ -504,28 +454,36 @@ task<> server::run(task_group& group) {
 }
 
 task<> server::accept_unless_paused() {
+    const server_board::attending at(*board_, changed_);
     for (;;) {
         changed_.reset();
-        if (board_.is_paused()) co_await changed_.wait();
-        else co_await when_any(what_.accept_all(*this), changed_.wait());
+        if (board_->is_paused()) {
+            co_await changed_.wait();
+            continue;
+        }
+        auto first = co_await when_any(what_.accept_all(*this), changed_.wait());
+        if (first.index() == 0) first.get<0>();  // it never ends without an error
     }
 }
 
-/// Those of the acceptor's loop first; if there are none, those of the others, on their way back to
-/// which nobody waits: each second time it says that it has made no room.
+/// The handlers of those that make room end soon, and their descriptors come back then. Until they
+/// have ended no more are told to: a handler may not read, and the cause may be another one. Those
+/// of the acceptor's loop come first. If there are none, it asks the other loops; it hears nothing
+/// of them, so each second time it says that there is no room.
 std::size_t server::make_room() noexcept {
-    const std::size_t at_most = options_.limits.evictions;
-    if (at_most == 0) return 0;
-    if (const std::size_t ended = guard_.end_quietest(at_most); ended != 0) return ended;
-    asked_others_ = !asked_others_;
+    const std::uint64_t gone = board_->ended[static_cast<std::size_t>(net::end_cause::evicted)];
+    if (options_.limits.evictions == 0 || evicted_ > gone) return 0;
+    evict_from(guard_);
+    if (evicted_ > gone) return evicted_ - gone;
+    asked_others_ = is_accepting_ && !asked_others_;
     if (!asked_others_) return 0;
     std::size_t asked = 0;
     for (std::size_t i = 1; i < shares_.size(); ++i) {
         server_share& share = *shares_[i];
         if (share.alive.load(std::memory_order_relaxed) == 0 || !share.loop) continue;
         try {
-            // The guardian is there when it arrives, as the server is for a traveller.
-            share.loop->post([&share, at_most] { share.guard->end_quietest(at_most); });
+            // The share and the server are there when it arrives, as they are for a traveller.
+            share.loop->post([&share]() noexcept { share.owner.evict_from(*share.guard); });
             ++asked;
         } catch (...) {  // no memory, or its loop has ended
         }
@@ -535,21 +493,23 @@ std::size_t server::make_room() noexcept {
 
 /// Tells where those wait that the drain was too short for. The messages overtake the cancellation.
 void server::name_stuck() noexcept {
-    const auto name = [](const net::guardian& of) {
+    const auto name = [](const net::guardian& of) noexcept {
         const std::size_t found =
             of.report_watched("serve", "cancelled, the drain is over", most_named);
-        if (found > most_named)
-            report({.level = severity::notice, .verb = "serve", .endpoint = {}, .error = {},
-                    .text = "cancelled, the drain is over: " + std::to_string(found - most_named) +
-                            " more handlers",
-                    .task = {}});
+        if (found <= most_named) return;
+        std::array<char, 96> text{};
+        const int size =
+            std::snprintf(text.data(), text.size(),
+                          "cancelled, the drain is over: %zu more handlers", found - most_named);
+        report({.level = severity::notice, .verb = "serve", .endpoint = {}, .error = {},
+                .text = {text.data(), static_cast<std::size_t>(size)}, .task = {}});
     };
     name(guard_);
     for (std::size_t i = 1; i < shares_.size(); ++i) {
         const server_share& share = *shares_[i];
         if (share.alive.load(std::memory_order_relaxed) == 0 || !share.loop) continue;
         try {
-            share.loop->post([&share, name] { name(*share.guard); });
+            share.loop->post([&share, name]() noexcept { name(*share.guard); });
         } catch (...) {  // they are cancelled unnamed
         }
     }

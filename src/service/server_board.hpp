@@ -4,9 +4,12 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <optional>
 
 #include <coro/runtime/event.hpp>
+#include <coro/runtime/loop_handle.hpp>
 #include <coro/service/server_control.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {
@@ -16,19 +19,38 @@ class server_board {
 public:
     using count = std::atomic<std::uint64_t>;
 
-    /// The server begins, and waits on `changed`; with nullptr it has ended.
-    void attend(event* changed) noexcept {
-        const std::lock_guard held(lock_);
-        changed_ = changed;
-    }
-    void pause(bool paused) noexcept {
-        const std::lock_guard held(lock_);
-        if (paused_.exchange(paused) != paused && changed_ != nullptr) changed_->set();
+    /// The server waits on `changed`, on this loop, as long as this lives.
+    class attending {
+    public:
+        attending(server_board& board, event& changed) : board_(board) {
+            const std::lock_guard held(board_.lock_);
+            CORO_ASSERT(board_.changed_ == nullptr,
+                        "a server_control was given to two servers at once");
+            board_.home_.emplace(loop_handle::of_this_loop());
+            board_.changed_ = &changed;
+        }
+        attending(const attending&) = delete;
+        attending& operator=(const attending&) = delete;
+        ~attending() {
+            const std::lock_guard held(board_.lock_);
+            board_.changed_ = nullptr;
+        }
+
+    private:
+        server_board& board_;
+    };
+
+    /// The server is told by a message, which may come after its end.
+    static void pause(const std::shared_ptr<server_board>& board, bool paused) {
+        const std::lock_guard held(board->lock_);
+        if (board->paused_ == paused) return;
+        if (board->changed_ != nullptr) board->home_->post([board]() noexcept { board->tell(); });
+        board->paused_ = paused;
     }
     [[nodiscard]] bool is_paused() const noexcept { return paused_; }
 
     void begin() noexcept {
-        for (count* each : {&accepted, &ended_all, &failed, &refused, &over_address})
+        for (count* each : {&ended_all, &accepted, &failed, &refused, &over_address})
             each->store(0, std::memory_order_relaxed);
         for (count& each : ended) each.store(0, std::memory_order_relaxed);
     }
@@ -41,13 +63,21 @@ public:
     std::array<count, net::end_causes> ended{};
 
 private:
+    void tell() noexcept {
+        const std::lock_guard held(lock_);
+        if (changed_ != nullptr) changed_->set();
+    }
+
     std::mutex lock_;
     event* changed_ = nullptr;
+    std::optional<loop_handle> home_;  ///< of the server that attends, or the last one
     std::atomic<bool> paused_{false};
 };
 
 struct server_access {
-    static server_board& board(server_control& of) noexcept { return *of.board_; }
+    static const std::shared_ptr<server_board>& board(server_control& of) noexcept {
+        return of.board_;
+    }
 };
 
 }}}  // namespace coro::v0::detail

@@ -8,7 +8,8 @@ namespace coro { inline namespace v0 { namespace detail {
 server_stats server_board::stats() const noexcept {
     const auto of = [](const count& which) { return which.load(std::memory_order_relaxed); };
     server_stats made;
-    const std::uint64_t gone = of(ended_all);  // first: so `active` is never below zero
+    // First, and with what came before it: so `active` is never below zero.
+    const std::uint64_t gone = ended_all.load(std::memory_order_acquire);
     made.accepted = of(accepted);
     made.active = made.accepted - gone;
     made.failed = of(failed);
@@ -22,11 +23,11 @@ server_stats server_board::stats() const noexcept {
 
 namespace coro { inline namespace v0 {
 
-server_control::server_control() : board_(std::make_unique<detail::server_board>()) {}
+server_control::server_control() : board_(std::make_shared<detail::server_board>()) {}
 server_control::~server_control() = default;
 
-void server_control::pause_accepting() noexcept { board_->pause(true); }
-void server_control::resume_accepting() noexcept { board_->pause(false); }
+void server_control::pause_accepting() { detail::server_board::pause(board_, true); }
+void server_control::resume_accepting() { detail::server_board::pause(board_, false); }
 bool server_control::is_paused() const noexcept { return board_->is_paused(); }
 server_stats server_control::stats() const noexcept { return board_->stats(); }
 

@@ -296,6 +296,22 @@ const misuse of_the_network[] = {
              co_await coro::serve(listener, handler, {.limits = {.per_address = 0}});
          });
      }},
+    {"control_of_two_servers", "a server_control was given to two servers at once", says::the_await,
+     [] {
+         in_task([]() -> task<> {
+             auto first = tcp_listener::bind(endpoint::loopback(0));
+             auto second = tcp_listener::bind(endpoint::loopback(0));
+             coro::server_control control;
+             const auto handler = [](tcp_stream) -> task<> { co_return; };
+             const auto serving = [&](coro::task_group& group) -> task<> {
+                 group.spawn(coro::serve(first, handler, {.control = &control}));
+                 co_await coro::yield();
+                 co_await coro::yield();
+                 co_await coro::serve(second, handler, {.control = &control});
+             };
+             co_await coro::with_task_group(serving);
+         });
+     }},
     {"handler_with_a_moved_from_task", "a handler of serve returned a task that was moved from",
      says::the_await,
      [] {

@@ -188,7 +188,7 @@ TEST_P(serve_pressure_test, without_descriptors_clients_get_a_close_and_service_
 
 TEST_P(serve_pressure_test, without_descriptors_those_silent_for_longest_make_room) {
     // The limit of silence is far away; an eighth of it is the least silence that gives way.
-    child_server server(GetParam(), {.idle = 8s});
+    child_server server(GetParam(), {.idle = 16s});
     std::vector<int> clients;
     for (int i = 0; i < 200; ++i) {
         clients.push_back(server.connect_to());

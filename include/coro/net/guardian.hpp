@@ -21,22 +21,24 @@ namespace coro { inline namespace v0 { namespace net {
 /// zero or less is reached at once. "Moved" is what the kernel counts: bytes that have come, read
 /// or not, and bytes that the peer's system has acknowledged.
 struct guardian_limits {
-    /// No byte has moved yet, in either direction. Exact.
+    /// No byte has moved yet, in either direction. Exact. For connections that were accepted: of
+    /// one that connected the kernel counts the handshake as a byte.
     time_span first_byte = std::chrono::seconds(10);
-    /// A guarded::header() lasts no longer. Exact.
+    /// A guarded::header() lasts no longer, from the turn of the loop in which it began. Exact.
     time_span header = std::chrono::seconds(20);
     /// No byte has moved for so long. Ended an eighth of it later at most.
     time_span idle = std::chrono::seconds(60);
-    /// Since it was watched, whatever moves. Exact.
+    /// Since it was watched, whatever moves. Ended as much later as the loop was late at its looks;
+    /// an eighth of `idle` later at most.
     time_span total = duration::max();
     /// In a guarded::transfer(): bytes a second that must move, in both directions together. They
     /// are counted after the first eighth of `rate_grace`, over seven eighths of it each time, so
-    /// a transfer that is too slow ends after `rate_grace`. 0: none is too slow. Exact.
+    /// a transfer that is too slow ends after `rate_grace`. 0: none is too slow.
     std::size_t minimum_rate = 256;
     time_span rate_grace = std::chrono::seconds(10);
     /// The peer has closed, or ended its direction, and no byte has moved for so long: its handler
-    /// does not read (CLOSE_WAIT). The report names where the handler waits. Found at the first
-    /// look after the span, an eighth of `idle` later at most.
+    /// does not read (CLOSE_WAIT). The report names where the handler waits, one connection a
+    /// second. Found at a look, a quarter of `idle` later at most.
     time_span half_closed = std::chrono::seconds(30);
     /// Such a connection is ended too.
     bool end_half_closed = false;
@@ -63,9 +65,9 @@ class guarded;
 /// so that reads return the end of the stream. A stream that is made of nothing but a transport is
 /// closed; of one that stands on another stream that one is ended. One guardian has one timer for
 /// all that it watches, and looks at each stream eight times in the idle span: a message costs it
-/// nothing. What it does for one connection takes the same time however many there are. After the
-/// loop stood still for longer than half of a span every stream has that span afresh, once in a
-/// silence.
+/// nothing. Its work for one connection takes the same time however many there are; end_quietest
+/// and the reports of places take time for each. After the loop stood still for longer than half of
+/// a span every stream has that span afresh, once in a silence.
 class guardian {
 public:
     class watch;
@@ -98,7 +100,7 @@ public:
     /// Ends the connections that have been silent for longest, to an eighth of the idle span;
     /// `at_most` of them. Returns how many: a connection on which a byte has moved since the last
     /// look is spared. For a program that runs out of descriptors or memory. Takes time for each
-    /// connection that is watched. Without a limit of silence nobody is looked at, or ended.
+    /// connection that is watched. Without a limit of silence nobody is ended.
     CORO_EXPORT std::size_t end_quietest(std::size_t at_most) noexcept;
     /// Tells the report hook of each connection that is still watched, `at_most` of them: `why`,
     /// where its task waits, and its peer. Returns how many are watched.
@@ -136,8 +138,9 @@ private:
     void look() noexcept;
     void look_at(watch& which) noexcept;
     void look_at(detail::guard_phase& which) noexcept;
+    void look_for_first_byte(watch& which, std::uint64_t moved, time_point listed) noexcept;
     void end(watch& which, end_cause why) noexcept;
-    void report_half_closed(const watch& which) noexcept;
+    void report_half_closed(watch& which) noexcept;
     void report_place(const watch& which, severity level, std::string_view verb,
                       std::string_view why) const noexcept;
 
@@ -163,6 +166,7 @@ private:
     detail::intrusive_list<detail::guard_phase> windows_;     ///< transfers that are counted
     std::array<std::uint64_t, end_causes> ended_{};
     std::uint64_t half_closed_ = 0;
+    time_point silent_until_{};  ///< no report of one that is half closed before
     detail::member_timer<&guardian::look> timer_;
 };
 
@@ -192,6 +196,7 @@ private:
     void take(watch& other) noexcept;
 
     detail::idle_look look_;
+    time_point since_{};    ///< when it was watched first
     time_point look_at_{};  ///< when it is to be looked at next
     guardian* by_ = nullptr;
     guarded* words_ = nullptr;  ///< what its handler has
@@ -199,7 +204,8 @@ private:
     stage stage_ = stage::never;
     end_cause cause_ = end_cause::none;
     bool noted_ = false;     ///< the socket's notes have the span for another loop
-    bool forgiven_ = false;  ///< it was given first_byte afresh
+    bool forgiven_ : 1 = false;  ///< it was given first_byte afresh
+    bool told_ : 1 = false;      ///< that its peer has closed
 };
 
 /// What a handler says to the guardian of its connection: which part of the conversation it is in.
@@ -230,7 +236,8 @@ public:
     /// more, and throws.
     [[nodiscard]] CORO_EXPORT detail::guard_phase header() noexcept;
     /// A message is under way in either direction: guardian_limits::minimum_rate counts. A client
-    /// that drips is ended, one that is slow and steady is not.
+    /// that drips is ended, one that is slow and steady is not. For the time in which the handler
+    /// waits for its peer: while it computes, no byte may move, and that is not the peer's fault.
     [[nodiscard]] CORO_EXPORT detail::guard_phase transfer() noexcept;
     /// Whether the guardian has ended the stream, and what for.
     [[nodiscard]] end_cause cause() const noexcept {

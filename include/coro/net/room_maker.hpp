@@ -17,7 +17,7 @@ public:
 
 private:
     /// Gives up what it can spare. Returns how many descriptors are free, or will be soon; 0: none.
-    /// Called between two tasks. Must not throw; cannot await.
+    /// Called inside of the accept. Must not throw; cannot await.
     std::size_t make_room() noexcept override = 0;
 };
 

@@ -42,8 +42,10 @@ struct stream_options {
     std::optional<time_span> user_timeout = std::nullopt;
     /// One setting for peers that vanish without a word: their system has answered nothing, no data
     /// and no probe, for so long. Then the connection ends with timed_out, a second later at most.
-    /// It sets keepalive (the first probe after three quarters of the span, then one a second) and
-    /// user_timeout, and gives way where one of these is set. In whole seconds, 2 s to 9 hours.
+    /// So does one whose peer has no room for the data that waits for it, for so long. It sets
+    /// keepalive (the first probe after three quarters of the span, then one a second) and
+    /// user_timeout, and gives way where one of these is set. In whole seconds, 2 s to 9 hours;
+    /// `duration::max()`, or any span as great, sets nothing.
     /// See: tcp(7) TCP_KEEPIDLE, TCP_USER_TIMEOUT.
     std::optional<time_span> dead_peer = std::nullopt;
 };
@@ -62,8 +64,8 @@ struct listen_options {
     /// Set on the listener, inherited by every connection that it accepts, at no call per
     /// connection.
     stream_options accepted = {};
-    /// stream_options::dead_peer of every connection that it accepts, where `accepted` has none.
-    /// `duration::max()`, or any span as great: peers that vanish are not noticed by themselves.
+    /// stream_options::dead_peer of every connection that it accepts, where `accepted` has neither
+    /// that nor keepalive nor user_timeout.
     time_span dead_peer = std::chrono::seconds(60);
 };
 

@@ -132,7 +132,8 @@ public:
     /// Starts `child` with a `Companion(args…)` beside it, in the same block of memory. It is a
     /// record that the spawner keeps for each child: a permit, a count. It costs no coroutine. It
     /// is told of an exception that ends the child, `cancelled` excepted, by `failed(error)`; the
-    /// policy of the group then does not apply. It is destroyed after the task.
+    /// policy of the group then does not apply. If it has `started(number) noexcept`, that is
+    /// called first, with the task's number (task_view::number). It is destroyed after the task.
     /// Requires: as spawn; options.loop is that of the group (aborts).
     /// Throws: what the constructor of `Companion` throws, std::bad_alloc; then nothing runs.
     template <child_companion Companion, typename... Args>

@@ -24,6 +24,7 @@ struct server_limits {
     std::size_t connections = 10'000;
     /// Connections at once of one client: an IPv4 address, or a /64 of IPv6 (endpoint::network).
     /// One more is turned away as at the cap, with the `refusal` if there is one, else by a reset.
+    /// Only where the listener's streams have a remote_endpoint(), as those of TCP do.
     std::size_t per_address = 256;
     /// Also of this machine's own addresses, as of a proxy on it.
     bool limit_loopback = false;
@@ -39,7 +40,8 @@ struct server_limits {
     time_span half_closed = net::guardian_limits{}.half_closed;
     bool end_half_closed = net::guardian_limits{}.end_half_closed;
     /// When descriptors or memory run out, connections that were silent for longest make room: an
-    /// eighth of `idle` at least, so many at a time. 0: none does, and the newcomer is turned away.
+    /// eighth of `idle` at least, so many at a time, of the listener's loop first. 0: none does,
+    /// and the newcomer is turned away. So it is while those that were told to have not ended.
     std::size_t evictions = 8;
     /// After a stop was requested handlers may finish for so long; then they are cancelled.
     time_span drain = std::chrono::seconds(10);

@@ -128,8 +128,9 @@ TEST(apply_options, dead_peer_sets_keepalive_and_user_timeout_where_they_are_not
     };
     EXPECT_EQ(calls_of({.dead_peer = 20s}), probes(15, 1, 127, 20'000));
     EXPECT_EQ(calls_of({.dead_peer = 3500ms}), probes(3, 1, 127, 4'000)) << "rounded up";
-    EXPECT_EQ(calls_of({.dead_peer = 0s}), probes(2, 1, 127, 2'000)) << "the least";
+    EXPECT_EQ(calls_of({.dead_peer = 0s}), probes(1, 1, 127, 2'000)) << "the least";
     EXPECT_EQ(calls_of({.dead_peer = 24h}), probes(24'300, 1, 127, 32'400'000)) << "the most";
+    EXPECT_EQ(calls_of({.dead_peer = duration::max()}), std::vector<call>{});
     EXPECT_EQ(calls_of({.user_timeout = 5s, .dead_peer = 20s}), probes(15, 1, 127, 5'000));
     EXPECT_EQ(calls_of({.keepalive = net::keepalive_options{.idle = 9s, .interval = 4s, .count = 2},
                         .dead_peer = 20s}),
@@ -150,8 +151,7 @@ TEST(apply_options, sets_a_listener_and_what_its_connections_inherit) {
     const net::listen_options options{.reuse_address = false,
                                       .reuse_port = true,
                                       .v6_only = true,
-                                      .accepted = {.user_timeout = 1500ms},
-                                      .dead_peer = duration::max()};
+                                      .accepted = {.user_timeout = 1500ms}};
     EXPECT_FALSE(apply_options(world, socket, options));
     EXPECT_EQ(world.calls, (std::vector<call>{{socket_option::reuse_port, 1},
                                               {socket_option::v6_only, 1},

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <coro/core/when_all.hpp>
 #include <coro/net/exact.hpp>
 #include <coro/net/guardian.hpp>
 #include <coro/net/memory_stream.hpp>
@@ -241,6 +242,33 @@ TEST_F(guardian_limits_test, a_part_that_is_over_counts_no_more) {
     EXPECT_EQ(cause, end_cause::none);
 }
 
+TEST_F(guardian_limits_test, a_transfer_without_any_grace_ends_at_once) {
+    for (const duration grace : {duration(0), duration(-1s)}) {
+        const auto body = [&]() -> task<> {
+            auto ends = net::memory_stream::pair();
+            net::guardian guard(net::guardian_limits{.rate_grace = grace});
+            net::guardian::watch watch = guard.watch_over(ends.first);
+            net::guarded words(watch);
+            const auto transfer = words.transfer();
+            co_await coro::sleep_for(1ms);
+            EXPECT_EQ(words.cause(), end_cause::rate);
+        };
+        simulate(body());
+    }
+}
+
+TEST_F(guardian_limits_test, the_least_rate_asks_for_a_byte) {
+    two_parts handler;
+    handler.in_header = false;
+    const auto client = [&](net::endpoint where) -> task<> {
+        auto stream = co_await net::tcp_stream::connect(where);
+        co_await net::write_all(stream, coro::as_bytes("x"));
+        co_await coro::sleep_for(1min);
+    };
+    simulate(beside(handler, {.limits = {.minimum_rate = 1, .rate_grace = 100ms}}, client));
+    EXPECT_EQ(handler.cause, end_cause::rate);
+}
+
 TEST_F(guardian_limits_test, words_without_a_watch_have_no_effect) {
     const auto body = []() -> task<> {
         auto ends = net::memory_stream::pair();
@@ -378,6 +406,18 @@ TEST_F(guardian_limits_test, those_silent_for_longest_make_room_and_no_others) {
     simulate(body());
 }
 
+TEST_F(guardian_limits_test, without_a_limit_of_silence_nobody_makes_room) {
+    const auto body = []() -> task<> {
+        auto ends = net::memory_stream::pair();
+        net::guardian guard(net::guardian_limits{.first_byte = none, .idle = none});
+        const net::guardian::watch watch = guard.watch_over(ends.first);
+        co_await coro::sleep_for(10min);
+        EXPECT_EQ(guard.end_quietest(1), 0u);
+        EXPECT_FALSE(watch.has_ended());
+    };
+    simulate(body());
+}
+
 task<net::tcp_stream> connect_from(std::string_view address, net::endpoint to) {
     net::connect_options from;
     from.local = net::endpoint::parse(address).value();
@@ -461,6 +501,7 @@ TEST_F(guardian_limits_test, a_server_that_is_paused_serves_those_it_has_and_acc
             control.pause_accepting();
             control.pause_accepting();
             EXPECT_TRUE(control.is_paused());
+            co_await coro::sleep_for(1ms);
             auto waiting = co_await net::tcp_stream::connect(where);
             co_await asked(before);
             EXPECT_FALSE(co_await coro::move_on_after(3s, asked(waiting)));
@@ -473,6 +514,58 @@ TEST_F(guardian_limits_test, a_server_that_is_paused_serves_those_it_has_and_acc
         }
     };
     simulate(beside(echo, {.control = &control}, client));
+}
+
+TEST_F(guardian_limits_test, a_server_is_paused_from_another_loop) {
+    coro::server_control control;
+    const auto handler = [](net::tcp_stream peer) -> task<> { co_await read_until_end(peer); };
+    const auto pause = [](coro::server_control& of) -> task<> {
+        of.pause_accepting();
+        co_return;
+    };
+    const auto resume = [](coro::server_control& of) -> task<> {
+        of.resume_accepting();
+        co_return;
+    };
+    const auto client = [&](net::endpoint where) -> task<> {
+        const auto elsewhere = [&](auto& change) -> task<> {
+            const auto body = [&](coro::task_group& group) -> task<> {
+                group.spawn({.loop = 1}, change, std::ref(control));
+                co_return;
+            };
+            co_await coro::with_task_group(body);
+            co_await coro::sleep_for(1ms);
+        };
+        co_await elsewhere(pause);
+        auto one = co_await net::tcp_stream::connect(where);
+        co_await coro::sleep_for(1s);
+        EXPECT_EQ(control.stats().accepted, 0u);
+        co_await elsewhere(resume);
+        EXPECT_EQ(control.stats().accepted, 1u);
+        co_await elsewhere(pause);  // its message may come after the end
+    };
+    coro::run(beside(handler, {.control = &control}, client),
+              {.poller = coro::poller_choice::simulation, .loops = 2});
+}
+
+TEST_F(guardian_limits_test, a_listener_that_is_closed_ends_its_server) {
+    const auto body = []() -> task<> {
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        const auto handler = [](net::tcp_stream peer) -> task<> { co_await read_until_end(peer); };
+        const auto closing = [&]() -> task<> {
+            co_await coro::sleep_for(1s);
+            listener.close();
+        };
+        const auto serving = [&]() -> task<> { co_await coro::serve(listener, handler); };
+        bool closed = false;
+        try {
+            co_await coro::when_all(serving(), closing());
+        } catch (const coro::io_error& error) {
+            closed = error.code() == coro::errc::closed;
+        }
+        EXPECT_TRUE(closed);
+    };
+    simulate(body());
 }
 
 TEST_F(guardian_limits_test, a_server_that_is_paused_stops_when_it_is_told_to) {

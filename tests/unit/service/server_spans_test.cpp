@@ -76,9 +76,26 @@ TEST_F(server_spans_test, idle) {
     for_each_extreme_span([](const char* name, auto span, span_meaning meaning) {
         SCOPED_TRACE(name);
         one_visit visit;
-        simulate(visit_once({.limits = {.idle = span}}, visit, 1h, 0s, 2h));
+        const coro::server_limits limits{.first_byte = coro::duration::max(), .idle = span};
+        simulate(visit_once({.limits = limits}, visit, 1h, 0s, 2h));
         EXPECT_EQ(visit.answered, meaning == span_meaning::no_limit);
         EXPECT_FALSE(visit.handler_cancelled) << "an idle connection ends by the end of the stream";
+    });
+}
+
+TEST_F(server_spans_test, first_byte_and_total) {
+    for_each_extreme_span([](const char* name, auto span, span_meaning meaning) {
+        SCOPED_TRACE(name);
+        const coro::duration none = coro::duration::max();
+        for (const coro::duration idle : {none, coro::duration(2h)}) {
+            one_visit first;
+            simulate(visit_once({.limits = {.first_byte = span, .idle = idle}}, first, 1h, 0s, 2h));
+            EXPECT_EQ(first.answered, meaning == span_meaning::no_limit);
+            one_visit total;
+            const coro::server_limits limits{.first_byte = none, .idle = idle, .total = span};
+            simulate(visit_once({.limits = limits}, total, 1h, 0s, 2h));
+            EXPECT_EQ(total.answered, meaning == span_meaning::no_limit);
+        }
     });
 }
 

@@ -47,6 +47,7 @@ public:
     [[nodiscard]] bool found_idle() const noexcept { return silent_looks_ >= looks_in_span; }
     [[nodiscard]] std::uint32_t silent_looks() const noexcept { return silent_looks_; }
     [[nodiscard]] std::uint32_t looks() const noexcept { return looks_; }
+    void count_looks_anew() noexcept { looks_ = 0; }
     /// Whether the last look has seen a byte that ever moved.
     [[nodiscard]] bool has_spoken() const noexcept { return seen_ != 0 && seen_ != UINT64_MAX; }
     /// Whether `moved` is more than what the last look has seen.
