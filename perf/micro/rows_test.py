@@ -24,7 +24,8 @@ WANTED = (
     *(f"simulated/{name}" for name in ("sleep", "shield", "with_cancel_scope", "with_cleanup")),
     *(f"on_epoll/{name}" for name in (
         "blocking", "signal_next", "channel_between_loops/0", "channel_between_loops/64",
-        "mutex_between_loops/0", "mutex_between_loops/1", "pool_lease", "pool_lease_of_two_loops")),
+        "mutex_between_loops/0", "mutex_between_loops/1", "pool_lease", "pool_lease_of_two_loops",
+        "guardian_header_and_transfer")),
 )
 
 
