@@ -2,6 +2,7 @@
 // alive, and reports that are collected instead of printed.
 #pragma once
 
+#include <algorithm>
 #include <mutex>
 #include <random>
 #include <string>
@@ -54,6 +55,13 @@ public:
     report_collector(const report_collector&) = delete;
     report_collector& operator=(const report_collector&) = delete;
     ~report_collector() { set_report_hook(nullptr, nullptr); }
+
+    /// Entries but those that name a handler because a drain is over.
+    [[nodiscard]] std::size_t errors() const {
+        return static_cast<std::size_t>(std::ranges::count_if(entries, [](const entry& each) {
+            return !each.text.starts_with("cancelled, the drain is over");
+        }));
+    }
 
     std::vector<entry> entries;
 };
