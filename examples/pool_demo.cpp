@@ -72,13 +72,17 @@ int main(int argc, char** argv) {
                     "[--svg FILE]");
     const unsigned tasks = given.count("--tasks", 32, 1, 500);
     const coro::duration span = given.span<std::chrono::seconds>("--seconds", 1, 0.01, 60);
+    const auto redis = given.text("--redis", "an address and a port");
+    const auto postgres = given.text("--postgres", "a connection string of libpq");
+    if (redis && postgres) given.refuse("--postgres", *postgres, "--redis names a server already");
+    for (const char* name : {"--handshake", "--round-trips", "--service", "--limit"})
+        if (const auto of = redis || postgres ? given.text(name, "left out") : std::nullopt)
+            given.refuse(name, *of, "it is for the server of the program, not for a database");
     dear_costs costs;
     costs.handshake = given.span<std::chrono::milliseconds>("--handshake", 2, 0, 1000);
     costs.round_trips = given.count("--round-trips", 2, 1, 10);
     costs.service = given.span<std::chrono::milliseconds>("--service", 0, 0, 1000);
     costs.limit = given.count("--limit", 20, 1, 1000);
-    const auto redis = given.text("--redis", "an address and a port");
-    const auto postgres = given.text("--postgres", "a connection string of libpq");
     const auto svg = given.text("--svg", "a file to write");
     given.end();
 
