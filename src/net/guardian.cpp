@@ -33,6 +33,8 @@ constexpr unsigned looks_per_turn = 256;
 /// The part of rate_grace that passes before a transfer is counted. A message that is over by then
 /// has cost no system call.
 constexpr int uncounted_part = 8;
+/// A span that is shorter needs no look at overflow, and nobody waits for longer.
+constexpr duration longest_span = std::chrono::years(100);
 
 constexpr guardian_limits silence_alone(duration idle) noexcept {
     constexpr duration none = duration::max();
@@ -90,6 +92,13 @@ guardian::guardian(const guardian_limits& limits, const char* verb) noexcept
     }
     if (half_closed != none && step != none)
         half_closed_looks_ = std::max(1U, whole_steps(half_closed - duration(1), step) + 1);
+    const bool counted = limits.minimum_rate != 0;
+    phases_[0].span = limits.header;
+    phases_[1].span = counted && limits.rate_grace != none ? limits.rate_grace / uncounted_part
+                                                           : none;
+    phases_[2].span = window_of(limits.rate_grace);
+    for (phases& each : phases_)
+        if (each.span != none) each.span = std::clamp(each.span, duration::zero(), longest_span);
     idle_.span = idle;
     first_byte_.span = first;
     header_.span = limits.header;
@@ -167,13 +176,6 @@ guarded::guarded(guardian::watch& of) noexcept : of_(&of) {
     relink();
 }
 
-detail::guard_phase guarded::header() noexcept {
-    return {of_, detail::guard_phase::part::header};
-}
-detail::guard_phase guarded::transfer() noexcept {
-    return {of_, detail::guard_phase::part::transfer};
-}
-
 // --- looks
 
 guardian::stage guardian::next_stage(const watch& which) const noexcept {
@@ -192,7 +194,7 @@ void guardian::enter(watch& which, stage next, time_point since) noexcept {
 }
 
 void guardian::arm_for(time_point when) noexcept {
-    if (when == never || (timer_.armed() && due_ <= when)) return;
+    if (due_ <= when) return;
     loop_.disarm_timer(timer_);
     // Never for this turn: what is armed there in the past fires at once.
     due_ = std::max(when, saturating_add(loop_.turn_time, duration(1)));
@@ -203,8 +205,8 @@ void guardian::arm_for_first() noexcept {
     time_point first = never;
     for (const auto& each : watches_)
         if (const watch* front = each.front()) first = std::min(first, front->look_at_);
-    for (const auto* each : {&headers_, &beginnings_, &windows_})
-        if (const detail::guard_phase* front = each->front())
+    for (const phases& each : phases_)
+        if (const detail::guard_phase* front = each.list.front())
             first = std::min(first, front->deadline_);
     arm_for(first);
 }
@@ -213,11 +215,12 @@ void guardian::look() noexcept {
     for (forgiving* each : {&idle_, &first_byte_, &header_, &rate_})
         if (idle_look::stood_still(loop_.turn_time - due_, each->span))
             each->until = loop_.turn_time;
+    due_ = never;
     unsigned looks = 0;
     // The shortest spans first.
-    for (auto* each : {&beginnings_, &windows_, &headers_})
+    for (phases& each : phases_)
         for (; looks < looks_per_turn; ++looks) {
-            detail::guard_phase* first = each->front();
+            detail::guard_phase* first = each.list.front();
             if (first == nullptr || first->deadline_ > loop_.turn_time) break;
             first->unlink();
             look_at(*first);
@@ -315,21 +318,18 @@ std::size_t guardian::end_quietest(std::size_t at_most) noexcept {
 
 // --- parts of a conversation
 
+/// Each message may come here twice: 60 instructions are the bar (docs/performance.md).
 void guardian::begin(detail::guard_phase& which) noexcept {
     CORO_ASSERT(&loop_ == detail::current, "a guardian was used on another loop than its own");
-    using part = detail::guard_phase::part;
-    const bool counted = limits_.minimum_rate != 0 && limits_.rate_grace != duration::max();
-    if (which.part_ == part::transfer && counted)
-        enter(which, beginnings_, limits_.rate_grace / uncounted_part);
-    if (which.part_ == part::header && limits_.header != duration::max())
-        enter(which, headers_, limits_.header);
+    enter(which);
 }
 
-void guardian::enter(detail::guard_phase& which,
-                     detail::intrusive_list<detail::guard_phase>& list, duration span) noexcept {
-    which.deadline_ = saturating_add(loop_.turn_time, std::max(span, duration::zero()));
-    list.push_back(which);
-    arm_for(which.deadline_);
+void guardian::enter(detail::guard_phase& which) noexcept {
+    phases& of = phases_[static_cast<std::size_t>(which.part_)];
+    if (of.span == duration::max()) return;
+    which.deadline_ = loop_.turn_time + of.span;
+    of.list.push_back(which);
+    if (which.deadline_ < due_) [[unlikely]] arm_for(which.deadline_);
 }
 
 void guardian::look_at(detail::guard_phase& which) noexcept {
@@ -338,7 +338,7 @@ void guardian::look_at(detail::guard_phase& which) noexcept {
     if (of.has_ended()) return;
     std::uint64_t moved = 0;
     if (!of.look_.count(loop_, moved)) return;  // closed, or on another loop
-    const duration window = window_of(limits_.rate_grace);
+    const duration window = phases_[2].span;
     const auto end_of = [&](end_cause why) {
         of.unlink();
         end(of, why);
@@ -348,11 +348,11 @@ void guardian::look_at(detail::guard_phase& which) noexcept {
             if (which.forgiven_ || !header_.forgives(which.deadline_ - limits_.header))
                 return end_of(end_cause::header);
             which.forgiven_ = true;
-            return enter(which, headers_, limits_.header);
+            return enter(which);
         case part::transfer:
             which.part_ = part::counted;
             which.moved_ = moved;
-            return enter(which, windows_, window);
+            return enter(which);
         case part::counted:
             if (moved - which.moved_ >= bytes_of(limits_.minimum_rate, window))
                 which.forgiven_ = false;
@@ -361,7 +361,7 @@ void guardian::look_at(detail::guard_phase& which) noexcept {
             else
                 which.forgiven_ = true;
             which.moved_ = moved;
-            return enter(which, windows_, window);
+            return enter(which);
     }
 }
 
@@ -431,11 +431,3 @@ std::size_t guardian::report_watched(std::string_view verb, std::string_view why
 }
 
 }}}  // namespace coro::v0::net
-
-namespace coro { inline namespace v0 { namespace detail {
-
-guard_phase::guard_phase(net::guardian::watch* of, part which) noexcept : of_(of), part_(which) {
-    if (of != nullptr && of->by_ != nullptr && !of->has_ended()) of->by_->begin(*this);
-}
-
-}}}  // namespace coro::v0::detail

@@ -130,9 +130,8 @@ private:
 
     void enter(watch& which, stage next, time_point since) noexcept;
     [[nodiscard]] stage next_stage(const watch& which) const noexcept;
-    void begin(detail::guard_phase& which) noexcept;
-    void enter(detail::guard_phase& which, detail::intrusive_list<detail::guard_phase>& list,
-               duration span) noexcept;
+    CORO_EXPORT void begin(detail::guard_phase& which) noexcept;
+    void enter(detail::guard_phase& which) noexcept;
     void arm_for_first() noexcept;
     void arm_for(time_point when) noexcept;
     void look() noexcept;
@@ -152,7 +151,7 @@ private:
     std::uint32_t last_steps_ = UINT32_MAX;   ///< whole steps before `last`
     std::uint32_t half_closed_looks_ = UINT32_MAX;
     bool rest_is_last_ = false;  ///< `total` ends before the step after `first` does
-    time_point due_{};          ///< the time for which the timer was armed
+    time_point due_ = never;    ///< the time for which the timer is armed
     /// A span, and until when the loop stood still for longer than half of it.
     struct forgiving {
         duration span{};
@@ -161,9 +160,12 @@ private:
     };
     forgiving idle_, first_byte_, header_, rate_;
     std::array<detail::intrusive_list<watch>, stages> watches_;
-    detail::intrusive_list<detail::guard_phase> headers_;
-    detail::intrusive_list<detail::guard_phase> beginnings_;  ///< transfers, not yet counted
-    detail::intrusive_list<detail::guard_phase> windows_;     ///< transfers that are counted
+    /// Of one detail::guard_phase::part: the span until its look. duration::max(): there is none.
+    struct phases {
+        duration span{};
+        detail::intrusive_list<detail::guard_phase> list;
+    };
+    std::array<phases, 3> phases_;
     std::array<std::uint64_t, end_causes> ended_{};
     std::uint64_t half_closed_ = 0;
     time_point silent_until_{};  ///< no report of one that is half closed before
@@ -234,11 +236,11 @@ public:
     /// A request is being read, up to the end of its header: guardian_limits::header counts until
     /// the phase ends. A timer that costs two list operations; with_timeout around the read costs
     /// more, and throws.
-    [[nodiscard]] CORO_EXPORT detail::guard_phase header() noexcept;
+    [[nodiscard]] detail::guard_phase header() noexcept;
     /// A message is under way in either direction: guardian_limits::minimum_rate counts. A client
     /// that drips is ended, one that is slow and steady is not. For the time in which the handler
     /// waits for its peer: while it computes, no byte may move, and that is not the peer's fault.
-    [[nodiscard]] CORO_EXPORT detail::guard_phase transfer() noexcept;
+    [[nodiscard]] detail::guard_phase transfer() noexcept;
     /// Whether the guardian has ended the stream, and what for.
     [[nodiscard]] end_cause cause() const noexcept {
         return of_ == nullptr ? end_cause::none : of_->cause();
@@ -271,8 +273,11 @@ private:
     friend class net::guarded;
     friend class net::guardian;
     friend class intrusive_list<guard_phase>;
+    /// A transfer is counted when its look has read the first count.
     enum class part : std::uint8_t { header, transfer, counted };
-    CORO_EXPORT guard_phase(net::guardian::watch* of, part which) noexcept;
+    guard_phase(net::guardian::watch* of, part which) noexcept : of_(of), part_(which) {
+        if (of != nullptr && of->by_ != nullptr && !of->has_ended()) of->by_->begin(*this);
+    }
 
     net::guardian::watch* of_;
     time_point deadline_{};
@@ -282,3 +287,14 @@ private:
 };
 
 }}}  // namespace coro::v0::detail
+
+namespace coro { inline namespace v0 { namespace net {
+
+inline detail::guard_phase guarded::header() noexcept {
+    return {of_, detail::guard_phase::part::header};
+}
+inline detail::guard_phase guarded::transfer() noexcept {
+    return {of_, detail::guard_phase::part::transfer};
+}
+
+}}}  // namespace coro::v0::net
