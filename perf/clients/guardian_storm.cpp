@@ -138,9 +138,63 @@ coro::task<> drip(endpoint where, coro::duration wait, attack& all) {
     all.longest = std::max(all.longest, coro::now() - begun);
 }
 
-coro::task<> run_drip(const child_server& server) {
+coro::task<> attack_once(endpoint where, attack& all) {
+    const auto storm = [&](coro::task_group& attacking) -> coro::task<> {
+        for (int i = 0; i < attackers; ++i)
+            attacking.spawn(drip, where, arrival / attackers * i, std::ref(all));
+        co_return;
+    };
+    co_await coro::with_task_group(storm);
+}
+
+/// A process of their own, so that good clients do not wait for attackers in their own loop.
+class attacker_process {
+public:
+    explicit attacker_process(endpoint where) {
+        std::array<int, 2> go{};
+        std::array<int, 2> result{};
+        if (::pipe(go.data()) != 0 || ::pipe(result.data()) != 0)
+            perf::fail_errno("make a pipe", errno, "try again");
+        pid_ = ::fork();
+        if (pid_ == 0) {
+            ::close(go[1]);
+            for (char word = 0; ::read(go[0], &word, 1) == 1;) {
+                attack all;
+                coro::run(attack_once(where, all));
+                if (::write(result[1], &all, sizeof all) != sizeof all) std::abort();
+            }
+            ::_exit(0);
+        }
+        ::close(go[0]);
+        ::close(result[1]);
+        go_ = go[1];
+        result_ = result[0];
+    }
+    attacker_process(const attacker_process&) = delete;
+    attacker_process& operator=(const attacker_process&) = delete;
+    ~attacker_process() {
+        ::close(go_);
+        ::waitpid(pid_, nullptr, 0);
+        ::close(result_);
+    }
+
+    [[nodiscard]] coro::task<attack> once() const {
+        co_return co_await coro::blocking([this] {
+            attack all;
+            if (::write(go_, "!", 1) != 1 || ::read(result_, &all, sizeof all) != sizeof all)
+                perf::fail("hear from the attackers");
+            return all;
+        });
+    }
+
+private:
+    pid_t pid_ = -1;
+    int go_ = -1;
+    int result_ = -1;
+};
+
+coro::task<> run_drip(const child_server& server, const attacker_process& others) {
     perf::histogram seen;
-    attack all;
     const auto body = [&](coro::task_group& group) -> coro::task<> {
         for (int i = 0; i < good_clients; ++i)
             group.spawn(ask_now_and_then, server.where(), std::ref(seen));
@@ -150,19 +204,13 @@ coro::task<> run_drip(const child_server& server) {
             co_await coro::sleep_for(arrival + header_limit);
             const double quiet = p99_us(seen);
             seen.clear();
-            all = {};
-            const auto storm = [&](coro::task_group& attacking) -> coro::task<> {
-                for (int i = 0; i < attackers; ++i)
-                    attacking.spawn(drip, server.where(), arrival / attackers * i, std::ref(all));
-                co_return;
-            };
-            co_await coro::with_task_group(storm);
+            const attack all = co_await others.once();
             print("p99 without attackers", quiet, "us");
             print("p99 with them", p99_us(seen), "us");
             print("ratio", p99_us(seen) / quiet, "");
             print("attackers connected", all.connected, "");
-            print("longest after its limit", static_cast<double>((all.longest - header_limit) / 1us)
-                                                / 1e3, "ms");
+            print("longest after its limit",
+                  static_cast<double>((all.longest - header_limit) / 1us) / 1e3, "ms");
         }
         group.cancel();
     };
@@ -208,7 +256,8 @@ int main(int count, char** values) {
     const std::string_view what = count == 2 ? values[1] : "";
     if (what == "drip") {
         const child_server server({.connections = 19'000, .header = header_limit}, 0);
-        return coro::run_main(run_drip(server));
+        const attacker_process others(server.where());
+        return coro::run_main(run_drip(server, others));
     }
     if (what == "descriptors") {
         // None is ended for silence: the storm is to last.
