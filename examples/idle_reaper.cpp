@@ -91,7 +91,7 @@ int main(int count, char** values) {
     limits.idle = span("--idle", 60);
     limits.first_byte = span("--first", 10);
     limits.header = span("--header", 20);
-    limits.per_address = static_cast<std::size_t>(given.number("--per-address", 100, 1, 1e6));
+    limits.per_address = given.count("--per-address", 100, 1, 1'000'000);
     limits.drain = std::chrono::seconds(1);
     const auto where = coro::net::endpoint::loopback(given.port_to_listen("PORT", 8089));
     given.end();

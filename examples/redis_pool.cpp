@@ -1,7 +1,7 @@
 // Strings and counters of a Redis server for clients that speak lines, over a few connections.
 //
-// Run:   redis-server --port 6379 &
-//        build/debug/examples/redis_pool 8089 6379       (PORT REDIS_PORT; 0 as PORT: any free one)
+// Run:   build/debug/examples/redis_pool 8089 6379       (PORT REDIS_PORT; 0 as PORT: any free one)
+//        beside `redis-server --port 6379`
 //        build/debug/examples/redis_pool 8089 6379 --shared     (one connection for all clients)
 // Talk:  nc 127.0.0.1 8089, and type: SET colour green | GET colour | INCR visits | GET taste
 // See:   `listening 127.0.0.1:8089`; nc answers: OK | green | 1 | (nil)

@@ -19,8 +19,8 @@
 #include "lanes.hpp"
 #include "printable.hpp"
 
-using coro::net::endpoint;
-using coro::net::tcp_stream;
+using coro::net::endpoint, coro::net::tcp_stream;
+constexpr coro::duration none = coro::duration::max();
 
 /// What a task of the client does: at this second it sends this text on this connection.
 struct errand {
@@ -79,7 +79,7 @@ coro::task<> run_once(const plan& tasks, endpoint where, stage& show) {
         co_await serve_serially(std::move(peer), show);
     };
     co_await coro::with_task_group([&](coro::task_group& group) -> coro::task<> {
-        group.spawn(coro::serve(listener, handler, {.limits = {.idle = coro::duration::max()}}));
+        group.spawn(coro::serve(listener, handler, {.limits = {.first_byte = none, .idle = none}}));
         co_await run_tasks(tasks, listener.local_endpoint(), show);
         group.request_stop();
     });

@@ -133,7 +133,9 @@ class pool_demo(unittest.TestCase):
                 while not demo.line().startswith("way"):
                     pass
                 code, printed, said = demo.end(signal.SIGINT)
-                self.assertEqual((code, printed, said), (0, "", ""))
+                self.assertEqual((code, printed), (0, ""))
+                # Its loops are cancelled one after the other: a server may meet a reset before.
+                self.assertRegex(said, r"\A(coro: notice: recv .*: Connection reset by peer\n)*\Z")
 
 
 if __name__ == "__main__":

@@ -133,7 +133,10 @@ class proxy(unittest.TestCase):
                     with self.assertRaises(TimeoutError):  # the buffers of the kernel have an end
                         client.sendall(bytes(100_000_000))
                     self.assertLess(resident(through.process) - before, 4096)
-                    self.assertEqual(through.end(), (0, "", ""))  # Ctrl-C, with bytes on the way
+                    code, out, err = through.end()  # Ctrl-C, with bytes on the way
+                    self.assertEqual((code, out), (0, ""))
+                    self.assertRegex(err, rf"^coro: notice: serve {address(client)}: cancelled, "
+                                          r"the drain is over: #\d+ .*\n$")
                 closed.set()
 
     def test_without_a_target_the_client_is_told_and_the_next_one_is_served(self):
