@@ -147,7 +147,7 @@ public:
     }
     void arrive() override {
         if constexpr (moves) {
-            value_.emplace(on_its_way_->attach());
+            value_.emplace(std::move(*on_its_way_).attach());
             on_its_way_.reset();
         }
     }
