@@ -285,7 +285,12 @@ public:
     refusing_moves(served& below, long number) noexcept : below_(below), number_(number) {}
     task<> accept_all(acceptor& by) override { return below_.accept_all(by); }
     task<> accept_if_waiting(acceptor& by) override { return below_.accept_if_waiting(by); }
-    task<> call(net::stream& stream) override { return below_.call(stream); }
+    task<> call(net::stream& stream, net::guarded&& guard) override {
+        return below_.call(stream, std::move(guard));
+    }
+    std::optional<net::endpoint> endpoint_of(const net::stream& stream) const noexcept override {
+        return below_.endpoint_of(stream);
+    }
     bool can_move(const net::stream& stream) const noexcept override {
         return below_.can_move(stream);
     }
