@@ -43,8 +43,10 @@ inline coro::task<> serve_lines(coro::net::endpoint where, line_answer answer) {
     const auto handler = [&answer](coro::net::tcp_stream peer) {
         return answer_lines(std::move(peer), answer);
     };
+    // Longer than any --timeout: an answer may take so long, and people type.
     const coro::server_limits limits{.connections = 1'000,
-                                     .idle = std::chrono::minutes(5),
+                                     .first_byte = std::chrono::hours(2),
+                                     .idle = std::chrono::hours(2),
                                      .drain = std::chrono::seconds(2)};
     co_await coro::serve(listener, handler, {.limits = limits});
 }

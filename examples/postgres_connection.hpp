@@ -3,7 +3,7 @@
 //
 // libpq owns the descriptor. It may close it and open another one while it connects: for the next
 // host, or to try again without TLS. A wait here refers to a descriptor for its own length only,
-// and libpq changes it in PQconnectPoll only, which nobody calls during a wait. So nothing is
+// and libpq changes it in its own calls only, which nobody makes during a wait. So nothing is
 // registered that could be left over, and each wait asks PQsocket anew.
 #pragma once
 
@@ -45,7 +45,7 @@ public:
         co_return co_await coro::with_cleanup(ask, leave, std::chrono::seconds(2));
     }
 
-    /// No query is under way, none was cut, and no transaction is open.
+    /// No query is under way, or was cut without its end, and no transaction is open.
     [[nodiscard]] bool is_clean() const noexcept {
         return state_ == state::idle && PQtransactionStatus(raw()) == PQTRANS_IDLE;
     }

@@ -28,6 +28,8 @@ public:
         const auto start = [](const std::string& to, const ending& ended) {
             PGconn* const made = PQconnectStart(to.c_str());
             if (made == nullptr) throw std::bad_alloc();
+            // Otherwise libpq writes them to stderr, with all that a query may put there.
+            PQsetNoticeProcessor(made, [](void*, const char*) {}, nullptr);
             return std::shared_ptr<PGconn>(made, [ended](PGconn* it) { ended->finish(it); });
         };
         const auto go_on = [](const std::shared_ptr<PGconn>& of) {

@@ -66,8 +66,8 @@ struct redis_codec {
             sizes.push_back(word.size());
         }
         char* made = nullptr;
-        const int size = redisFormatCommandArgv(&made, static_cast<int>(words.size()), words.data(),
-                                                sizes.data());
+        const auto size = redisFormatCommandArgv(&made, static_cast<int>(words.size()),
+                                                 words.data(), sizes.data());
         if (size < 0) throw std::bad_alloc();
         const std::unique_ptr<char, decltype(&redisFreeCommand)> owner(made, &redisFreeCommand);
         to.append(made, static_cast<std::size_t>(size));
@@ -116,7 +116,7 @@ private:
         return error == std::errc::result_out_of_range ? most_bytes : value;
     }
     static std::size_t size_behind(std::string_view line) {
-        return line[0] == '$' && line[1] != '-' ? number_in(line) + 2 : 0;
+        return line[0] == '$' && line[1] != '-' ? std::min(number_in(line), most_bytes) + 2 : 0;
     }
     static std::string name_of(const coro::net::stream* peer) {
         return peer == nullptr ? "redis" : peer->describe();

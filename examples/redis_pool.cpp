@@ -5,7 +5,7 @@
 //        build/debug/examples/redis_pool 8089 6379 --shared     (one connection for all clients)
 // Talk:  nc 127.0.0.1 8089, and type: SET colour green | GET colour | INCR visits | GET taste
 // See:   `listening 127.0.0.1:8089`; nc answers: OK | green | 1 | (nil)
-//        Redis never sees more than --max connections, or one with --shared. A client whose reply
+//        It has --max connections open at most, or one with --shared. A client whose reply
 //        is late by --timeout is told so, and nobody else gets that reply. When Redis goes away,
 //        all that wait are told the cause, behind `error: `; once it is back all goes on.
 #include <coro/coro.hpp>

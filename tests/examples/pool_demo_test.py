@@ -130,8 +130,8 @@ class pool_demo(unittest.TestCase):
             with self.subTest(poller=poller), started(
                 "pool_demo", "--seconds", "60", poller=poller
             ) as demo:
-                while not demo.line().startswith("way"):
-                    pass
+                while not (line := demo.line()).startswith("way"):
+                    self.assertTrue(line, "it has ended")
                 code, printed, said = demo.end(signal.SIGINT)
                 self.assertEqual((code, printed), (0, ""))
                 # Its loops are cancelled one after the other: a server may meet a reset before.

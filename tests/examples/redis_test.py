@@ -236,6 +236,7 @@ class redis_pool(unittest.TestCase):
                 b"$0\r\n\r\n": "",
                 b"SSH-2.0\r\n": "Protocol error",
                 b"$99999999999999999999\r\n": "limit exceeded",
+                b"$18446744073709551600\r\n": "limit exceeded",
                 b"$99999999999\r\n": "limit exceeded",
                 b"$x\r\nxx": "ad bulk string length",
                 array: "limit exceeded",
