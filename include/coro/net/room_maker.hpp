@@ -15,6 +15,9 @@ public:
     /// Requires: called inside of run().
     room_maker() noexcept = default;
 
+protected:
+    ~room_maker() = default;  // nobody owns one by its base
+
 private:
     /// Gives up what it can spare. Returns how many descriptors are free, or will be soon; 0: none.
     /// Called inside of the accept. Must not throw; cannot await.
