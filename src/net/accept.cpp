@@ -89,7 +89,11 @@ bool accept_awaiter<Stream>::go_on() noexcept {
                 if (ask()) return false;
                 break;
             case accept_problem::exhausted: {
-                if (!only_now_ && !was_cancelled() && make_room(this->loop()) != 0) {
+                if (was_cancelled()) {  // clients stay in the queue
+                    operation::result = -ECANCELED;
+                    return true;
+                }
+                if (!only_now_ && make_room(this->loop()) != 0) {
                     report_room(operation::result);
                     pause(room_pause);
                     return false;

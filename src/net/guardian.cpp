@@ -77,7 +77,9 @@ guardian::guardian(const guardian_limits& limits, const char* verb) noexcept
     const duration half_closed = limits.half_closed;
     const duration stepped = idle != none ? idle : total;
     duration step = stepped == none ? none : idle_look::step_of(stepped);
-    if (idle == none) step = std::min(step, std::max(half_closed, duration(1)));
+    // Not for each turn of the loop.
+    const duration least = std::chrono::seconds(1);
+    if (idle == none) step = std::min(step, std::max(half_closed, least));
     at(stage::step) = step;
     if (total != none) {
         last_steps_ = whole_steps(total, step);
@@ -87,11 +89,12 @@ guardian::guardian(const guardian_limits& limits, const char* verb) noexcept
         first_steps_ = step == none ? 0 : whole_steps(first, step);
         at(stage::first) = step == none ? first : first - first_steps_ * step;
         if (step != none) at(stage::rest) = step - at(stage::first);
-        rest_is_last_ = first_steps_ == last_steps_;
-        if (rest_is_last_) at(stage::rest) = total - first;
+        // `total` may end before the step after `first` does.
+        if (first_steps_ == last_steps_) at(stage::rest) = total - first;
     }
     if (half_closed != none && step != none)
-        half_closed_looks_ = std::max(1U, whole_steps(half_closed - duration(1), step) + 1);
+        half_closed_looks_ =
+            whole_steps(std::max(half_closed, duration(1)) - duration(1), step) + 1;
     const bool counted = limits.minimum_rate != 0;
     phases_[0].span = limits.header;
     phases_[1].span = counted && limits.rate_grace != none ? limits.rate_grace / uncounted_part
@@ -251,12 +254,13 @@ void guardian::look_at(watch& which) noexcept {
     const idle_look::finding found = which.look_.look(loop_, idle_.forgives(listed));
     if (found == idle_look::finding::gone) return enter(which, stage::never, listed);
     if (which.look_.silent_looks() >= half_closed_looks_ && !which.told_ &&
-        loop_.turn_time >= silent_until_ && which.look_.has_peer_ended(loop_)) {
+        which.look_.has_peer_ended(loop_)) {
         report_half_closed(which);
         if (limits_.end_half_closed) return end(which, end_cause::half_closed);
     }
     if (found == idle_look::finding::idle && limits_.idle != duration::max())
         return end(which, end_cause::idle);
+    if (!which.look_.has_spoken() && first_byte_.forgives(listed)) forgive_first_byte(which);
     which.stage_ = stage::step;
     // Not the turn's time: the kernel's count was read now, and what it counts came before.
     enter(which, next_stage(which), loop_.read_clock());
@@ -265,10 +269,16 @@ void guardian::look_at(watch& which) noexcept {
 void guardian::look_for_first_byte(watch& which, std::uint64_t moved, time_point listed) noexcept {
     if (moved != 0) return enter(which, next_stage(which), loop_.read_clock());
     if (which.forgiven_ || !first_byte_.forgives(listed)) return end(which, end_cause::first_byte);
-    which.forgiven_ = true;
+    forgive_first_byte(which);
     which.stage_ = stage::step;
-    which.look_.count_looks_anew();
     enter(which, next_stage(which), loop_.read_clock());
+}
+
+/// Once.
+void guardian::forgive_first_byte(watch& which) noexcept {
+    if (which.forgiven_) return;
+    which.forgiven_ = true;
+    which.look_.count_looks_anew();
 }
 
 void guardian::end(watch& which, end_cause why) noexcept {
@@ -396,7 +406,7 @@ void guardian::report_end(std::string_view verb, std::string_view peer,
 
 /// One sentence, where the task of `which` waits, and its peer.
 void guardian::report_place(const watch& which, severity level, std::string_view verb,
-                            std::string_view why) const noexcept {
+                            std::string_view why, bool with_place) const noexcept {
     std::array<char, detail::name_capacity> buffer;
     const std::string_view peer = detail::peer_text({&loop_, which.look_.socket}, buffer);
     const auto tell = [&](std::string_view text) {
@@ -404,7 +414,7 @@ void guardian::report_place(const watch& which, severity level, std::string_view
                 .task = {}});
     };
     try {
-        const std::string where = dump_task(which.task_);
+        const std::string where = with_place ? dump_task(which.task_) : std::string();
         tell(std::string(why) + (where.empty() ? "" : ": ") + where);
     } catch (...) {
         tell(why);  // without memory
@@ -415,9 +425,10 @@ void guardian::report_half_closed(watch& which) noexcept {
     which.told_ = true;
     ++half_closed_;
     // To find where a task waits is a walk over all of them, and peers could ask for many.
-    silent_until_ = saturating_add(loop_.turn_time, std::chrono::seconds(1));
+    const bool with_place = loop_.turn_time >= place_after_;
+    if (with_place) place_after_ = saturating_add(loop_.turn_time, std::chrono::seconds(1));
     report_place(which, severity::warning, verb_ == nullptr ? "guardian" : verb_,
-                 "the peer has closed, and its handler does not read");
+                 "the peer has closed, and its handler does not read", with_place);
 }
 
 std::size_t guardian::report_watched(std::string_view verb, std::string_view why,
@@ -426,7 +437,7 @@ std::size_t guardian::report_watched(std::string_view verb, std::string_view why
     std::size_t found = 0;
     for (const auto& list : watches_)
         for (watch* at = list.front(); at != nullptr; at = list.next(*at))
-            if (found++ < at_most) report_place(*at, severity::notice, verb, why);
+            if (found++ < at_most) report_place(*at, severity::notice, verb, why, true);
     return found;
 }
 

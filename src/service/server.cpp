@@ -69,10 +69,14 @@ private:
 /// Tells all shares at its end that nothing is sent to them any more. Allocates nothing.
 class sending {
 public:
-    explicit sending(const std::vector<std::unique_ptr<server_share>>& to) noexcept : to_(to) {}
+    sending(const std::vector<std::unique_ptr<server_share>>& to, bool& is_open) noexcept
+        : to_(to), is_open_(is_open) {
+        is_open_ = true;
+    }
     sending(const sending&) = delete;
     sending& operator=(const sending&) = delete;
     ~sending() {
+        is_open_ = false;
         for (const auto& each : to_)
             if (void* const waited_for = each->all_sent.exchange(each.get()))
                 static_cast<event*>(waited_for)->set();
@@ -80,6 +84,7 @@ public:
 
 private:
     const std::vector<std::unique_ptr<server_share>>& to_;
+    bool& is_open_;
 };
 
 /// One connection of a share, counted as long as this lives.
@@ -138,6 +143,10 @@ net::guardian_limits guardian_limits_of(const server_limits& limits) noexcept {
 
 /// How many handlers of a loop are named when the drain is over.
 constexpr std::size_t most_named = 8;
+/// How long those that make room have for that, until others are told to. Some may never read.
+constexpr duration eviction_pause = std::chrono::seconds(1);
+/// Between two reports of clients whose address has enough connections.
+constexpr duration turned_away_pause = std::chrono::seconds(1);
 
 /// One serve().
 class server final : public acceptor, private net::room_maker {
@@ -150,7 +159,6 @@ public:
           addresses_(options.limits.per_address),
           places_(options.limits.connections),
           guard_(guardian_limits_of(options.limits), "serve") {
-        board_->begin();
         const std::size_t refusals = options.refusal.empty() ? 0 : options.limits.refusals;
         if (refusals > 0) {
             refusals_.emplace(refusals);
@@ -206,10 +214,13 @@ private:
     served& what_;
     const serve_options options_;
     std::shared_ptr<server_board> board_;
+    const server_board::use use_{*board_};
     event changed_;  ///< whether it is paused has changed
     address_table addresses_;
-    bool is_accepting_ = false;              ///< shares stay until what is posted has arrived
+    bool may_send_ = false;                  ///< shares stay until what is posted has arrived
     bool asked_others_ = false;              ///< the last time that room was to be made
+    time_point evict_again_{};
+    time_point tell_again_{};                ///< of a client that was turned away
     std::atomic<std::uint64_t> evicted_{0};  ///< those that were told to make room
     semaphore places_;                   ///< held by those that have a handler, or will have
     std::optional<semaphore> refusals_;  ///< held by those that are being refused
@@ -359,10 +370,13 @@ task<> server::refuse_one(server& by, net::stream peer, semaphore::permit refusa
 /// A client whose address has all that it may have. It costs no place: the next one gets it.
 void server::turn_away(net::stream& stream, std::string_view peer) noexcept {
     server_board::add(board_->over_address);
-    report({.level = severity::notice, .verb = "serve", .endpoint = peer, .error = {},
-            .text = "turned away: its address has as many connections as "
-                    "server_limits.per_address allows",
-            .task = {}});
+    if (const time_point present = now(); present >= tell_again_) {
+        tell_again_ = saturating_add(present, turned_away_pause);
+        report({.level = severity::notice, .verb = "serve", .endpoint = peer, .error = {},
+                .text = "turned away: its address has as many connections as "
+                        "server_limits.per_address allows",
+                .task = {}});
+    }
     if (refusals_ && !refusal_) refusal_ = refusals_->try_acquire();
     if (refusal_) refuse(stream);
     else stream.abort();
@@ -433,7 +447,7 @@ task<> server::serve_share(server_share& share) {
 }
 
 task<> server::run(task_group& group) {
-    const sending to_all(shares_);
+    const sending to_all(shares_, may_send_);
     shares_.front()->guard = &guard_;
     shares_.front()->group = &group;
     not_begun_ = shares_.size() - 1;
@@ -443,10 +457,8 @@ task<> server::run(task_group& group) {
     if (shares_.size() > 1) co_await all_begun_.wait();
     for (const auto& share : shares_)
         if (share->not_begun) std::rethrow_exception(share->not_begun);
-    is_accepting_ = true;
     static_cast<void>(co_await until_stop(accept_unless_paused()));
     co_await what_.accept_if_waiting(*this);
-    is_accepting_ = false;
     place_.release();
     refusal_.release();
     if (!co_await move_on_after(options_.limits.drain, drained())) name_stuck();
@@ -467,15 +479,17 @@ task<> server::accept_unless_paused() {
 }
 
 /// The handlers of those that make room end soon, and their descriptors come back then. Until they
-/// have ended no more are told to: a handler may not read, and the cause may be another one. Those
+/// have ended, for a second at most, no more are told to: the cause may be another one. Those
 /// of the acceptor's loop come first. If there are none, it asks the other loops; it hears nothing
 /// of them, so each second time it says that there is no room.
 std::size_t server::make_room() noexcept {
     const std::uint64_t gone = board_->ended[static_cast<std::size_t>(net::end_cause::evicted)];
-    if (options_.limits.evictions == 0 || evicted_ > gone) return 0;
+    const time_point present = now();
+    if (options_.limits.evictions == 0 || (evicted_ > gone && present < evict_again_)) return 0;
+    evict_again_ = saturating_add(present, eviction_pause);
     evict_from(guard_);
     if (evicted_ > gone) return evicted_ - gone;
-    asked_others_ = is_accepting_ && !asked_others_;
+    asked_others_ = may_send_ && !asked_others_;
     if (!asked_others_) return 0;
     std::size_t asked = 0;
     for (std::size_t i = 1; i < shares_.size(); ++i) {

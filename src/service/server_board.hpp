@@ -24,10 +24,9 @@ public:
     public:
         attending(server_board& board, event& changed) : board_(board) {
             const std::lock_guard held(board_.lock_);
-            CORO_ASSERT(board_.changed_ == nullptr,
-                        "a server_control was given to two servers at once");
             board_.home_.emplace(loop_handle::of_this_loop());
             board_.changed_ = &changed;
+            ++board_.attendings_;
         }
         attending(const attending&) = delete;
         attending& operator=(const attending&) = delete;
@@ -44,16 +43,26 @@ public:
     static void pause(const std::shared_ptr<server_board>& board, bool paused) {
         const std::lock_guard held(board->lock_);
         if (board->paused_ == paused) return;
-        if (board->changed_ != nullptr) board->home_->post([board]() noexcept { board->tell(); });
+        if (board->changed_ != nullptr)
+            board->home_->post([board, number = board->attendings_]() noexcept {
+                board->tell(number);
+            });
         board->paused_ = paused;
     }
     [[nodiscard]] bool is_paused() const noexcept { return paused_; }
 
-    void begin() noexcept {
-        for (count* each : {&ended_all, &accepted, &failed, &refused, &over_address})
-            each->store(0, std::memory_order_relaxed);
-        for (count& each : ended) each.store(0, std::memory_order_relaxed);
-    }
+    /// One server, with its drain: the counts are its own.
+    class use {
+    public:
+        explicit use(server_board& board) noexcept : board_(board) { board_.begin(); }
+        use(const use&) = delete;
+        use& operator=(const use&) = delete;
+        ~use() { board_.end(); }
+
+    private:
+        server_board& board_;
+    };
+
     static void add(count& to, std::uint64_t amount = 1) noexcept {
         to.fetch_add(amount, std::memory_order_relaxed);
     }
@@ -63,13 +72,28 @@ public:
     std::array<count, net::end_causes> ended{};
 
 private:
-    void tell() noexcept {
+    /// Another server that attends now has read `paused_` itself.
+    void tell(std::uint64_t number) noexcept {
         const std::lock_guard held(lock_);
-        if (changed_ != nullptr) changed_->set();
+        if (changed_ != nullptr && number == attendings_) changed_->set();
+    }
+    void begin() noexcept {
+        const std::lock_guard held(lock_);
+        CORO_ASSERT(!in_use_, "a server_control was given to two servers at once");
+        in_use_ = true;
+        for (count* each : {&ended_all, &accepted, &failed, &refused, &over_address})
+            each->store(0, std::memory_order_relaxed);
+        for (count& each : ended) each.store(0, std::memory_order_relaxed);
+    }
+    void end() noexcept {
+        const std::lock_guard held(lock_);
+        in_use_ = false;
     }
 
     std::mutex lock_;
     event* changed_ = nullptr;
+    std::uint64_t attendings_ = 0;
+    bool in_use_ = false;
     std::optional<loop_handle> home_;  ///< of the server that attends, or the last one
     std::atomic<bool> paused_{false};
 };

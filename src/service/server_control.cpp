@@ -1,6 +1,8 @@
 // The controls of a server, and its counts as a value.
 #include <coro/service/server_control.hpp>
 
+#include <algorithm>
+
 #include "service/server_board.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
@@ -11,7 +13,7 @@ server_stats server_board::stats() const noexcept {
     // First, and with what came before it: so `active` is never below zero.
     const std::uint64_t gone = ended_all.load(std::memory_order_acquire);
     made.accepted = of(accepted);
-    made.active = made.accepted - gone;
+    made.active = made.accepted - std::min(gone, made.accepted);  // another server may begin
     made.failed = of(failed);
     made.refused = of(refused);
     made.over_address = of(over_address);

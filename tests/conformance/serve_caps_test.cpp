@@ -128,6 +128,7 @@ struct refusing_server {
             const auto handler = [&](net::tcp_stream peer) -> task<> {
                 return server.hold(std::move(peer));
             };
+            limits.limits.first_byte = duration::max();  // clients are silent
             group.spawn(serve(server.listener, handler, limits));
             while (held.size() < limits.limits.connections)
                 held.push_back(co_await net::tcp_stream::connect(server.where));

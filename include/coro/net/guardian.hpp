@@ -37,8 +37,8 @@ struct guardian_limits {
     std::size_t minimum_rate = 256;
     time_span rate_grace = std::chrono::seconds(10);
     /// The peer has closed, or ended its direction, and no byte has moved for so long: its handler
-    /// does not read (CLOSE_WAIT). The report names where the handler waits, one connection a
-    /// second. Found at a look, a quarter of `idle` later at most.
+    /// does not read (CLOSE_WAIT). The report tells it, and of one connection a second where its
+    /// handler waits. Found at a look, a quarter of `idle` later at most.
     time_span half_closed = std::chrono::seconds(30);
     /// Such a connection is ended too.
     bool end_half_closed = false;
@@ -137,11 +137,12 @@ private:
     void look() noexcept;
     void look_at(watch& which) noexcept;
     void look_at(detail::guard_phase& which) noexcept;
+    void forgive_first_byte(watch& which) noexcept;
     void look_for_first_byte(watch& which, std::uint64_t moved, time_point listed) noexcept;
     void end(watch& which, end_cause why) noexcept;
     void report_half_closed(watch& which) noexcept;
     void report_place(const watch& which, severity level, std::string_view verb,
-                      std::string_view why) const noexcept;
+                      std::string_view why, bool with_place) const noexcept;
 
     detail::loop& loop_;
     guardian_limits limits_;
@@ -150,7 +151,6 @@ private:
     std::uint32_t first_steps_ = UINT32_MAX;  ///< whole steps before `first`
     std::uint32_t last_steps_ = UINT32_MAX;   ///< whole steps before `last`
     std::uint32_t half_closed_looks_ = UINT32_MAX;
-    bool rest_is_last_ = false;  ///< `total` ends before the step after `first` does
     time_point due_ = never;    ///< the time for which the timer is armed
     /// A span, and until when the loop stood still for longer than half of it.
     struct forgiving {
@@ -168,7 +168,7 @@ private:
     std::array<phases, 3> phases_;
     std::array<std::uint64_t, end_causes> ended_{};
     std::uint64_t half_closed_ = 0;
-    time_point silent_until_{};  ///< no report of one that is half closed before
+    time_point place_after_{};  ///< until then no report says where a task waits
     detail::member_timer<&guardian::look> timer_;
 };
 
@@ -216,8 +216,8 @@ private:
 /// the guardian.
 class guarded {
 public:
-    /// As long as it lives that part goes on. Must not outlive the watch (serve sees to it for its
-    /// handlers).
+    /// As long as it lives that part goes on. Must not outlive the watch: in a handler of serve,
+    /// its task.
     using phase = detail::guard_phase;
 
     /// Of a watch of your own, which may be moved while no phase is alive.

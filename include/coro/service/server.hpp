@@ -26,7 +26,7 @@ struct server_limits {
     /// One more is turned away as at the cap, with the `refusal` if there is one, else by a reset.
     /// Only where the listener's streams have a remote_endpoint(), as those of TCP do.
     std::size_t per_address = 256;
-    /// Also of this machine's own addresses, as of a proxy on it.
+    /// Also of the loopback addresses, 127.0.0.0/8 and ::1, as of a proxy that comes that way.
     bool limit_loopback = false;
     /// The guardian's limits, as net::guardian_limits tells each. It ends a connection by shutting
     /// both directions down: the handler reads the end of the stream. `header` and `minimum_rate`

@@ -8,15 +8,16 @@
 #include <utility>
 #include <vector>
 
-#include <coro/core/when_all.hpp>
 #include <coro/net/exact.hpp>
 #include <coro/net/guardian.hpp>
 #include <coro/net/memory_stream.hpp>
 #include <coro/runtime/event.hpp>
+#include <coro/runtime/stats.hpp>
 #include <coro/runtime/timeout.hpp>
 #include <coro/service/server.hpp>
 
 #include "unit/core/core_fixture.hpp"
+#include "unit/service/server_fixture.hpp"
 
 namespace coro_test {
 namespace {
@@ -27,26 +28,11 @@ using coro::time_point;
 using coro::net::end_cause;
 namespace net = coro::net;
 
-constexpr duration none = duration::max();
+using server_tests::beside;
+using server_tests::none;
+using server_tests::read_until_end;
 
 class guardian_limits_test : public core_test {};
-
-/// Runs `client(where)` beside a server with that handler, and then stops it.
-template <typename Handler, typename Client>
-task<> beside(Handler& handler, coro::serve_options options, Client& client) {
-    auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
-    const auto body = [&](coro::task_group& group) -> task<> {
-        group.spawn(coro::serve(listener, std::ref(handler), options));
-        co_await client(listener.local_endpoint());
-        group.request_stop();
-    };
-    co_await coro::with_task_group(body);
-}
-
-task<> read_until_end(net::tcp_stream& from) {
-    std::array<std::byte, 4096> into{};
-    while (co_await from.read_some(into) != 0) {}
-}
 
 /// Sends a byte after each `pause`, until `total` has passed or the connection ends.
 task<> drip(net::tcp_stream& to, duration pause, duration total, std::size_t bytes = 1) {
@@ -359,6 +345,50 @@ TEST_F(guardian_limits_test, a_peer_that_closed_is_named_with_where_its_handler_
     }
 }
 
+TEST_F(guardian_limits_test, all_whose_peers_have_closed_are_told_and_ended_one_is_named) {
+    const report_lines log;
+    coro::server_control control;
+    coro::event enough;
+    const auto handler = [&](net::tcp_stream peer) -> task<> {
+        std::array<std::byte, 1> byte{};
+        EXPECT_EQ(co_await peer.read_some(byte), 1u);
+        co_await enough.wait();
+    };
+    const auto client = [&](net::endpoint where) -> task<> {
+        std::vector<net::tcp_stream> all;
+        for (int i = 0; i < 5; ++i) {
+            all.push_back(co_await net::tcp_stream::connect(where));
+            co_await net::write_all(all.back(), coro::as_bytes("x"));
+        }
+        for (net::tcp_stream& each : all) each.shutdown_send();
+        co_await coro::sleep_for(50s);
+        enough.set();
+        co_await coro::sleep_for(1s);
+    };
+    simulate(beside(handler, {.limits = {.end_half_closed = true}, .control = &control}, client));
+    EXPECT_EQ(control.stats().ended_by(end_cause::half_closed), 5u);
+    EXPECT_EQ(log.lines.size(), 5u);
+    EXPECT_EQ(std::ranges::count_if(log.lines,
+                                    [](const std::string& each) {
+                                        return each.find("does not read: #") != each.npos;
+                                    }),
+              1);
+}
+
+TEST_F(guardian_limits_test, no_span_of_half_closed_keeps_the_loop_busy) {
+    for (const duration span : {duration::min(), duration(-1s), duration(0), duration(1ms)}) {
+        const auto body = [&]() -> task<> {
+            auto ends = net::memory_stream::pair();
+            net::guardian guard(net::guardian_limits{.idle = none, .half_closed = span});
+            const net::guardian::watch watch = guard.watch_over(ends.first);
+            co_await coro::sleep_for(10s + 1us);
+            EXPECT_EQ(watch.cause(), end_cause::first_byte);
+            EXPECT_LT(coro::current_loop_stats().turns, 1000u);
+        };
+        simulate(body());
+    }
+}
+
 TEST_F(guardian_limits_test, the_drain_names_who_was_stuck) {
     const report_lines log;
     const auto handler = [&](net::tcp_stream peer) -> task<> {
@@ -478,103 +508,6 @@ TEST_F(guardian_limits_test, addresses_of_this_machine_are_not_limited_unless_as
         EXPECT_EQ(control.stats().active, 5u);
     };
     simulate(beside(handler, {.limits = {.per_address = 1}, .control = &control}, client));
-}
-
-// --- pause and resume
-
-TEST_F(guardian_limits_test, a_server_that_is_paused_serves_those_it_has_and_accepts_none) {
-    coro::server_control control;
-    const auto echo = [](net::tcp_stream peer) -> task<> {
-        std::array<std::byte, 64> into{};
-        while (const std::size_t n = co_await peer.read_some(into))
-            co_await net::write_all(peer, std::span(into).first(n));
-    };
-    const auto client = [&](net::endpoint where) -> task<> {
-        const auto asked = [](net::tcp_stream& of) -> task<> {
-            std::array<std::byte, 1> byte{};
-            co_await net::write_all(of, byte);
-            co_await net::read_exact(of, byte);
-        };
-        auto before = co_await net::tcp_stream::connect(where);
-        co_await asked(before);
-        for (int round = 0; round < 3; ++round) {
-            control.pause_accepting();
-            control.pause_accepting();
-            EXPECT_TRUE(control.is_paused());
-            co_await coro::sleep_for(1ms);
-            auto waiting = co_await net::tcp_stream::connect(where);
-            co_await asked(before);
-            EXPECT_FALSE(co_await coro::move_on_after(3s, asked(waiting)));
-            EXPECT_EQ(control.stats().accepted, 1u + 2u * static_cast<unsigned>(round));
-            control.resume_accepting();
-            auto late = co_await net::tcp_stream::connect(where);
-            co_await asked(late);
-            EXPECT_EQ(control.stats().accepted, 3u + 2u * static_cast<unsigned>(round));
-            waiting.close();
-        }
-    };
-    simulate(beside(echo, {.control = &control}, client));
-}
-
-TEST_F(guardian_limits_test, a_server_is_paused_from_another_loop) {
-    coro::server_control control;
-    const auto handler = [](net::tcp_stream peer) -> task<> { co_await read_until_end(peer); };
-    const auto pause = [](coro::server_control& of) -> task<> {
-        of.pause_accepting();
-        co_return;
-    };
-    const auto resume = [](coro::server_control& of) -> task<> {
-        of.resume_accepting();
-        co_return;
-    };
-    const auto client = [&](net::endpoint where) -> task<> {
-        const auto elsewhere = [&](auto& change) -> task<> {
-            const auto body = [&](coro::task_group& group) -> task<> {
-                group.spawn({.loop = 1}, change, std::ref(control));
-                co_return;
-            };
-            co_await coro::with_task_group(body);
-            co_await coro::sleep_for(1ms);
-        };
-        co_await elsewhere(pause);
-        auto one = co_await net::tcp_stream::connect(where);
-        co_await coro::sleep_for(1s);
-        EXPECT_EQ(control.stats().accepted, 0u);
-        co_await elsewhere(resume);
-        EXPECT_EQ(control.stats().accepted, 1u);
-        co_await elsewhere(pause);  // its message may come after the end
-    };
-    coro::run(beside(handler, {.control = &control}, client),
-              {.poller = coro::poller_choice::simulation, .loops = 2});
-}
-
-TEST_F(guardian_limits_test, a_listener_that_is_closed_ends_its_server) {
-    const auto body = []() -> task<> {
-        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
-        const auto handler = [](net::tcp_stream peer) -> task<> { co_await read_until_end(peer); };
-        const auto closing = [&]() -> task<> {
-            co_await coro::sleep_for(1s);
-            listener.close();
-        };
-        const auto serving = [&]() -> task<> { co_await coro::serve(listener, handler); };
-        bool closed = false;
-        try {
-            co_await coro::when_all(serving(), closing());
-        } catch (const coro::io_error& error) {
-            closed = error.code() == coro::errc::closed;
-        }
-        EXPECT_TRUE(closed);
-    };
-    simulate(body());
-}
-
-TEST_F(guardian_limits_test, a_server_that_is_paused_stops_when_it_is_told_to) {
-    coro::server_control control;
-    control.pause_accepting();
-    const auto handler = [](net::tcp_stream peer) -> task<> { co_await read_until_end(peer); };
-    const auto client = [](net::endpoint) -> task<> { co_await coro::sleep_for(1s); };
-    simulate(beside(handler, {.control = &control}, client));
-    EXPECT_EQ(control.stats().accepted, 0u);
 }
 
 }  // namespace
