@@ -423,7 +423,6 @@ void guardian::report_place(const watch& which, severity level, std::string_view
 
 void guardian::report_half_closed(watch& which) noexcept {
     which.told_ = true;
-    ++half_closed_;
     // To find where a task waits is a walk over all of them, and peers could ask for many.
     const bool with_place = loop_.turn_time >= place_after_;
     if (with_place) place_after_ = saturating_add(loop_.turn_time, std::chrono::seconds(1));

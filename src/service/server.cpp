@@ -131,6 +131,7 @@ private:
     newcomer newcomer_;
     net::guardian::watch watch_;
 };
+
 /// How long a client that is refused may take to read that and to close its end.
 constexpr duration refusal_span = std::chrono::seconds(2);
 

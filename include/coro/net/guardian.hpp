@@ -111,8 +111,6 @@ public:
     [[nodiscard]] std::uint64_t ended_by(end_cause why) const noexcept {
         return ended_[static_cast<std::size_t>(why)];
     }
-    /// Connections whose peer was found closed while their handler did not read.
-    [[nodiscard]] std::uint64_t found_half_closed() const noexcept { return half_closed_; }
 
 private:
     friend class guarded;
@@ -167,7 +165,6 @@ private:
     };
     std::array<phases, 3> phases_;
     std::array<std::uint64_t, end_causes> ended_{};
-    std::uint64_t half_closed_ = 0;
     time_point place_after_{};  ///< until then no report says where a task waits
     detail::member_timer<&guardian::look> timer_;
 };
