@@ -111,8 +111,10 @@ class Server:
         if "--port" not in command:
             command += ["--port", "0"]
         try:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.said,
-                                            text=True, preexec_fn=prepare(self.processor))
+            # Some servers listen to what is typed; nobody types here.
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.PIPE, stderr=self.said, text=True,
+                                            preexec_fn=prepare(self.processor))
         except OSError as error:
             raise Misuse(f"start {command[0]}: {error.strerror}; build it or correct the path")
         try:
@@ -154,10 +156,10 @@ class Server:
         finally:
             self.process.stdout.close()
             if not self.said.closed:
-                sys.stderr.write(self._complaint())
+                sys.stderr.write(self.complaint())
                 self.said.close()
 
-    def _complaint(self):
+    def complaint(self):
         """What the server has said on stderr so far."""
         self.said.seek(0)
         return self.said.read()
@@ -177,7 +179,7 @@ class Server:
                         return int(line[len(prefix):].split()[0])
                 ended = piece == ""
         how = "ended" if ended else f"ran for {START_SECONDS} s"
-        said = (text + self._complaint()).strip()
+        said = (text + self.complaint()).strip()
         raise Failure(f"start {self.command[0]}: it {how} without printing "
                       f"\"{prefix}<port>\" (it said {said!r}); run it by hand to see why")
 

@@ -49,4 +49,5 @@ build_release() {  # TARGET...
 
 # What scripts/perf measures, and with what.
 # shellcheck disable=SC2034
-measured_targets=(threads_echo epoll_echo uring_echo coro_echo fiber_echo coro_load)
+measured_targets=(process_echo threads_echo thread_pool_echo polling_echo select_echo poll_echo
+    epoll_echo epoll_edge_echo uring_echo coro_echo fiber_echo coro_load)

@@ -1,6 +1,7 @@
 // How a yardstick gives up: one sentence on stderr, then an exit status.
 //
-// Status 1 says that what was measured went wrong, status 2 that the command line did.
+// Status 1 says that what was measured went wrong, status 2 that the command line did. Status 3
+// says that the model of this server ends here: it cannot serve what it was asked to.
 // A sentence names the verb, what it was applied to, why it failed and, after the semicolon,
 // what to do about it.
 #pragma once
@@ -28,6 +29,11 @@ inline std::string& program_name() {
 
 [[noreturn]] inline void fail(std::string_view sentence) {
     exit_with(1, sentence);
+}
+
+/// The runner prints this sentence in the cell of its table, which has no figure then.
+[[noreturn]] inline void cannot_serve(std::string_view sentence) {
+    exit_with(3, sentence);
 }
 
 /// `doing` is verb and object ("bind 127.0.0.1:80"), `error` an errno value.

@@ -7,6 +7,8 @@
 //
 // Stacks are small, as in a server that means to have thousands: --stack, in KiB. The receive
 // buffer lies on them; what of a stack is never touched takes no memory.
+#include "contenders/blocking_echo.hpp"
+
 #include "common/arguments.hpp"
 #include "common/failure.hpp"
 #include "common/server.hpp"
@@ -21,36 +23,14 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
-#include <span>
+#include <cstdint>
 #include <system_error>
 #include <thread>
 
 namespace {
 
-constexpr std::size_t buffer_bytes = 16384;
 constexpr std::uint64_t least_stack_kib = 32;  // the buffer, and what the C++ library calls
 constexpr auto pause_without_resources = std::chrono::milliseconds(100);
-
-bool send_all(int fd, std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-        const ssize_t sent = send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR) continue;
-        if (sent <= 0) return false;
-        bytes = bytes.subspan(static_cast<std::size_t>(sent));
-    }
-    return true;
-}
-
-void echo(int fd) {
-    std::array<std::byte, buffer_bytes> buffer;
-    for (;;) {
-        const ssize_t received = recv(fd, buffer.data(), buffer.size(), 0);
-        if (received < 0 && errno == EINTR) continue;
-        if (received <= 0) break;
-        if (!send_all(fd, std::span(buffer).first(static_cast<std::size_t>(received)))) break;
-    }
-    close(fd);
-}
 
 /// std::thread has no way to ask for a size of stack; the C library has one for all threads to
 /// come.
@@ -67,7 +47,7 @@ void set_stack_size(std::size_t bytes) {
 /// A connection for which there is no thread is closed: its peer sees that at once.
 void start_echo(int fd) {
     try {
-        std::thread(echo, fd).detach();
+        std::thread(perf::echo_until_end, fd).detach();
     } catch (const std::system_error&) {
         close(fd);
         std::this_thread::sleep_for(pause_without_resources);
