@@ -1,4 +1,4 @@
-// CPU time and resident memory of another process, the monotonic clock, and pinning.
+// CPU time of another process, the monotonic clock, and pinning.
 //
 // The CPU time of a process here is that of its children too, for a server may have one for each
 // connection. Of children that have ended the kernel counts only those that were waited for, and
@@ -19,9 +19,6 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
-#include <optional>
 #include <string>
 
 namespace perf {
@@ -104,22 +101,6 @@ private:
     pid_t pid_;
     clockid_t clock_{};
 };
-
-/// Resident bytes of a process. smaps_rollup walks the pages, where VmRSS may lag behind by
-/// dozens of pages per thread.
-inline std::optional<std::int64_t> resident_bytes(pid_t pid) {
-    const std::string path = "/proc/" + std::to_string(pid) + "/smaps_rollup";
-    std::FILE* file = std::fopen(path.c_str(), "re");
-    if (file == nullptr) return std::nullopt;
-    char line[256];
-    std::optional<std::int64_t> bytes;
-    while (!bytes && std::fgets(line, sizeof line, file) != nullptr) {
-        long long kibibytes = 0;
-        if (std::sscanf(line, "Rss: %lld kB", &kibibytes) == 1) bytes = kibibytes * 1024;
-    }
-    std::fclose(file);
-    return bytes;
-}
 
 inline void pin_to_processor(unsigned processor) {
     cpu_set_t only;

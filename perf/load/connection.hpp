@@ -14,19 +14,33 @@ namespace load {
 /// How a receive ended.
 enum class arrival { bytes, nothing, end_of_stream, error };
 
+/// What a connection is there for. Only the polite ones' latency is measured.
+enum class part : std::uint8_t {
+    polite,    ///< answers messages with messages, or sends them on a schedule
+    idle,      ///< one exchange, then silence
+    greedy,    ///< like a polite one in a closed loop, but many messages deep
+    slow,      ///< sends all that the socket takes, and reads a trickle
+    firehose,  ///< large blocks, flat out
+};
+
 class connection {
 public:
-    connection(std::uint32_t number, std::size_t message_bytes, std::size_t depth)
-        : number_(number),
+    connection(std::uint32_t number, std::size_t message_bytes, std::size_t depth, part role)
+        : plays(role),
+          number_(number),
           pattern_(number),
           message_bytes_(message_bytes),
           depth_(depth),
           started_at_(std::bit_ceil(depth)) {}
 
     int fd = -1;
-    bool wants_space = false;  ///< registered for writability as well
-    std::uint64_t due = 0;     ///< paced: messages whose time has come, not yet started
-    std::uint64_t paced = 0;   ///< paced: messages started so far
+    part plays;
+    bool wants_space = false;   ///< registered for writability as well
+    bool deaf = false;          ///< slow: not registered for readability
+    std::uint32_t turn = 0;     ///< polite: its place among the polite ones
+    std::uint64_t due = 0;      ///< paced: messages whose time has come, not yet started
+    std::uint64_t paced = 0;    ///< paced: messages started so far
+    std::uint64_t counted = 0;  ///< messages completed in the window
 
     std::uint32_t number() const { return number_; }
 
@@ -38,6 +52,7 @@ public:
 
     std::size_t message_bytes() const { return message_bytes_; }
     std::uint64_t completed() const { return completed_; }
+    std::uint64_t received() const { return received_bytes_; }
     std::uint64_t in_flight() const { return started_ - completed_; }
     bool has_room() const { return in_flight() < depth_; }
     bool has_unsent() const { return sent_bytes_ < started_ * message_bytes_; }

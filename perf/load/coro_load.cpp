@@ -14,7 +14,46 @@
 
 #include <sys/prctl.h>
 
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+#include <sstream>
 #include <string>
+
+namespace {
+
+void measure(load::generator& generator, const load::load_options& options) {
+    const load::outcome found = generator.run();
+    load::print_outcome(options, found);
+    load::refuse_losses(found);
+    if (found.window.messages == 0 && found.window.latency.count() == 0) {
+        perf::fail("measure: no message came back in the window; give more --seconds or --rate");
+    }
+}
+
+/// A window for each line of stdin. The first line that this program prints says that all
+/// connections are open.
+void measure_on_cue(load::generator& generator, load::load_options options) {
+    std::printf("open %zu connections\n", options.connections);
+    std::fflush(stdout);
+    std::string line;
+    while (std::getline(std::cin, line)) {
+        std::istringstream words(line);
+        std::string more;
+        const bool fits = words >> options.rate >> options.seconds && !(words >> more) &&
+                          std::isfinite(options.rate) && options.rate >= 0 &&
+                          options.seconds >= 0.001 && options.seconds <= 1e6;
+        if (!fits) {
+            perf::fail("read cue \"" + line +
+                       "\": it is not RATE SECONDS; write \"0 2\" for a "
+                       "closed loop of 2 s, or \"500 2\" for 500 messages a second");
+        }
+        generator.change(options.rate, options.seconds);
+        measure(generator, options);
+    }
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
     const load::load_options options = load::read_options(argc, argv);
@@ -27,17 +66,14 @@ int main(int argc, char** argv) {
     prctl(PR_SET_TIMERSLACK, 1UL);  // the default of 50 us would blur the schedule of --rate
     load::generator generator(options);
     generator.open_all();
-    const bool holding = options.hold > 0;
-    const load::outcome found = holding ? generator.hold() : generator.run();
-    if (!holding) load::print_outcome(options, found);
-
-    if (const auto lost = found.ended_by_eof + found.ended_by_error; lost != 0) {
-        perf::fail(found.first_end + "; in all " + std::to_string(lost) + " connections ended (" +
-                   std::to_string(found.ended_by_eof) + " by end of stream, " +
-                   std::to_string(found.ended_by_error) + " by reset or another error)");
-    }
-    if (!holding && found.window.messages == 0) {
-        perf::fail("measure: no message came back in the window; give more --seconds or --rate");
+    if (options.hold > 0) {
+        const load::idle_memory found = generator.hold();
+        load::print_memory(options, found);
+        load::refuse_losses(found);
+    } else if (options.cues) {
+        measure_on_cue(generator, options);
+    } else {
+        measure(generator, options);
     }
     return 0;
 }

@@ -1,4 +1,4 @@
-// The loop of the load generator and its phases; see generator.hpp for the rules.
+// The loop of the load generator: opening, sending, receiving; see generator.hpp for the rules.
 #include "load/generator.hpp"
 
 #include "common/failure.hpp"
@@ -6,15 +6,13 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cinttypes>
-#include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <string>
 
@@ -25,19 +23,21 @@ namespace {
 constexpr std::size_t most_opening = 128;
 constexpr std::size_t firehose_block = 64 << 10;
 constexpr std::size_t firehose_depth = 16;
+/// 16 MiB in flight on a slow connection: more than the largest send buffer of the server's kernel
+/// (4 MiB, tcp_wmem) and this side's small one take, so that the server's writes meet a full one.
+constexpr std::size_t slow_depth = 256;
+constexpr int slow_receive_buffer = 16 << 10;
+/// Of the generator itself: the epoll, the standard streams, and what a library may open.
+constexpr std::size_t own_descriptors = 16;
 constexpr std::size_t send_bytes = 64 << 10;
 constexpr std::size_t receive_bytes = 256 << 10;
 constexpr std::int64_t second = 1'000'000'000;
 constexpr std::int64_t patience = 10 * second;  // without progress, while opening and draining
 
-std::int64_t own_cpu_nanoseconds() {
-    timespec at{};
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &at);
-    return perf::to_nanoseconds(at);
-}
-
-std::int64_t in_nanoseconds(double seconds) {
-    return static_cast<std::int64_t>(seconds * static_cast<double>(second));
+in_addr parsed(std::string_view address) {
+    in_addr found{};
+    inet_pton(AF_INET, std::string(address).c_str(), &found);
+    return found;
 }
 
 }  // namespace
@@ -48,20 +48,61 @@ generator::generator(const load_options& options)
       send_scratch_(send_bytes),
       receive_scratch_(receive_bytes) {
     if (epoll_ < 0) perf::fail_errno("create the epoll", errno, "raise ulimit -n");
+    check_descriptors();
+    server_.sin_family = AF_INET;
+    server_.sin_port = htons(options_.port);
+    server_.sin_addr = parsed(options_.address);
     if (options_.server != 0) {
         server_clock_.emplace(options_.server);
-        memory_before_ = perf::resident_bytes(options_.server);
+        memory_before_ = perf::memory_of(options_.server);
     }
-    streams_ = options_.connections + options_.firehoses;
-    connections_.reserve(options_.connections + options_.firehoses);
-    for (std::uint32_t i = 0; i < options_.connections; ++i) {
-        connections_.emplace_back(i, options_.size, options_.depth);
+    kernel_before_ = perf::memory_of_kernel();
+    cast_parts();
+}
+
+void generator::check_descriptors() const {
+    rlimit limit{};
+    const std::size_t wanted = options_.connections + options_.firehoses + own_descriptors;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
+        perf::fail("open " + std::to_string(options_.connections + options_.firehoses) +
+                   " connections: this process may have " + std::to_string(limit.rlim_cur) +
+                   " descriptors; raise ulimit -n, or use several generators with fewer");
     }
-    for (std::size_t i = 0; i < options_.firehoses; ++i) {
-        const auto number = static_cast<std::uint32_t>(options_.connections + i);
-        connections_.emplace_back(number, firehose_block, firehose_depth);
+}
+
+/// Those that are active or slow are spread over all, so that they are no neighbours in any table
+/// of the server.
+void generator::cast_parts() {
+    const std::size_t all = options_.connections;
+    streams_ = all + options_.firehoses;
+    connections_.reserve(all + options_.firehoses);
+    const bool many_parts = options_.greedy != 0 || options_.slow != 0;
+    const auto falls_on = [all](std::size_t number, std::size_t chosen) {
+        return number * chosen / all != (number + 1) * chosen / all;
+    };
+    for (std::size_t i = 0; i < all; ++i) {
+        if (options_.greedy != 0 && i + 1 == all) {
+            add(options_.size, options_.greedy, part::greedy);
+        } else if (options_.slow != 0 && falls_on(i, options_.slow)) {
+            add(firehose_block, slow_depth, part::slow);
+        } else if (many_parts || falls_on(i, options_.active)) {
+            add(options_.size, options_.depth, part::polite);
+        } else {
+            add(options_.size, 1, part::idle);
+        }
     }
-    if (options_.rate > 0) interval_ = static_cast<double>(second) / options_.rate;
+    for (std::size_t i = 0; i < options_.firehoses; ++i)
+        add(firehose_block, firehose_depth, part::firehose);
+}
+
+void generator::add(std::size_t message_bytes, std::size_t depth, part plays) {
+    const auto number = static_cast<std::uint32_t>(connections_.size());
+    connection& added = connections_.emplace_back(number, message_bytes, depth, plays);
+    if (plays == part::polite) {
+        added.turn = static_cast<std::uint32_t>(polite_.size());
+        polite_.push_back(number);
+    }
+    if (plays == part::slow) slow_.push_back(number);
 }
 
 generator::~generator() {
@@ -105,7 +146,6 @@ void generator::reconnect(connection& peer) {
 }
 
 void generator::connect_one(connection& peer) {
-    const std::string doing = "connect 127.0.0.1:" + std::to_string(options_.port);
     peer.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (peer.fd < 0) {
         perf::fail_errno("open socket " + std::to_string(peer.number()), errno,
@@ -113,26 +153,45 @@ void generator::connect_one(connection& peer) {
     }
     const int on = 1;
     setsockopt(peer.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    sockaddr_in at{};
-    at.sin_family = AF_INET;
-    at.sin_port = htons(options_.port);
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (connect(peer.fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 &&
+    if (peer.plays == part::slow) {  // before connect(): the window is told in the handshake
+        setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &slow_receive_buffer,
+                   sizeof slow_receive_buffer);
+    }
+    if (!options_.source.empty()) bind_source(peer);
+    if (connect(peer.fd, reinterpret_cast<const sockaddr*>(&server_), sizeof server_) != 0 &&
         errno != EINPROGRESS) {
+        const std::string doing =
+            "connect " + std::string(options_.address) + ":" + std::to_string(options_.port);
         perf::fail_errno(doing, errno,
                          errno == EADDRNOTAVAIL
-                             ? "closed connections hold all ports; wait for a minute, or let Linux "
-                               "reuse them (net.ipv4.tcp_tw_reuse = 2, as it is by default)"
+                             ? "connections, open and closed ones, hold all ports of this address; "
+                               "give another --source (127.0.0.2), wait for a minute, or let Linux "
+                               "reuse those of closed ones (net.ipv4.tcp_tw_reuse = 2, its default)"
                              : "start the server first, or ask for fewer --connections");
     }
     peer.start_message(perf::monotonic_nanoseconds());
     peer.wants_space = true;
-    watch(EPOLL_CTL_ADD, peer, EPOLLIN | EPOLLOUT);
+    watch(EPOLL_CTL_ADD, peer);
 }
 
-void generator::watch(int operation, connection& peer, std::uint32_t interest) {
+/// Without a port: IP_BIND_ADDRESS_NO_PORT lets connect() choose it, which may give the same port
+/// to connections with different servers.
+void generator::bind_source(const connection& peer) const {
+    const int on = 1;
+    setsockopt(peer.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    sockaddr_in own{};
+    own.sin_family = AF_INET;
+    own.sin_addr = parsed(options_.source);
+    if (bind(peer.fd, reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0) {
+        perf::fail_errno("bind --source " + std::string(options_.source), errno,
+                         "choose an address of this machine, as 127.0.0.2");
+    }
+}
+
+void generator::watch(int operation, connection& peer) {
     epoll_event event{};
-    event.events = interest;
+    event.events = (peer.deaf ? 0u : std::uint32_t{EPOLLIN}) |
+                   (peer.wants_space ? std::uint32_t{EPOLLOUT} : 0u);
     event.data.u32 = peer.number();
     if (epoll_ctl(epoll_, operation, peer.fd, &event) != 0) {
         perf::fail_errno("watch connection " + std::to_string(peer.number()), errno,
@@ -163,23 +222,27 @@ std::int64_t generator::turn(std::int64_t deadline) {
 /// One receive per turn and connection: a firehose cannot keep the generator from its pings.
 void generator::serve(connection& peer, std::uint32_t ready) {
     if (peer.fd < 0) return;
-    if ((ready & ~std::uint32_t{EPOLLOUT}) != 0) {
-        int error = 0;
-        switch (peer.receive(receive_scratch_, error)) {
-            case arrival::bytes:
-                take_messages(peer);
-                break;
-            case arrival::nothing:
-                break;
-            case arrival::end_of_stream:
-                lose(peer, true, 0);
-                return;
-            case arrival::error:
-                lose(peer, false, error);
-                return;
-        }
-    }
+    if ((ready & ~std::uint32_t{EPOLLOUT}) != 0 && !take(peer, receive_scratch_)) return;
     push(peer);
+}
+
+/// Receives once; false when the connection is lost.
+bool generator::take(connection& peer, std::span<std::byte> scratch) {
+    int error = 0;
+    switch (peer.receive(scratch, error)) {
+        case arrival::bytes:
+            take_messages(peer);
+            return true;
+        case arrival::nothing:
+            return true;
+        case arrival::end_of_stream:
+            lose(peer, true, 0);
+            return false;
+        case arrival::error:
+            break;
+    }
+    lose(peer, false, error);
+    return false;
 }
 
 void generator::take_messages(connection& peer) {
@@ -189,23 +252,31 @@ void generator::take_messages(connection& peer) {
         --opening_;
         ++open_;
     }
-    const bool firehose = is_firehose(peer);
     const std::int64_t now = perf::monotonic_nanoseconds();
+    const bool again = phase_ == phase::flowing && !options_.brief && !is_paced(peer);
     total_ += arrived;
     for (; arrived > 0; --arrived) {
-        const std::int64_t latency = now - peer.complete_message();
-        if (measuring_) {
-            if (firehose) {
-                window_.firehose_bytes += peer.message_bytes();
-            } else {
-                window_.latency.add(static_cast<std::uint64_t>(std::max<std::int64_t>(latency, 0)));
-            }
-        }
-        if (options_.brief) continue;
-        if (phase_ == phase::flowing && (options_.rate == 0 || firehose)) peer.start_message(now);
+        count(peer, peer.complete_message(), now);
+        if (again) peer.start_message(now);
     }
     if (phase_ == phase::flowing && options_.brief) reconnect(peer);
-    if (phase_ == phase::flowing && options_.rate != 0 && !firehose) start_waiting(peer);
+    if (peer.due > 0) start_waiting(peer);  // after the window too: they were due in it
+}
+
+void generator::count(connection& peer, std::int64_t started, std::int64_t now) {
+    const bool was_due = started >= window_start_ && started < window_end_;
+    if (is_paced(peer) ? was_due : measuring_ && peer.plays == part::polite) {
+        window_.latency.add(static_cast<std::uint64_t>(std::max<std::int64_t>(now - started, 0)));
+    }
+    if (!measuring_) return;
+    if (peer.plays == part::polite) {
+        ++window_.messages;
+        ++peer.counted;
+    } else if (peer.plays == part::greedy) {
+        ++window_.greedy_messages;
+    } else if (peer.plays == part::firehose) {
+        window_.firehose_bytes += peer.message_bytes();
+    }
 }
 
 void generator::push(connection& peer) {
@@ -216,7 +287,7 @@ void generator::push(connection& peer) {
     }
     if (const bool blocked = error == EAGAIN; blocked != peer.wants_space) {
         peer.wants_space = blocked;
-        watch(EPOLL_CTL_MOD, peer, blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
+        watch(EPOLL_CTL_MOD, peer);
     }
 }
 
@@ -234,142 +305,6 @@ void generator::lose(connection& peer, bool eof, int error) {
     --alive_;
     close(peer.fd);
     peer.fd = -1;
-}
-
-void generator::flow_until(std::int64_t deadline) {
-    for (std::int64_t now = perf::monotonic_nanoseconds(); now < deadline && alive_ > 0;) {
-        std::int64_t wake = deadline;
-        if (options_.rate > 0) {
-            start_due(now);
-            wake = std::min(wake, due_time(next_due_));
-        }
-        now = turn(wake);
-    }
-}
-
-void generator::start_flow(std::int64_t now) {
-    phase_ = phase::flowing;
-    schedule_start_ = now;
-    for (connection& each : connections_) {
-        if (each.fd < 0 || (options_.rate > 0 && !is_firehose(each))) continue;
-        if (options_.brief) {
-            reconnect(each);
-            continue;
-        }
-        while (each.has_room())
-            each.start_message(now);
-        push(each);
-    }
-}
-
-std::int64_t generator::due_time(std::uint64_t message) const {
-    return schedule_start_ + static_cast<std::int64_t>(static_cast<double>(message) * interval_);
-}
-
-void generator::start_due(std::int64_t now) {
-    for (; due_time(next_due_) <= now; ++next_due_) {
-        connection& peer = connections_[next_due_ % options_.connections];
-        ++peer.due;
-        if (peer.fd < 0) continue;
-        start_waiting(peer);
-        push(peer);
-    }
-}
-
-void generator::start_waiting(connection& peer) {
-    for (; peer.due > 0 && peer.has_room(); --peer.due) {
-        peer.start_message(due_time(peer.paced * options_.connections + peer.number()));
-        ++peer.paced;
-    }
-}
-
-void generator::begin_window() {
-    window_ = measurement{};
-    measuring_ = true;
-    window_.own_cpu = -own_cpu_nanoseconds();
-    if (server_clock_) window_.server_cpu = -server_clock_->nanoseconds();
-    window_start_ = perf::monotonic_nanoseconds();
-}
-
-void generator::end_window() {
-    if (server_clock_) *window_.server_cpu += server_clock_->nanoseconds();
-    window_.own_cpu += own_cpu_nanoseconds();
-    const std::int64_t length = perf::monotonic_nanoseconds() - window_start_;
-    window_.seconds = static_cast<double>(length) / static_cast<double>(second);
-    window_.messages = window_.latency.count();
-    measuring_ = false;
-}
-
-std::uint64_t generator::unfinished() const {
-    std::uint64_t messages = 0;
-    for (const connection& each : connections_) {
-        if (each.fd >= 0) messages += each.in_flight();
-    }
-    return messages;
-}
-
-void generator::drain() {
-    phase_ = phase::draining;
-    std::uint64_t left = unfinished();
-    std::int64_t progress = perf::monotonic_nanoseconds();
-    while (left > 0) {
-        const std::int64_t now = turn(progress + patience);
-        if (const std::uint64_t still = unfinished(); still != left) {
-            left = still;
-            progress = now;
-        } else if (now - progress >= patience) {
-            perf::fail("finish: " + std::to_string(left) +
-                       " messages did not come back within 10 s; the server lost bytes or hangs");
-        }
-    }
-}
-
-outcome generator::run() {
-    const std::int64_t start = perf::monotonic_nanoseconds();
-    const std::int64_t window_start = start + in_nanoseconds(options_.warmup);
-    start_flow(start);
-    flow_until(window_start);
-    begin_window();
-    flow_until(window_start + in_nanoseconds(options_.seconds));
-    end_window();
-    drain();
-    found_.window = window_;
-    found_.messages_total = total_;
-    return found_;
-}
-
-outcome generator::hold() {
-    phase_ = phase::draining;  // every message has come back; what arrives now is an end
-    if (!options_.json) {
-        std::printf("holding %zu connections for %g s\n", alive_, options_.hold);
-        std::fflush(stdout);
-    }
-    flow_until(perf::monotonic_nanoseconds() + in_nanoseconds(options_.hold));
-    print_memory(memory_before_);
-    found_.messages_total = total_;
-    return found_;
-}
-
-void generator::print_memory(std::optional<std::int64_t> before) const {
-    const auto after = options_.server != 0 ? perf::resident_bytes(options_.server) : std::nullopt;
-    if (options_.server != 0 && (!before || !after)) {
-        perf::fail("read the server's memory: /proc/" + std::to_string(options_.server) +
-                   "/smaps_rollup is not readable; run as the server's user");
-    }
-    if (options_.json) {
-        std::printf("{\"connections\": %zu, \"alive\": %zu", connections_.size(), alive_);
-        if (after) {
-            std::printf(", \"rss_before_bytes\": %" PRId64 ", \"rss_after_bytes\": %" PRId64,
-                        *before, *after);
-        }
-        std::printf("}\n");
-    } else if (after) {
-        const double each =
-            static_cast<double>(*after - *before) / static_cast<double>(connections_.size());
-        std::printf("server memory    %" PRId64 " KiB before, %" PRId64
-                    " KiB held: %.0f B per connection\n",
-                    *before / 1024, *after / 1024, each);
-    }
 }
 
 }  // namespace load
