@@ -62,6 +62,9 @@ PROCESS = [
 # What else must be put right in a child of fork(2): locks, and the list of the runs that live.
 FORK_HANDLERS = ["src/base/report.cpp", "src/core/home_loop.cpp", "src/core/loop.cpp"]
 
+# The questions about TCP are put to the kernel itself.
+RAW_TCP = ["examples/tcp/*"]
+
 # fmt: off
 # (header patterns, files that may include them, reason). A header that is neither coro's nor of the
 # C++ library must be in the table; the first row that matches decides. Tests and the raw contenders
@@ -85,25 +88,25 @@ OWNERS = [
      "memory is mapped for rings, for the stacks of fibers, and for tests of large transfers"),
     (["malloc.h"], ["src/core/loan.cpp"],
      "the allocator is asked for the size of a frame's block in one file"),
-    (["net/if.h"], ["src/poller/*", "src/net/interface_names.cpp"],
+    (["net/if.h"], ["src/poller/*", "src/net/interface_names.cpp", *RAW_TCP],
      "the scope of an IPv6 address is the name of an interface, looked up in one file"),
     (["hiredis/*"], ["examples/redis_*"],
      "an example shows a client that uses it as a codec"),
     (["libpq-fe.h"], ["examples/postgres_*", "examples/ended_sessions.hpp"],
      "an example shows a client that waits for the socket of libpq"),
     (["fcntl.h", "sys/socket.h"],
-     ["src/poller/*", "examples/postgres_connection.hpp", "examples/ended_sessions.hpp"],
+     ["src/poller/*", "examples/postgres_connection.hpp", "examples/ended_sessions.hpp", *RAW_TCP],
      "what libpq does not tell of its socket that example asks the kernel"),
     (["poll.h", "unistd.h"],
-     ["src/poller/*", *PROCESS, "src/base/report.cpp", "examples/ended_sessions.hpp"],
+     ["src/poller/*", *PROCESS, "src/base/report.cpp", "examples/ended_sessions.hpp", *RAW_TCP],
      "the default report hook asks whether stderr has room before it writes; an example closes the "
      "duplicate of a socket"),
     (["pthread.h"], ["src/poller/*", *PROCESS, *FORK_HANDLERS],
      "threads belong to the waist, and what a fork must not break has its files"),
     (["signal.h", "sys/signalfd.h", "sys/wait.h", "sched.h", "sys/resource.h"],
-     ["src/poller/*", *PROCESS],
+     ["src/poller/*", *PROCESS, *RAW_TCP],
      "signals, fork and the descriptor limit are the process's, not a backend's"),
-    (["*.h", "*/*"], ["src/poller/*"],
+    (["*.h", "*/*"], ["src/poller/*", *RAW_TCP],
      "the operating system is met at the waist"),
 ]
 OWNED_EVERYWHERE = ["boost/context/*", "openssl/*"]
