@@ -60,7 +60,8 @@ PROCESS = [
     "src/runtime/signals*.cpp",
 ]
 # What else must be put right in a child of fork(2): locks, and the list of the runs that live.
-FORK_HANDLERS = ["src/base/report.cpp", "src/core/home_loop.cpp", "src/core/loop.cpp"]
+FORK_HANDLERS = ["src/base/report.cpp", "src/core/home_loop.cpp", "src/core/loop.cpp",
+                 "src/runtime/loop_witness.cpp"]
 
 # The questions about TCP are put to the kernel itself.
 RAW_TCP = ["examples/tcp/*"]

@@ -9,6 +9,7 @@
 
 #include "base/text_line.hpp"
 #include "core/await_chain.hpp"
+#include "runtime/span_text.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
@@ -20,17 +21,6 @@ bool add_site(hold_text& text, std::string_view word, const std::source_location
     if (where.line() == 0) return false;
     text.add(word).add_site(where.file_name(), where.line());
     return true;
-}
-
-/// `1.0 s` or `120 ms`.
-void add_span(hold_text& text, duration span) noexcept {
-    const auto milliseconds = static_cast<std::uint64_t>(span / std::chrono::milliseconds(1));
-    if (milliseconds < 1000) {
-        text.add_number(milliseconds).add(" ms");
-    } else {
-        text.add_number(milliseconds / 1000).add(".").add_number(milliseconds % 1000 / 100);
-        text.add(" s");
-    }
 }
 
 }  // namespace

@@ -138,7 +138,11 @@ scheduler* loop_team::make_loop(unsigned index, std::string* no_ring) {
 
 void loop_team::start() {
     if (world_->is_virtual()) return start_stepped();
-    while (!start_all()) fall_back();
+    loops_[0]->appear();
+    while (!start_all()) {
+        fall_back();
+        loops_[0]->appear();
+    }
     report_choice();
 }
 
@@ -251,8 +255,10 @@ void loop_team::run_loop(unsigned index) noexcept {
     std::string no_ring;
     try {
         made = make_loop(index, &no_ring);
+        if (made != nullptr) made->appear();
     } catch (...) {
         error = std::current_exception();
+        delete std::exchange(made, nullptr);
     }
     const loop_entry as_mine(made);
     const bool runs = arrive(index, made, std::move(no_ring), std::move(error));
@@ -282,6 +288,7 @@ void run_until_nothing_is_pending(scheduler& mine) noexcept {
 void loop_team::wind_down(scheduler& mine) noexcept {
     mine.ending = false;
     run_until_nothing_is_pending(mine);
+    mine.disappear();
     mine.close_gate();
     mine.run_all_posted();  // while all loops are there: what was posted may post to them
     run_until_nothing_is_pending(mine);
@@ -393,6 +400,7 @@ void loop_team::start_stepped() {
     for (unsigned index = 1; index < size(); ++index) {
         loops_[index].reset(make_loop(index, nullptr));
     }
+    for (const auto& loop : loops_) loop->appear();
 }
 
 void loop_team::turn(unsigned index, bool may_sleep) noexcept {

@@ -55,6 +55,8 @@ public:
     [[nodiscard]] unsigned size() const noexcept { return static_cast<unsigned>(loops_.size()); }
     [[nodiscard]] scheduler& at(unsigned index) noexcept { return *loops_[index]; }
 
+    /// Whether all loops are on one thread.
+    [[nodiscard]] bool is_stepped() const noexcept { return stepped_; }
     [[nodiscard]] detail::world& world() noexcept { return *world_; }
     [[nodiscard]] blocking_pool& blocking() noexcept { return blocking_; }
 

@@ -1,4 +1,4 @@
-// The limit of open files.
+// The limit of open files, and the number of a thread.
 #include "runtime/process.hpp"
 
 #include <mutex>
@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <coro/runtime/stats.hpp>
 
@@ -43,6 +44,8 @@ void raise_descriptor_limit() noexcept {
     limit_of_files.before = now;
     limit_of_files.raised = true;
 }
+
+std::int32_t this_thread_id() noexcept { return ::gettid(); }
 
 }}}  // namespace coro::v0::detail
 

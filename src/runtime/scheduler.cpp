@@ -44,6 +44,7 @@ scheduler::scheduler(std::unique_ptr<detail::poller> poller, scheduler_options o
 
 scheduler::~scheduler() {
     check_no_signals_watched(*this);
+    disappear();
     // A thread that has just posted may not have left post() yet: a few instructions.
     while (mailbox_.has_poster()) std::this_thread::yield();
     while (loop_guest* left = guests.pop_front()) delete left;
@@ -54,6 +55,7 @@ void scheduler::turn(bool may_sleep) noexcept {
     ++turns_;
     turn_time = poller_->now();
     poller_->turn_time = turn_time;
+    pulse.turn_begins(turns_, turn_time);
     timers_fired_ += timers_.expire(turn_time, timers_per_turn, [this](time_point due) noexcept {
         if (turn_time > due + overslept) [[unlikely]] collect_all();
     });
@@ -70,6 +72,11 @@ void scheduler::turn(bool may_sleep) noexcept {
     else sleep();
 }
 
+void scheduler::appear() {
+    witness_ = std::make_shared<loop_witness>(*this);
+    witness_->appear();
+}
+
 bool scheduler::has_work() noexcept {
     return has_ready() || unrun_ != nullptr || !deferred_.empty() || !turn_ends_.empty() ||
            mailbox_.holds_something() || poller_->has_more() ||
@@ -77,7 +84,7 @@ bool scheduler::has_work() noexcept {
 }
 
 void scheduler::reorder_ready(world& pick) noexcept {
-    --posts_;
+    forget_a_post();
     std::size_t count = 0;
     for (const detail::strand* each = ready_head; each != nullptr && count != reordered_at_most;
          each = each->next_ready)
@@ -108,6 +115,7 @@ const detail::strand* scheduler::resume_ready() noexcept {
         if (strand == nullptr) break;
         ++resumed_;
         running = strand;
+        pulse.resumes(strand->number);
         depth = 0;
         inline_budget = inline_completions;
         if (hooks != nullptr) [[unlikely]]
@@ -200,6 +208,7 @@ void scheduler::sleep() noexcept {
         return;
     }
     ++sleeps_;
+    pulse.falls_asleep(turns_);
     const bool ended = collect(deadline);
     mailbox_.wakes_up();
     if (ended) spin_.silence_ended(poller_->now());

@@ -15,6 +15,8 @@
 #include "core/sanitizers.hpp"
 #include "runtime/adaptive_spin.hpp"
 #include "runtime/hold_watch.hpp"
+#include "runtime/loop_pulse.hpp"
+#include "runtime/loop_witness.hpp"
 #include "runtime/mailbox.hpp"
 #include "runtime/poller.hpp"
 #include "runtime/timer_queue.hpp"
@@ -90,6 +92,7 @@ public:
     intrusive_list<room_maker> room_makers;
     transport_table* transports = nullptr;  ///< one of them, made with the first transport
     transport_census beside;
+    loop_pulse pulse;  ///< for every thread
 
     [[nodiscard]] detail::poller& poller() noexcept { return *poller_; }
     [[nodiscard]] cancel_scope& root_scope() noexcept { return root_; }
@@ -104,6 +107,16 @@ public:
         turn_hook_ = hook;
         turn_hook_user_ = user;
     }
+
+    /// From now on dump_all_loops() finds the loop. On the thread that turns it. Throws:
+    /// std::bad_alloc.
+    void appear();
+    /// It does no more. May be repeated.
+    void disappear() noexcept {
+        if (witness_ != nullptr) witness_->disappear();
+    }
+    /// Called by a post that is none of the program's: it is not counted.
+    void forget_a_post() noexcept { --posts_; }
 
     /// What is due at the end of a turn; for turn() itself, and after the last one.
     void run_turn_ends() noexcept;
@@ -164,7 +177,7 @@ public:
     [[nodiscard]] bool has_work() noexcept;
     [[nodiscard]] time_point next_deadline() const noexcept { return timers_.next_deadline(); }
     /// Has `pick` choose which of the oldest `reordered_at_most` strands that are ready is resumed
-    /// next. Called by a post of the team, which is none of the program's: it is not counted.
+    /// next. Called by a post of the team.
     void reorder_ready(world& pick) noexcept;
     static constexpr std::size_t reordered_at_most = 64;
 
@@ -188,6 +201,7 @@ private:
     std::unique_ptr<detail::poller> poller_;
     scheduler_options options_;
     std::shared_ptr<loop_gate> gate_;
+    std::shared_ptr<loop_witness> witness_;  ///< nullptr before appear()
     std::size_t foreign_tasks_ = 0;
     bool foreign_refused_ = false;
     timer_queue timers_;

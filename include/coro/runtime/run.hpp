@@ -205,6 +205,17 @@ struct string_sink final : text_sink {
     return std::move(text.content);
 }
 
+/// Every task of every loop of this process, in all runs, and the counters of each loop. Each loop
+/// writes its own part when it turns. One that does not within `answer_within` is named: since when
+/// it has not turned, and which task it resumed last. Blocks this thread until all have answered,
+/// for `answer_within` at most; a loop that asks does not turn meanwhile, but it answers others.
+/// `loop 1 of 2, run 1, thread 4711 has not turned for 3.2 s; it last resumed task #17`
+/// Any thread, also one that runs no loop; not a signal handler. In a simulation all loops of its
+/// run answer in place.
+/// Throws: std::bad_alloc.
+[[nodiscard]] CORO_EXPORT std::string dump_all_loops(
+    time_span answer_within = std::chrono::milliseconds(250));
+
 /// The line of dump_tasks() of the task of the running loop with that number, without its end;
 /// empty if no such task exists any more. It walks over the tasks of the loop.
 /// Requires: called inside of run(). current_task_number() and task_view::number() return the
