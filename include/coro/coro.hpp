@@ -28,8 +28,11 @@
 #include <coro/net/memory_stream.hpp>
 #include <coro/net/readiness.hpp>
 #include <coro/net/room_maker.hpp>
+#include <coro/net/socket_census.hpp>
 #include <coro/net/socket_options.hpp>
 #include <coro/net/tcp.hpp>
+#include <coro/net/tcp_counters.hpp>
+#include <coro/net/tcp_info.hpp>
 #include <coro/net/transport.hpp>
 #include <coro/runtime/await.hpp>
 #include <coro/runtime/blocking.hpp>

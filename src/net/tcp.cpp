@@ -153,6 +153,15 @@ endpoint local_endpoint_of(const detail::socket_ref& socket) {
 
 endpoint tcp_stream::local_endpoint() const { return local_endpoint_of(socket_.ref()); }
 
+tcp_info tcp_stream::info() const {
+    const detail::socket_ref& socket = socket_.ref();
+    tcp_info found;
+    const int result = socket.handle ? detail::poller_of(socket).tcp_facts(socket.handle, found)
+                                     : detail::result_closed;
+    if (result < 0) throw io_error(error_of(result), "getsockopt tcp_info");
+    return found;
+}
+
 void tcp_stream::set_options(const stream_options& options) {
     const detail::socket_ref& socket = socket_.ref();
     if (!socket.handle) throw io_error(errc::closed, "setsockopt tcp");
@@ -195,6 +204,16 @@ bool tcp_listener::close_if_idle() noexcept {
     if (detail::poller_of(which).close_if_idle(which.handle) == 0)
         static_cast<void>(socket_.release());
     return !socket_;
+}
+
+accept_queue tcp_listener::queue() const {
+    const detail::socket_ref& socket = socket_.ref();
+    accept_queue found;
+    const int result = socket.handle
+                           ? detail::poller_of(socket).waiting_clients(socket.handle, found)
+                           : detail::result_closed;
+    if (result < 0) throw io_error(error_of(result), "getsockopt tcp_info of a listener");
+    return found;
 }
 
 endpoint tcp_listener::local_endpoint() const { return local_endpoint_of(socket_.ref()); }

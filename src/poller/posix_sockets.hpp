@@ -83,6 +83,8 @@ public:
     int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept override;
     int has_input(detail::handle socket, bool& out) noexcept override;
     int has_peer_ended(detail::handle socket, bool& out) noexcept override;
+    int tcp_facts(detail::handle socket, net::tcp_info& out) noexcept override;
+    int waiting_clients(detail::handle listener, net::accept_queue& out) noexcept override;
     socket_notes* notes(detail::handle socket) noexcept override;
     int shed_connection(detail::handle listener) noexcept override;
     int adopt(int descriptor, detail::handle& out) noexcept override;

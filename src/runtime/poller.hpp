@@ -67,6 +67,11 @@
 #include <coro/runtime/detail/detached.hpp>
 #include <coro/runtime/detail/operation.hpp>
 
+namespace coro { inline namespace v0 { namespace net {
+struct tcp_info;      // coro/net/tcp_info.hpp: plain values, which the worlds fill in
+struct accept_queue;
+}}}  // namespace coro::v0::net
+
 namespace coro { inline namespace v0 { namespace detail {
 
 /// One request moves no more; what is left is for another one, and in between timers and other
@@ -267,6 +272,12 @@ public:
     /// Whether the peer has ended its direction, or the connection, whether or not anybody has read
     /// that; one system call. Fails as has_input().
     virtual int has_peer_ended(detail::handle socket, bool& out) noexcept = 0;
+    /// What is known of a TCP connection, also of one that has ended; one system call. -EOPNOTSUPP
+    /// for another kind of socket, a listener too.
+    virtual int tcp_facts(detail::handle socket, net::tcp_info& out) noexcept = 0;
+    /// The connections that wait to be accepted by a listener of TCP, and how many may; one system
+    /// call. -EOPNOTSUPP for another kind of socket.
+    virtual int waiting_clients(detail::handle listener, net::accept_queue& out) noexcept = 0;
     /// The notes of an open socket, which live as long as its slot. nullptr for a handle that is
     /// stale or closing.
     virtual socket_notes* notes(detail::handle socket) noexcept = 0;

@@ -188,6 +188,7 @@ void sim_world::establish(sim_socket& listener, sim_socket& client) {
     auto server = std::make_shared<sim_socket>(listener.family);
     server->options = listener.options;
     server->state = sim_state::connected;
+    server->data_came = now_;
     server->local = client.remote;
     server->remote = client.local;
     // An IPv6 listener shows an IPv4 client by its mapped address.
@@ -252,20 +253,6 @@ int sim_poller::remote_address(detail::handle handle, socket_address& out) noexc
         return -ENOTCONN;
     }
     out = encode_address(socket->remote);
-    return 0;
-}
-
-/// Acknowledged is what has arrived at the peer and fits into its receive buffer: the rest is here.
-int sim_poller::moved_bytes(detail::handle handle, std::uint64_t& out) noexcept {
-    const sim_socket* socket = find(handle);
-    if (socket == nullptr) return result_closed;
-    if (socket->datagram) return -EOPNOTSUPP;
-    std::uint64_t unacknowledged = 0;
-    if (const socket_pointer peer = socket->peer.lock(); peer && !peer->closed) {
-        const auto room = static_cast<std::size_t>(peer->option(socket_option::receive_buffer) / 2);
-        unacknowledged = peer->inbound.buffered() - std::min(peer->inbound.visible(), room);
-    }
-    out = socket->arrived + socket->sent - unacknowledged;
     return 0;
 }
 

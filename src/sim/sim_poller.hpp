@@ -55,6 +55,8 @@ public:
     int moved_bytes(detail::handle socket, std::uint64_t& out) noexcept override;
     int has_input(detail::handle socket, bool& out) noexcept override;
     int has_peer_ended(detail::handle socket, bool& out) noexcept override;
+    int tcp_facts(detail::handle socket, net::tcp_info& out) noexcept override;
+    int waiting_clients(detail::handle listener, net::accept_queue& out) noexcept override;
     socket_notes* notes(detail::handle socket) noexcept override;
     int shed_connection(detail::handle listener) noexcept override;
     int detach(detail::handle socket, detached& out) noexcept override;
@@ -94,6 +96,7 @@ private:
     /// Closes the socket and vacates its slot. Requires: nothing is pending on it.
     void free_slot(std::uint32_t index);
     static void set_default_options(sim_socket& socket) noexcept;  ///< sim_options.cpp
+    [[nodiscard]] static std::uint64_t acknowledged(const sim_socket& socket) noexcept;
 
     void finish(operation& op, std::int32_t result) noexcept;  ///< phase, counters
     /// A pending operation has ended: the next wait() hands it out.

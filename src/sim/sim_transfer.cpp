@@ -109,6 +109,7 @@ void sim_world::bytes_arrive(sim_socket& socket, std::size_t size) {
     if (socket.state == sim_state::reset) return;
     socket.inbound.reveal(size);
     socket.arrived += size;
+    socket.data_came = now_;
     retry_receiver(socket);
 }
 
@@ -162,6 +163,7 @@ sim_world::outcome sim_world::attempt_send(sim_socket& socket, operation& op) {
         put_bytes(*peer, op, size);
     }
     socket.sent += size;
+    socket.data_went = now_;
     return static_cast<std::int32_t>(size);
 }
 

@@ -86,6 +86,7 @@ void sim_world::process(const sim_event& event) {
         case sim_event_kind::bytes_arrive: return bytes_arrive(socket, event.amount);
         case sim_event_kind::end_arrives:
             socket.end_arrived = true;
+            socket.end_came = now_;
             return retry_receiver(socket);
         case sim_event_kind::reset_arrives: return reset_arrives(socket);
         case sim_event_kind::datagram_arrives: return datagram_arrives(socket);
@@ -117,6 +118,7 @@ void sim_world::process_connect(const sim_event& event) {
         case sim_event_kind::connect_arrives: return connect_arrives(client);
         case sim_event_kind::connect_succeeds:
             client.state = sim_state::connected;
+            client.data_came = now_;
             return complete_sender(client, 0);
         case sim_event_kind::connect_refused: return connect_fails(client, -ECONNREFUSED);
         case sim_event_kind::connect_expires: return connect_fails(client, -ETIMEDOUT);

@@ -85,6 +85,9 @@ private:
     // --- events and chance: sim_world.cpp
     [[nodiscard]] bool may_open() const noexcept { return open_sockets_ < socket_limit_; }
     [[nodiscard]] duration draw_latency() noexcept;
+    [[nodiscard]] duration mean_round_trip() const noexcept {
+        return is_seeded() ? latency_ + latency_most_ : 2 * latency_;
+    }
     /// How many of `size` bytes a transfer moves.
     [[nodiscard]] std::size_t draw_chunk(std::size_t size) noexcept;
     void after(duration delay, sim_event_kind kind, sim_socket& socket, std::uint32_t amount = 0);

@@ -78,6 +78,12 @@ public:
     int has_peer_ended(detail::handle socket, bool& out) noexcept override {
         return world_->has_peer_ended(socket, out);
     }
+    int tcp_facts(detail::handle socket, net::tcp_info& out) noexcept override {
+        return world_->tcp_facts(socket, out);
+    }
+    int waiting_clients(detail::handle listener, net::accept_queue& out) noexcept override {
+        return world_->waiting_clients(listener, out);
+    }
     socket_notes* notes(detail::handle socket) noexcept override { return world_->notes(socket); }
     int shed_connection(detail::handle listener) noexcept override {
         return world_->shed_connection(listener);

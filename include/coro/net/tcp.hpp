@@ -9,6 +9,7 @@
 #include <coro/net/detail/rebind.hpp>
 #include <coro/net/socket_options.hpp>
 #include <coro/net/stream.hpp>
+#include <coro/net/tcp_info.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {
 class connect_awaiter;
@@ -65,6 +66,10 @@ public:
     [[nodiscard]] CORO_EXPORT endpoint remote_endpoint() const;
     /// Throws: io_error (errc::closed). See: getsockname(2).
     [[nodiscard]] CORO_EXPORT endpoint local_endpoint() const;
+    /// What the kernel knows of this connection now, in a system call. A connection that has ended
+    /// by an error has a state too. In a simulation: what its network knows; see tcp_info.
+    /// Throws: io_error (errc::closed). See: tcp(7) TCP_INFO.
+    [[nodiscard]] CORO_EXPORT tcp_info info() const;
     /// Sets what is set in `options`. Throws: io_error that names the option.
     CORO_EXPORT void set_options(const stream_options& options);
 
@@ -111,6 +116,10 @@ public:
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
     /// Throws: io_error (errc::closed). See: getsockname(2).
     [[nodiscard]] CORO_EXPORT endpoint local_endpoint() const;
+    /// How many connections wait to be accepted, and how many may; in a system call. Of listeners
+    /// that share an endpoint (listen_options::reuse_port) each has a queue of its own.
+    /// Throws: io_error (errc::closed). See: listen(2), tcp(7) TCP_INFO.
+    [[nodiscard]] CORO_EXPORT accept_queue queue() const;
 
 private:
     friend struct detail::stream_access;

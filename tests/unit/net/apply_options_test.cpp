@@ -54,6 +54,10 @@ public:
     int moved_bytes(detail::handle, std::uint64_t&) noexcept override { return unexpected(); }
     int has_input(detail::handle, bool&) noexcept override { return unexpected(); }
     int has_peer_ended(detail::handle, bool&) noexcept override { return unexpected(); }
+    int tcp_facts(detail::handle, net::tcp_info&) noexcept override { return unexpected(); }
+    int waiting_clients(detail::handle, net::accept_queue&) noexcept override {
+        return unexpected();
+    }
     socket_notes* notes(detail::handle) noexcept override { return nullptr; }
     int shed_connection(detail::handle) noexcept override { return unexpected(); }
     int adopt(int, detail::handle&) noexcept override { return unexpected(); }
