@@ -20,6 +20,7 @@ packages=(
 sanitizers='/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.asan-*'
 test_packages=(
     "strace        | strace               | counts system calls in the tests"
+    "valgrind      | valgrind             | counts instructions in the tests"
     "nc            | netcat-openbsd       | is a foreign client in the tests"
     "socat         | socat                | is another foreign client in the tests"
     "clang++-19    | clang-19             | is the second compiler, and compiles with sanitizers"

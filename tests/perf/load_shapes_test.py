@@ -23,8 +23,8 @@ BLOCK = 64 << 10  # bytes of a slow connection's message
 
 
 class echo_server:
-    """Echoes on a thread for each connection. `pause_at` is (connection, bytes, seconds): it answers
-    nothing for so long once so much has come on that connection."""
+    """Echoes on a thread for each connection. `pause_at` is (connection, bytes, seconds): so long
+    it answers nothing once so much has come on that connection."""
 
     def __init__(self, pause_at=None):
         self.pause_at = pause_at
