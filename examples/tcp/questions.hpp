@@ -11,6 +11,36 @@ namespace tcp_truth {
 namespace without_accept {
 void answer(timeline& line);
 }
+namespace slow_start {
+void answer(timeline& line);
+}
+namespace zero_window {
+void answer(timeline& line);
+}
+namespace half_close {
+void answer(timeline& line);
+}
+namespace reset {
+void answer(timeline& line);
+}
+namespace closing {
+void answer(timeline& line);
+}
+namespace time_wait {
+void answer(timeline& line);
+}
+namespace port_exhaustion {
+void answer(timeline& line);
+}
+namespace address_in_use {
+void answer(timeline& line);
+}
+namespace reuseport {
+void answer(timeline& line);
+}
+namespace short_connections {
+void answer(timeline& line);
+}
 
 struct question {
     const char* name;
@@ -21,6 +51,25 @@ struct question {
 inline constexpr question questions[] = {
     {"without_accept", "Is a connection established before the server accepts it?",
      without_accept::answer},
+    {"slow_start", "How much does a sender send before the first acknowledgement?",
+     slow_start::answer},
+    {"zero_window", "What does a client do when its server reads slowly?", zero_window::answer},
+    {"half_close", "What is a half-closed connection, and when does the reader learn of the end?",
+     half_close::answer},
+    {"reset", "When is the end of a connection a FIN, and when a RST?", reset::answer},
+    {"closing", "Through which states do both ends walk when they close?", closing::answer},
+    {"time_wait", "Who is in TIME_WAIT, for how long, and what does it cost?", time_wait::answer},
+    {"port_exhaustion", "When does a client run out of ports, and what helps?",
+     port_exhaustion::answer},
+    {"address_in_use",
+     "Why can a server that begins again not bind its port, and what does SO_REUSEADDR change?",
+     address_in_use::answer},
+    {"reuseport",
+     "How does SO_REUSEPORT spread connections, and what is lost when a listener closes?",
+     reuseport::answer},
+    {"short_connections",
+     "What does a connection for each request cost, against one that stays open?",
+     short_connections::answer},
 };
 
 }  // namespace tcp_truth

@@ -21,6 +21,8 @@ NOT_ALLOWED = 77
 # What needs network namespaces, which containers and some machines do not give: these may end with
 # 77 there, and nowhere else.
 NEED_A_NETWORK = {
+    "slow_start", "zero_window", "half_close", "reset", "closing", "time_wait",
+    "port_exhaustion", "address_in_use", "reuseport", "short_connections",
 }
 AT_ONCE = 2
 ROW = re.compile(r" *\d+\.\d  [a-z]+ +\S")
