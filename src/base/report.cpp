@@ -1,6 +1,8 @@
 // The report hook and its default: one line on stderr, rate-limited, and never waited for.
 #include <coro/base/report.hpp>
 
+#include "base/stderr_text.hpp"
+
 #include <poll.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -29,19 +31,18 @@ struct hook_state {
 
 constinit hook_state present_hook;
 
-/// Whether stderr takes PIPE_BUF bytes at once. A pipe that nobody reads from any more does not:
-/// writing to it would end the program (SIGPIPE).
-bool stderr_has_room() noexcept {
+/// Whether stderr takes PIPE_BUF bytes at once, or does within so long. A pipe that nobody reads
+/// from any more does not: writing to it would end the program (SIGPIPE).
+bool stderr_has_room(int milliseconds) noexcept {
     pollfd standard_error{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
-    return ::poll(&standard_error, 1, 0) == 1 && standard_error.revents == POLLOUT;
+    return ::poll(&standard_error, 1, milliseconds) == 1 && standard_error.revents == POLLOUT;
 }
 
-/// Writes without waiting; returns how many bytes were taken. A reader that has stopped (a full
-/// pipe, a terminal after ^S) must not stop the loop that reports. Only who writes to stderr by
-/// himself can take the room between the question and the write.
-std::size_t write_without_waiting(std::string_view text) noexcept {
+/// Waits so long for room of each piece; returns how many bytes were taken. Only who writes to
+/// stderr by himself can take the room between the question and the write.
+std::size_t write_pieces(std::string_view text, int milliseconds) noexcept {
     std::size_t taken = 0;
-    while (taken != text.size() && stderr_has_room()) {
+    while (taken != text.size() && stderr_has_room(milliseconds)) {
         const std::size_t piece = std::min(text.size() - taken, std::size_t{PIPE_BUF});
         const ssize_t count = ::write(STDERR_FILENO, text.data() + taken, piece);
         if (count > 0) taken += static_cast<std::size_t>(count);
@@ -49,6 +50,10 @@ std::size_t write_without_waiting(std::string_view text) noexcept {
     }
     return taken;
 }
+
+/// A reader that has stopped (a full pipe, a terminal after ^S) must not stop the loop that
+/// reports.
+std::size_t write_without_waiting(std::string_view text) noexcept { return write_pieces(text, 0); }
 
 /// Counts lines within the present second, and notices within ten, of coarse real time. The clock
 /// is read here and not taken from a loop because a report may come from outside of any loop.
@@ -166,4 +171,12 @@ void report(const report_event& event) noexcept {
     else write_line(event);
 }
 
+namespace detail {
+
+bool write_to_stderr(std::string_view text) noexcept {
+    constexpr int patience = 1000;  // milliseconds
+    return write_pieces(text, patience) == text.size();
+}
+
+}  // namespace detail
 }}  // namespace coro::v0

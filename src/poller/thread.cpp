@@ -1,9 +1,17 @@
 // Threads, which come from the waist like everything else of the operating system.
 #include "runtime/thread.hpp"
 
+#include <poll.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdint>
 #include <cstring>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -49,6 +57,31 @@ void thread::join() noexcept {
 void thread::detach() noexcept {
     native_->running.detach();
     native_.reset();
+}
+
+bell::bell() : descriptor_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    if (descriptor_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
+}
+
+bell::~bell() { ::close(descriptor_); }
+
+void bell::ring() noexcept {
+    const std::uint64_t one = 1;
+    // It fails when the count is full: then it rings already.
+    [[maybe_unused]] const auto written = ::write(descriptor_, &one, sizeof one);
+}
+
+void bell::wait(duration span) noexcept {
+    pollfd rung{.fd = descriptor_, .events = POLLIN, .revents = 0};
+    int milliseconds = -1;
+    if (span != duration::max()) {
+        const auto whole = std::chrono::ceil<std::chrono::milliseconds>(
+            std::clamp(span, duration::zero(), duration(std::chrono::hours(24))));
+        milliseconds = static_cast<int>(whole.count());
+    }
+    if (::poll(&rung, 1, milliseconds) != 1) return;
+    std::uint64_t count = 0;
+    [[maybe_unused]] const auto got = ::read(descriptor_, &count, sizeof count);
 }
 
 }}}  // namespace coro::v0::detail

@@ -138,6 +138,7 @@ scheduler* loop_team::make_loop(unsigned index, std::string* no_ring) {
 
 void loop_team::start() {
     if (world_->is_virtual()) return start_stepped();
+    lookout_ = lookout::begin(options_, *world_, run_.number());
     loops_[0]->appear();
     while (!start_all()) {
         fall_back();

@@ -16,6 +16,7 @@
 
 #include "core/live_runs.hpp"
 #include "runtime/blocking_pool.hpp"
+#include "runtime/lookout.hpp"
 #include "runtime/scheduler.hpp"
 #include "runtime/thread.hpp"
 #include "runtime/world.hpp"
@@ -110,6 +111,7 @@ private:
     const std::unique_ptr<detail::world> world_;
     std::vector<std::unique_ptr<scheduler>> loops_;
     std::vector<std::unique_ptr<messages>> messages_;  ///< by index of the loop
+    std::unique_ptr<lookout> lookout_;  ///< nullptr: the options ask for nothing that it does
     std::vector<thread> threads_;
     blocking_pool blocking_;
     bool stepped_ = false;

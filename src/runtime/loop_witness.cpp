@@ -94,9 +94,9 @@ std::string line_of(const loop_stats& stats) {
 
 loop_witness::loop_witness(scheduler& of) noexcept
     : gate_(of.gate()),
-      id_(of.id),
-      loops_(of.team->size()),
-      thread_(of.team->world().is_virtual() ? 0 : this_thread_id()),
+      name_{.id = of.id,
+            .loops = of.team->size(),
+            .thread = of.team->world().is_virtual() ? 0 : this_thread_id()},
       loop_(&of) {
     run = &arrive;
 }
@@ -128,12 +128,23 @@ std::string loop_witness::part_of(scheduler& loop) noexcept try {
     return {};
 }
 
-std::string loop_witness::title() const {
+std::string loop_name::text() const {
     text_line<128> line;
-    line.add("loop ").add_number(id_.index()).add(" of ").add_number(loops_);
-    line.add(", run ").add_number(id_.run());
-    if (thread_ != 0) line.add(", thread ").add_number(static_cast<std::uint64_t>(thread_));
+    line.add("loop ").add_number(id.index()).add(" of ").add_number(loops);
+    line.add(", run ").add_number(id.run());
+    if (thread != 0) line.add(", thread ").add_number(static_cast<std::uint64_t>(thread));
     return std::string(line.view());
+}
+
+std::vector<loop_view> loop_witness::loops_of(std::uint64_t run) {
+    std::vector<loop_view> found;
+    witness_list& list = witnesses();
+    const std::lock_guard lock(list.guard);
+    for (loop_witness* each = list.all.front(); each != nullptr; each = list.all.next(*each))
+        if (each->name_.id.run() == run)
+            found.push_back(
+                {.name = each->name_, .loop = each->loop_, .seen = each->loop_->pulse.look()});
+    return found;
 }
 
 std::string loop_witness::text_without_answer() const {
@@ -200,7 +211,7 @@ public:
                                [this] { return all_answered(); });
         std::string all;
         for (const question& each : asked_) {
-            all += each.to->title();
+            all += each.to->name_.text();
             all += is_answered(each) ? each.to->text_ : each.to->text_without_answer();
         }
         return all;
@@ -228,13 +239,13 @@ private:
         for (loop_witness* each = list_.all.front(); each != nullptr; each = list_.all.next(*each))
             asked_.push_back({.to = each->shared_from_this()});
         std::sort(asked_.begin(), asked_.end(), [](const question& left, const question& right) {
-            return left.to->id_.word < right.to->id_.word;
+            return left.to->name_.id.word < right.to->name_.id.word;
         });
         for (question& each : asked_) {
             loop_team* const team = current != nullptr ? current->team : nullptr;
             each.is_mine = each.to->loop_ == current ||
                            (team != nullptr && team->is_stepped() &&
-                            each.to->id_.run() == current->id.run());
+                            each.to->name_.id.run() == current->id.run());
             if (each.is_mine) each.mine = const_cast<scheduler*>(each.to->loop_);
         }
     }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <coro/base/detail/intrusive_list.hpp>
 #include <coro/base/time.hpp>
@@ -15,6 +16,23 @@ namespace coro { inline namespace v0 { namespace detail {
 
 class scheduler;
 struct loop_gate;
+
+/// What names a loop to a reader.
+struct loop_name {
+    loop_id id;
+    unsigned loops;       ///< of its run
+    std::int32_t thread;  ///< gettid(2); 0: it does not say, so that a simulation repeats itself
+
+    /// `loop 1 of 2, run 1, thread 4711`. Throws: std::bad_alloc.
+    [[nodiscard]] std::string text() const;
+};
+
+/// A loop as it was a moment ago; it may have gone.
+struct loop_view {
+    loop_name name;
+    const scheduler* loop;  ///< not to be touched
+    loop_pulse::seen seen;
+};
 
 /// A loop writes its own part of a dump, on its own thread. This is the message that asks it to,
 /// and the place of its answer. It exists from the beginning of the loop, so asking allocates
@@ -36,18 +54,18 @@ public:
     /// is in its inbox. May be repeated.
     void disappear() noexcept;
 
+    /// The loops of a run that are there. Any thread. Throws: std::bad_alloc.
+    static std::vector<loop_view> loops_of(std::uint64_t run);
+
 private:
     friend class loop_inquiry;
     static void arrive(posted& self) noexcept;
     /// Requires: the thread that turns the loop.
     [[nodiscard]] static std::string part_of(scheduler& loop) noexcept;
-    [[nodiscard]] std::string title() const;
     [[nodiscard]] std::string text_without_answer() const;
 
     const std::shared_ptr<loop_gate> gate_;
-    const loop_id id_;
-    const unsigned loops_;       ///< of its run
-    const std::int32_t thread_;  ///< gettid(2)
+    const loop_name name_;
 
     const scheduler* loop_;  ///< nullptr once it has gone
     std::uint64_t asked_ = 0;

@@ -46,6 +46,7 @@ void raise_descriptor_limit() noexcept {
 }
 
 std::int32_t this_thread_id() noexcept { return ::gettid(); }
+std::int32_t this_process_id() noexcept { return ::getpid(); }
 
 }}}  // namespace coro::v0::detail
 

@@ -1,4 +1,4 @@
-// The process: the limit of open files, which run() changes, and the number of a thread.
+// The process: the limit of open files, which run() changes, its number and those of its threads.
 #pragma once
 
 #include <cstdint>
@@ -11,5 +11,7 @@ void raise_descriptor_limit() noexcept;
 
 /// As ps -L and /proc show it: gettid(2).
 [[nodiscard]] std::int32_t this_thread_id() noexcept;
+/// getpid(2)
+[[nodiscard]] std::int32_t this_process_id() noexcept;
 
 }}}  // namespace coro::v0::detail

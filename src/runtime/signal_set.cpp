@@ -17,29 +17,15 @@ namespace {
     throw io_error(std::make_error_code(std::errc::invalid_argument), "watch", what);
 }
 
-/// Why a signal cannot be watched; nullptr: it can.
-const char* refusal_of(int number) noexcept {
-    switch (number) {
-        case SIGKILL:
-        case SIGSTOP: return ", which cannot be caught";
-        case SIGSEGV:
-        case SIGBUS:
-        case SIGFPE:
-        case SIGILL:
-        case SIGTRAP:
-        case SIGSYS:
-        case SIGABRT: return ", which is a fault of the program itself";
-        default: return nullptr;
-    }
-}
-
 std::uint64_t bits_of(std::initializer_list<int> signals) {
     std::uint64_t bits = 0;
     for (const int number : signals) {
-        // 32 and 33 are the C library's own (signal(7)); glibc refuses them.
-        if (number < 1 || number > SIGRTMAX || (number > SIGSYS && number < SIGRTMIN))
-            refuse("signal " + std::to_string(number) + ", which does not exist");
-        if (const char* why = refusal_of(number)) refuse(detail::name_of_signal(number) + why);
+        if (const char* why = detail::refusal_of_signal(number)) {
+            const bool exists = number >= 1 && number <= SIGRTMAX;
+            refuse((exists && why != std::string_view(", which does not exist")
+                        ? detail::name_of_signal(number)
+                        : "signal " + std::to_string(number)) + why);
+        }
         bits |= detail::signal_bit(number);
     }
     if (bits == 0) refuse("no signal at all");

@@ -28,13 +28,19 @@ std::atomic<int> delivered{0};
 /// a time has them (the first that asks); others leave the signals to it.
 std::atomic<poller*> listening{nullptr};
 std::atomic<signal_watch*> watches{nullptr};
+std::atomic<dump_signal*> dump_bells{nullptr};
+std::atomic<int> dump_asked{0};  ///< the number of the signal; 0: nobody asks
 /// Threads that are inside of a handler, and may hold what was in `listening` or `watches`.
 std::atomic<unsigned> handling{0};
 
 // --- under the lock
 
+/// Who may have a signal; users of one kind share it.
+enum class signal_use : std::uint8_t { stop, watch, dump, probe };
+
 struct handled_signal {
-    unsigned users = 0;  ///< sets that watch it, or the run that has it
+    unsigned users = 0;  ///< sets that watch it, or the runs that have it
+    signal_use use{};
     struct sigaction before {};
 };
 
@@ -44,7 +50,17 @@ struct signal_table {
     std::uint64_t of_run = 0;  ///< bits of those that a run handles
     sigset_t mask_before_fork{};  ///< of the thread that forks, which holds the lock
 
-    void add_user(int number, void (*handler)(int)) noexcept;
+    [[nodiscard]] bool is_free_for(int number, signal_use use) const noexcept {
+        const handled_signal& entry = of[static_cast<std::size_t>(number)];
+        return entry.users == 0 || entry.use == use;
+    }
+    /// `ours` has the handler.
+    void add_user(int number, signal_use use, struct sigaction ours) noexcept;
+    void add_user(int number, signal_use use, void (*handler)(int)) noexcept {
+        struct sigaction ours {};
+        ours.sa_handler = handler;
+        add_user(number, use, ours);
+    }
     void remove_user(int number) noexcept;
 };
 constinit signal_table table;
@@ -82,23 +98,33 @@ void on_watched_signal(int signal) {
     errno = saved;
 }
 
+/// A dump is written by a thread that runs no loop: here the bells ring.
+void on_dump_signal(int signal) {
+    const int saved = errno;
+    handling.fetch_add(1);
+    dump_asked.store(signal);
+    for (dump_signal* each = dump_bells.load(); each != nullptr; each = each->next.load())
+        each->rung.ring();
+    handling.fetch_sub(1);
+    errno = saved;
+}
+
 /// Handlers on other threads; one on this thread is through before this line goes on.
 void wait_for_handlers() noexcept {
     while (handling.load() != 0) std::this_thread::yield();
 }
 
-void signal_table::add_user(int number, void (*handler)(int)) noexcept {
+void signal_table::add_user(int number, signal_use use, struct sigaction ours) noexcept {
     handled_signal& entry = of[static_cast<std::size_t>(number)];
     if (entry.users++ != 0) return;
-    struct sigaction ours {};
-    ours.sa_handler = handler;
+    entry.use = use;
     // One at a time on a thread: handlers that interrupt each other pile up on its signal stack.
     // A fault of the program must not wait, it would kill it without a word.
     sigfillset(&ours.sa_mask);
     for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT})
         sigdelset(&ours.sa_mask, fault);
     // On the alternate stack where the thread has one: the stack of a fiber may be nearly used up.
-    ours.sa_flags = SA_RESTART | SA_ONSTACK;
+    ours.sa_flags |= SA_RESTART | SA_ONSTACK;
     ::sigaction(number, &ours, &entry.before);
 }
 
@@ -130,6 +156,8 @@ void let_signals_come() noexcept {
     [] {
         listening.store(nullptr);
         watches.store(nullptr);
+        dump_bells.store(nullptr);
+        dump_asked.store(0);
         handling.store(0);
         table.of_run = 0;
         for (int number = 1; number <= last_number; ++number) {
@@ -169,7 +197,9 @@ signal_guard::signal_guard(bool install, poller& to_wake) noexcept {
     listening.store(&to_wake);
     installed_ = true;
     table.of_run = signal_bit(SIGTERM) | (is_ignored(SIGINT) ? 0 : signal_bit(SIGINT));
-    for_each_signal(table.of_run, [](int number) { table.add_user(number, &on_stop_signal); });
+    for_each_signal(table.of_run, [](int number) {
+        table.add_user(number, signal_use::stop, &on_stop_signal);
+    });
 }
 
 signal_guard::~signal_guard() {
@@ -194,10 +224,20 @@ void signal_watch::begin() {
     if ((wanted_ & table.of_run) != 0)
         throw io_error(std::make_error_code(std::errc::device_or_resource_busy), "watch",
                        "SIGINT or SIGTERM, which run() handles unless signals = leave");
+    for_each_signal(wanted_, [](int number) {
+        if (table.is_free_for(number, signal_use::watch)) return;
+        throw io_error(std::make_error_code(std::errc::device_or_resource_busy), "watch",
+                       name_of_signal(number) +
+                           (number == probe_signal
+                                ? ", by which run_options::watchdog asks threads"
+                                : ", which is run_options::dump_signal"));
+    });
     // First the list: a signal that comes as soon as it is handled must find who watches.
     next_watch.store(watches.load());
     watches.store(this);
-    for_each_signal(wanted_, [](int number) { table.add_user(number, &on_watched_signal); });
+    for_each_signal(wanted_, [](int number) {
+        table.add_user(number, signal_use::watch, &on_watched_signal);
+    });
 }
 
 void signal_watch::end() noexcept {
@@ -232,6 +272,91 @@ int signal_watch::take() noexcept {
     const std::uint64_t lowest = present & -present;
     came_.fetch_and(~lowest);
     return std::countr_zero(lowest) + 1;
+}
+
+// --- the one that asks for a dump
+
+dump_signal::dump_signal(int wanted, bool stop_signals_are_free, bell& to_ring)
+    : rung(to_ring), number(wanted) {
+    if (number == 0) return;
+    const auto refuse = [this](std::errc why, const char* reason) {
+        throw io_error(std::make_error_code(why), "run",
+                       error_text("cannot begin: options.dump_signal is " +
+                                  (number > 0 && number <= last_number ? name_of_signal(number)
+                                                                       : std::to_string(number)) +
+                                  reason));
+    };
+    if (const char* reason = refusal_of_signal(number)) refuse(std::errc::invalid_argument, reason);
+    if ((number == SIGINT || number == SIGTERM) && !stop_signals_are_free)
+        refuse(std::errc::invalid_argument,
+               ", which ends the run unless options.signals = leave: take SIGQUIT");
+    if (number == probe_signal)
+        refuse(std::errc::invalid_argument,
+               ", by which a watchdog asks threads: take SIGQUIT");
+    const std::lock_guard lock(table.guard);
+    if (!table.is_free_for(number, signal_use::dump))
+        refuse(std::errc::device_or_resource_busy,
+               ", which a signal_set or another run of the process has: take another signal");
+    next.store(dump_bells.load());
+    dump_bells.store(this);
+    table.add_user(number, signal_use::dump, &on_dump_signal);
+}
+
+dump_signal::~dump_signal() {
+    if (number == 0) return;
+    const std::lock_guard lock(table.guard);
+    table.remove_user(number);
+    std::atomic<dump_signal*>* link = &dump_bells;
+    while (link->load() != nullptr && link->load() != this) link = &link->load()->next;
+    if (link->load() != nullptr) link->store(next.load());
+    wait_for_handlers();
+}
+
+int dump_signal::take() noexcept { return dump_asked.exchange(0); }
+
+// --- the one that asks a thread
+
+probe_signal_guard::probe_signal_guard(void (*handler)(int, siginfo_t*, void*)) {
+    const std::lock_guard lock(table.guard);
+    if (!table.is_free_for(probe_signal, signal_use::probe))
+        throw io_error(std::make_error_code(std::errc::device_or_resource_busy), "run",
+                       error_text("cannot begin: options.watchdog asks threads by SIGURG, which a "
+                                  "signal_set watches"));
+    struct sigaction ours {};
+    ours.sa_sigaction = handler;
+    ours.sa_flags = SA_SIGINFO;
+    table.add_user(probe_signal, signal_use::probe, ours);
+}
+
+probe_signal_guard::~probe_signal_guard() {
+    const std::lock_guard lock(table.guard);
+    table.remove_user(probe_signal);
+}
+
+/// The entry is not written while the handler that calls this is installed.
+void probe_signal_guard::pass_on(int signal, siginfo_t* info, void* where) noexcept {
+    const struct sigaction& before = table.of[probe_signal].before;
+    if ((before.sa_flags & SA_SIGINFO) != 0) before.sa_sigaction(signal, info, where);
+    else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
+        before.sa_handler(signal);
+}
+
+const char* refusal_of_signal(int number) noexcept {
+    // 32 and 33 are the C library's own (signal(7)); glibc refuses them.
+    if (number < 1 || number > SIGRTMAX || (number > SIGSYS && number < SIGRTMIN))
+        return ", which does not exist";
+    switch (number) {
+        case SIGKILL:
+        case SIGSTOP: return ", which cannot be caught";
+        case SIGSEGV:
+        case SIGBUS:
+        case SIGFPE:
+        case SIGILL:
+        case SIGTRAP:
+        case SIGSYS:
+        case SIGABRT: return ", which is a fault of the program itself";
+        default: return nullptr;
+    }
 }
 
 std::string name_of_signal(int number) {

@@ -1,5 +1,5 @@
-// Signals: the two that stop run(), counted in the handler and acted on by the loop, and those that
-// a signal_set watches.
+// Signals: the two that stop run(), counted in the handler and acted on by the loop, those that a
+// signal_set watches, the one that asks for a dump, and the one that asks a thread for its stack.
 #pragma once
 
 #include <array>
@@ -13,6 +13,7 @@
 #include <coro/core/detail/shared_words.hpp>
 
 #include "runtime/poller.hpp"
+#include "runtime/thread.hpp"
 
 namespace coro { inline namespace v0 {
 class signal_set;
@@ -74,6 +75,45 @@ private:
     std::atomic<std::uint64_t> came_{0};  ///< bits: handlers set them, a waiter takes the lowest
     message_flag<> on_its_way_;           ///< from a handler to the loop
 };
+
+/// While it lives, the signal that asks for a dump rings a bell. Several runs may have the same
+/// one: each bell rings, and whoever takes the request first answers.
+class dump_signal {
+public:
+    /// 0: none. `stop_signals_are_free`: SIGINT and SIGTERM may be it.
+    /// Throws: io_error (invalid_argument, device_or_resource_busy).
+    dump_signal(int number, bool stop_signals_are_free, bell& rung);
+    dump_signal(const dump_signal&) = delete;
+    dump_signal& operator=(const dump_signal&) = delete;
+    ~dump_signal();
+
+    /// The number of a signal that came and was not answered yet; 0: none. Any thread.
+    [[nodiscard]] static int take() noexcept;
+
+    // --- read by the handler
+    bell& rung;
+    const int number;
+    std::atomic<dump_signal*> next{nullptr};
+};
+
+/// The signal that asks a thread for its stack. By default it is ignored, so one that comes too
+/// late does no harm.
+inline constexpr int probe_signal = SIGURG;
+
+/// While it lives, `handler` has that signal; all of a process have the same handler.
+class probe_signal_guard {
+public:
+    /// Throws: io_error (device_or_resource_busy), where a signal_set watches it.
+    explicit probe_signal_guard(void (*handler)(int signal, siginfo_t* info, void* where));
+    probe_signal_guard(const probe_signal_guard&) = delete;
+    probe_signal_guard& operator=(const probe_signal_guard&) = delete;
+    ~probe_signal_guard();
+    /// Async-signal-safe: does what the handler of before the guard would do.
+    static void pass_on(int signal, siginfo_t* info, void* where) noexcept;
+};
+
+/// Why no program can have that signal for itself; nullptr: it can. `", which cannot be caught"`
+[[nodiscard]] const char* refusal_of_signal(int number) noexcept;
 
 [[nodiscard]] constexpr std::uint64_t signal_bit(int number) noexcept {
     return std::uint64_t{1} << (number - 1);

@@ -1,8 +1,11 @@
-// A thread of the library's own: for a loop, or for blocking calls.
+// A thread of the library's own: for a loop, for blocking calls, or to look after loops; and the
+// bell that wakes such a one.
 #pragma once
 
 #include <functional>
 #include <memory>
+
+#include <coro/base/time.hpp>
 
 namespace coro { inline namespace v0 { namespace detail {
 
@@ -26,6 +29,24 @@ public:
 private:
     struct native;
     std::unique_ptr<native> native_;
+};
+
+/// One thread waits for it, others ring: an eventfd(2).
+class bell {
+public:
+    /// Throws: std::system_error (too_many_files_open, ..._in_system, not_enough_memory).
+    bell();
+    bell(const bell&) = delete;
+    bell& operator=(const bell&) = delete;
+    ~bell();
+
+    /// Ends a wait() under way, or the next one. Any thread, and signal handlers.
+    void ring() noexcept;
+    /// Returns when it has rung, or after `span`; max(): no limit. It may return early.
+    void wait(duration span) noexcept;
+
+private:
+    int descriptor_;
 };
 
 }}}  // namespace coro::v0::detail

@@ -28,7 +28,7 @@ struct report_event {
     std::string_view task;      ///< which task, or whom it serves; may be empty
 };
 
-/// Receives reports. May be called from any loop's thread; must not throw and must not block.
+/// Receives reports. May be called from any thread of a run; must not throw and must not block.
 using report_hook = void (*)(const report_event& event, void* user) noexcept;
 
 /// Replaces the hook; nullptr restores the default. That writes one line on stderr, at most 20 a

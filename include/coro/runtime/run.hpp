@@ -56,6 +56,16 @@ struct run_options {
     /// its lines. All others of the loop waited meanwhile. For the first hold among several tasks
     /// the report has only their number. Off unless it is set.
     time_span hold_limit = duration::max();
+    /// A loop that has not turned for so long is reported while it still stands, once a hold. The
+    /// report has the task that holds it and the stack of its thread, which is asked by SIGURG. A
+    /// loop that sleeps in its poller is none. Less than 4 ms count as 4 ms. Off unless it is set.
+    /// Without effect in a simulation.
+    time_span watchdog = duration::max();
+    /// The number of a signal, SIGQUIT as a rule, that writes the dump and the counters of all
+    /// loops of the process to stderr. It works while loops stand, and the run goes on. After the
+    /// run the signal does again what it did before. A signal_set cannot watch it meanwhile;
+    /// several runs may name the same one. 0: none. Without effect in a simulation.
+    int dump_signal = 0;
     /// Told of each task. Not owned; must outlive the run.
     task_observer* observer = nullptr;
     /// The network of a simulation.
@@ -120,7 +130,8 @@ CORO_EXPORT int report_exit(const std::exception_ptr& error, bool tell_signal) n
 /// them, or a signal_set watches one of the two, they stay there.
 /// Throws: what `main` threw; interrupted, if a signal ended it before it had a value. It throws
 /// io_error, with the cause and the remedy, if the run cannot begin. That is so without a poller,
-/// descriptors, memory or threads, and with a bad value. It throws simulation_stuck when nothing
+/// descriptors, memory or threads, with a bad value, and where the signal of options.dump_signal or
+/// of the watchdog belongs to a signal_set. It throws simulation_stuck when nothing
 /// can happen any more in a simulation and all tasks have ended by a cancellation. `cancelled`
 /// never leaves it.
 /// Requires: no other run() on this thread; `main` was not started before (both abort). A child of

@@ -39,7 +39,8 @@ public:
     /// and for a number that is no signal or cannot be caught (SIGKILL, SIGSTOP). It is so too for
     /// a fault of the program itself (SIGSEGV, SIGABRT and their like). It is
     /// std::errc::device_or_resource_busy for SIGINT or SIGTERM where run() handles them (a SIGINT
-    /// that it left ignored is free). Nothing is watched then.
+    /// that it left ignored is free). It is so too for the signal of run_options::dump_signal, and
+    /// with a watchdog for SIGURG. Nothing is watched then.
     /// Source: sigaction(2).
     CORO_EXPORT signal_set(std::initializer_list<int> signals);
     signal_set(const signal_set&) = delete;
