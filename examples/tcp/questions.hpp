@@ -11,6 +11,39 @@ namespace tcp_truth {
 namespace without_accept {
 void answer(timeline& line);
 }
+namespace without_listen {
+void answer(timeline& line);
+}
+namespace handshake {
+void answer(timeline& line);
+}
+namespace backlog {
+void answer(timeline& line);
+}
+namespace full_queue {
+void answer(timeline& line);
+}
+namespace half_open {
+void answer(timeline& line);
+}
+namespace framing {
+void answer(timeline& line);
+}
+namespace readable {
+void answer(timeline& line);
+}
+namespace connect_limit {
+void answer(timeline& line);
+}
+namespace nagle {
+void answer(timeline& line);
+}
+namespace buffers {
+void answer(timeline& line);
+}
+namespace powered_off {
+void answer(timeline& line);
+}
 namespace slow_start {
 void answer(timeline& line);
 }
@@ -51,6 +84,20 @@ struct question {
 inline constexpr question questions[] = {
     {"without_accept", "Is a connection established before the server accepts it?",
      without_accept::answer},
+    {"handshake", "At which step of the handshake do connect and accept return?",
+     handshake::answer},
+    {"connect_limit", "How does a program limit the time of connect?", connect_limit::answer},
+    {"framing", "Does a receive return what a send has sent?", framing::answer},
+    {"readable", "When is a socket readable?", readable::answer},
+    {"backlog", "What does the backlog of listen mean?", backlog::answer},
+    {"full_queue", "What does a client meet when the accept queue is full?", full_queue::answer},
+    {"half_open", "What are the SYN queue and SYN cookies?", half_open::answer},
+    {"without_listen", "Can there be a connection without a listener?", without_listen::answer},
+    {"powered_off", "How long until a program notices that its peer was powered off?",
+     powered_off::answer},
+    {"buffers", "What do the sizes of the buffers mean for throughput?", buffers::answer},
+    {"nagle", "What do Nagle's algorithm and delayed acknowledgements do together?",
+     nagle::answer},
     {"slow_start", "How much does a sender send before the first acknowledgement?",
      slow_start::answer},
     {"zero_window", "What does a client do when its server reads slowly?", zero_window::answer},

@@ -48,6 +48,19 @@ inline const char* name_of(tcp_state state) {
     return number < std::size(names) ? names[number] : "?";
 }
 
+/// What poll(2) has returned: "POLLIN POLLRDHUP", or "nothing".
+inline std::string names_of_events(short events) {
+    constexpr std::pair<short, const char*> names[] = {{POLLIN, "POLLIN"},
+                                                       {POLLOUT, "POLLOUT"},
+                                                       {POLLRDHUP, "POLLRDHUP"},
+                                                       {POLLERR, "POLLERR"},
+                                                       {POLLHUP, "POLLHUP"}};
+    std::string text;
+    for (const auto& [bit, name] : names)
+        if ((events & bit) != 0) text += (text.empty() ? "" : " ") + std::string(name);
+    return text.empty() ? "nothing" : text;
+}
+
 /// An address of IPv4; 127.0.0.1 unless another host is named.
 struct address {
     std::uint16_t port = 0;
@@ -127,7 +140,7 @@ public:
             "send", ::send(descriptor_, bytes.data(), bytes.size(), flags | MSG_NOSIGNAL)));
     }
     /// Waits for at least one byte; empty at the end of the stream.
-    [[nodiscard]] std::string receive(std::size_t most, int flags = 0) const {
+    std::string receive(std::size_t most, int flags = 0) const {
         std::string bytes(most, '\0');
         bytes.resize(static_cast<std::size_t>(
             checked("recv", ::recv(descriptor_, bytes.data(), bytes.size(), flags))));

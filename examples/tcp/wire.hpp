@@ -15,8 +15,10 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 
 #include "own_network.hpp"
 #include "raw_socket.hpp"
@@ -33,6 +35,12 @@ struct packet {
     [[nodiscard]] bool fin() const { return has(1); }
     [[nodiscard]] bool rst() const { return has(4); }
     [[nodiscard]] bool ack() const { return has(16); }
+    [[nodiscard]] std::uint16_t port_from() const {
+        return static_cast<std::uint16_t>(four(header()) >> 16);
+    }
+    [[nodiscard]] std::uint16_t port_to() const {
+        return static_cast<std::uint16_t>(four(header()));
+    }
     [[nodiscard]] std::uint32_t sequence() const { return four(header() + 4); }
     [[nodiscard]] std::uint32_t acknowledged() const { return four(header() + 8); }
     /// As it stands there, not scaled.
@@ -97,12 +105,23 @@ public:
     void carry() {
         carry([](const packet&) { return true; });
     }
-    /// Carries, and shows each packet in a row.
+    void lose() {
+        carry([](const packet&) { return false; });
+    }
+    /// Carries, and shows each packet in a row. What a host repeats is not shown again: it does so
+    /// when this program has been slow.
     void carry(const timeline& line) {
         carry([&](const packet& each) {
-            show(line, each);
+            if (is_new(each)) show(line, each);
             return true;
         });
+    }
+    /// Whether is_new() was not asked for such a packet before: its ports, flags, sequence, ...
+    [[nodiscard]] bool is_new(const packet& each) {
+        return seen_
+            .emplace(each.port_from(), each.port_to(), each.words(), each.sequence(),
+                     each.acknowledged())
+            .second;
     }
     static void show(const timeline& line, const packet& each, const char* what_becomes = "") {
         line.at("wire", (each.from_near ? "near → far: " : "far → near: ") + each.words() +
@@ -154,6 +173,8 @@ private:
     descriptor near_;
     descriptor far_;
     std::deque<entry> under_way_;
+    std::set<std::tuple<std::uint16_t, std::uint16_t, std::string, std::uint32_t, std::uint32_t>>
+        seen_;
     std::chrono::nanoseconds delay_{0};
 };
 

@@ -21,10 +21,28 @@ NOT_ALLOWED = 77
 # What needs network namespaces, which containers and some machines do not give: these may end with
 # 77 there, and nowhere else.
 NEED_A_NETWORK = {
-    "slow_start", "zero_window", "half_close", "reset", "closing", "time_wait",
-    "port_exhaustion", "address_in_use", "reuseport", "short_connections",
+    "address_in_use",
+    "backlog",
+    "buffers",
+    "closing",
+    "connect_limit",
+    "full_queue",
+    "half_close",
+    "half_open",
+    "handshake",
+    "nagle",
+    "port_exhaustion",
+    "powered_off",
+    "reset",
+    "reuseport",
+    "short_connections",
+    "slow_start",
+    "time_wait",
+    "without_listen",
+    "zero_window",
 }
 AT_ONCE = 2
+RUNS_AT_MOST = 3
 ROW = re.compile(r" *\d+\.\d  [a-z]+ +\S")
 
 
@@ -107,7 +125,16 @@ class tcp_truth(unittest.TestCase):
                     continue  # the other test says whether it may
                 self.assertEqual(claims(block), claims(run.stdout))
                 if not differs:
-                    self.assertEqual(masked(block), masked(run.stdout))
+                    self.assert_same(name, block, run)
+
+    def assert_same(self, name, block, run):
+        """The block is what a run prints. Where the machine stood still, timers of the kernel may
+        have added a row: such a run does not count."""
+        for _ in range(RUNS_AT_MOST - 1):
+            if masked(block) == masked(run.stdout):
+                return
+            run = ask(name)
+        self.assertEqual(masked(block), masked(run.stdout))
 
     def test_the_index_has_all_questions_in_order(self):
         index = (PAGES / "README.md").read_text(encoding="utf-8")
