@@ -31,6 +31,7 @@ WARMUP_SECONDS = 0.1
 DEFAULT_ROUNDS = 15
 ATTEMPTS = 20
 CONFIDENCE = 0.95
+CPU = "server_cpu_us_per_message"
 
 
 def parse_case(word):
@@ -40,8 +41,11 @@ def parse_case(word):
         raise Misuse(f"read --case {word}: that is not CONNECTIONSxBYTES, with xDEPTH or -short or "
                      "neither; write for instance 64x64x16")
     numbers = [int(part) for part in word.removesuffix("-short").split("x")]
-    return {"name": word, "connections": numbers[0], "size": numbers[1],
-            "depth": numbers[2] if len(numbers) == 3 else 1, "short": word.endswith("-short")}
+    short = word.endswith("-short")
+    case = {"name": word, "connections": numbers[0], "size": numbers[1],
+            "depth": numbers[2] if len(numbers) == 3 else 1, "short": short, "measure": CPU}
+    more = ["--short"] if short else ["--depth", str(case["depth"])]
+    return case | {"words": ["--connections", str(numbers[0]), "--size", str(numbers[1]), *more]}
 
 
 def parse_named(words, option):
@@ -94,11 +98,9 @@ def spread(values):
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
-def load_words(case, options, pid):
-    words = ["--connections", str(case["connections"]), "--size", str(case["size"]),
-             "--seconds", str(options.seconds), "--warmup", str(WARMUP_SECONDS),
+def load_words(case, options, pid, seconds):
+    words = [*case["words"], "--seconds", str(seconds), "--warmup", str(WARMUP_SECONDS),
              "--server-pid", str(pid)]
-    words += ["--short"] if case["short"] else ["--depth", str(case["depth"])]
     if options.poll:
         words.append("--poll")
     if options.rate:
@@ -107,34 +109,29 @@ def load_words(case, options, pid):
 
 
 def measure_window(name, server, case, options):
-    """One window of load. On a machine that is very busy a server may get no time in one at all."""
-    for _ in range(ATTEMPTS):
+    """One window of load. On a machine that is very busy a server may get no time in one at all;
+    the next one is longer then."""
+    for attempt in range(ATTEMPTS):
         server.check_alive()
+        seconds = options.seconds * (1 + attempt)
         with contextlib.suppress(harness.Starved):
             found = harness.run_load(options.load, server.port,
-                                     load_words(case, options, server.pid), options.load_cpu)
-            if found["server_cpu_us_per_message"] not in (None, 0):
+                                     load_words(case, options, server.pid, seconds),
+                                     options.load_cpu)
+            if found[case["measure"]] not in (None, 0):
                 return found
-    raise Failure(f"measure {name}: no CPU time was seen in {ATTEMPTS} windows; nothing can be "
-                  "compared")
+    raise Failure(f"measure {name}: no {case['measure']} was seen in {ATTEMPTS} windows; nothing "
+                  "can be compared")
 
 
-def measure_case(case, servers, options, failures=None):
-    """Runs all rounds of one case; a list of measurements per server. A server that fails ends the
-    comparison; with `failures`, a dictionary, its sentence goes there, and the others go on."""
+def measure_case(case, servers, options):
+    """Runs all rounds of one case; a list of measurements per server."""
     runs = {name: [] for name in servers}
     names = list(servers)
     for round_number in range(options.rounds):
         turn = round_number % len(names)
         for name in names[turn:] + names[:turn]:
-            if failures is not None and name in failures:
-                continue
-            try:
-                runs[name].append(measure_window(name, servers[name], case, options))
-            except Failure as failure:
-                if failures is None:
-                    raise
-                failures[name] = str(failure)
+            runs[name].append(measure_window(name, servers[name], case, options))
         if sys.stderr.isatty():
             print(f"\r{case['name']}: round {round_number + 1} of {options.rounds}", end="",
                   file=sys.stderr, flush=True)
@@ -145,17 +142,17 @@ def measure_case(case, servers, options, failures=None):
 
 def summarize(case, runs, baseline):
     rows = []
-    base = [run["server_cpu_us_per_message"] for run in runs[baseline]]
+    base = [run[case["measure"]] for run in runs[baseline]]
     for name, found in runs.items():
-        cost = [run["server_cpu_us_per_message"] for run in found]
-        ratios = [mine / reference for mine, reference in zip(cost, base)]
+        cost = [run[CPU] for run in found if run[CPU] is not None]
+        ratios = [run[case["measure"]] / reference for run, reference in zip(found, base)]
         interval = median_interval(ratios)
         rows.append({
             "server": name,
             "ratio": statistics.median(ratios),
             "interval": interval[:2] if interval else None,
             "coverage": interval[2] if interval else None,
-            "cpu_us_per_message": spread(cost),
+            "cpu_us_per_message": spread(cost) if cost else None,
             "messages_per_second": spread([run["messages_per_second"] for run in found]),
             "p50_us": statistics.median(run["p50_us"] for run in found),
             "p99_us": statistics.median(run["p99_us"] for run in found),

@@ -3,6 +3,7 @@
 Only processes started here are ever signalled, each by its own pid.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -21,6 +22,8 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 LIBC = ctypes.CDLL(None, use_errno=True)
 START_SECONDS = 60  # limits against hanging, as the next one is
 STOP_SECONDS = 60
+CANNOT_SERVE = 3  # as common/failure.hpp says it
+END_SECONDS = 10  # a load may see its connections end a little before the server has
 NO_MESSAGE = "no message came back in the window"  # as coro_load says it
 HOLD_SECONDS = 30  # longer than anybody looks at idle connections
 
@@ -31,6 +34,10 @@ class Failure(Exception):
 
 class Starved(Failure):
     """Nothing was wrong, but on a busy machine no message came back in the window."""
+
+
+class CannotServe(Exception):
+    """A server has said that its model ends here: no figure, and no failure."""
 
 
 class Misuse(Exception):
@@ -139,6 +146,15 @@ class Server:
         if status is not None:
             raise Failure(f"use {self.command[0]}: it ended by itself with status {status}")
 
+    def refusal(self):
+        """After a failure: what the server said when it ended because its model cannot serve what
+        it was asked to; None when that was not the reason."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self.process.wait(END_SECONDS) == CANNOT_SERVE:
+                line = (self.complaint().strip().splitlines() or ["it: it said nothing"])[-1]
+                return line.partition(": ")[2]
+        return None
+
     def stop(self):
         """Ends the server; its exit status, or "killed" when it did not obey. What it printed
         after its port is in last_words."""
@@ -156,7 +172,8 @@ class Server:
         finally:
             self.process.stdout.close()
             if not self.said.closed:
-                sys.stderr.write(self.complaint())
+                if self.process.returncode != CANNOT_SERVE:  # what a refusal says stands elsewhere
+                    sys.stderr.write(self.complaint())
                 self.said.close()
 
     def complaint(self):

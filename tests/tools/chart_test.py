@@ -15,13 +15,12 @@ import xml.etree.ElementTree as xml
 ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(ROOT / "perf"))
 sys.path.insert(0, str(ROOT / "tests/tools"))
-import against_threads  # noqa: E402
-import report  # noqa: E402
+import readme_chart  # noqa: E402
+from readme_chart import IN_README as NAMES  # noqa: E402
 from report_test import results  # noqa: E402
 
 CHART = ROOT / "docs/images/cpu_per_message.svg"
 FIGURES = json.loads(CHART.with_suffix(".json").read_text(encoding="utf-8"))
-NAMES = [name for name, *_ in against_threads.CONTENDERS]
 
 
 def draw(figures, to):
@@ -58,35 +57,35 @@ class of_the_readme(unittest.TestCase):
     def test_all_rows_are_drawn_with_their_figures(self):
         svg = CHART.read_text(encoding="utf-8")
         self.assertEqual(texts(svg, "label"), NAMES)
-        self.assertEqual(texts(svg, "panel"), report.CASES)
+        self.assertEqual(texts(svg, "panel"), readme_chart.CASES)
         drawn = texts(svg, "figure")
         rows = [row for found in FIGURES["figures"] for row in found["rows"]]
-        self.assertEqual(drawn, [report.figure_of(row) for row in rows])
+        self.assertEqual(drawn, [readme_chart.figure_of(row) for row in rows])
         self.assertEqual(sum("▲" in each for each in drawn),
                          sum(row["verdict"] == "more" for row in rows))
 
 
 class drawing(unittest.TestCase):
     def test_it_needs_no_other_file_and_has_a_paper_for_light_and_dark(self):
-        svg = report.svg(report.figures_of(results()))
+        svg = readme_chart.svg(readme_chart.figures_of(results()))
         self.assertNotRegex(svg, r"href|url\(|@import|<script|<image")
         self.assertIn("prefers-color-scheme: dark", svg)
         self.assertIn('class="paper"', svg)
 
     def test_when_where_and_how_is_said_and_escaped(self):
-        svg = report.svg(report.figures_of(results()))
+        svg = readme_chart.svg(readme_chart.figures_of(results()))
         said = " ".join(texts(svg, "soft"))
         for fact in ("2026-01-01", "A <Processor>", "Linux 6.1", "abc1234", "6 interleaved rounds",
                      "g++ 12 -O2"):
             self.assertIn(fact, said)
 
     def test_who_failed_keeps_a_row(self):
-        found = report.figures_of(results(failures={"fiber, io_uring": "refused"}))
-        self.assertEqual(texts(report.svg(found), "bad"), ["failed"])
-        without = report.figures_of(results(failures={"raw epoll": "it ended"}))
-        self.assertEqual(len(texts(report.svg(without), "figure")), 3 * len(NAMES) - 1)
-        none = report.figures_of(results(failures=dict.fromkeys(NAMES, "no")))
-        self.assertEqual(texts(report.svg(none), "bad"), ["failed"] * len(NAMES))
+        found = readme_chart.figures_of(results(failures={"fiber, io_uring": "refused"}))
+        self.assertEqual(texts(readme_chart.svg(found), "bad"), ["failed"])
+        without = readme_chart.figures_of(results(failures={"raw epoll": "it ended"}))
+        self.assertEqual(len(texts(readme_chart.svg(without), "figure")), 3 * len(NAMES) - 1)
+        none = readme_chart.figures_of(results(failures=dict.fromkeys(NAMES, "no")))
+        self.assertEqual(texts(readme_chart.svg(none), "bad"), ["failed"] * len(NAMES))
 
     def test_what_cannot_be_read_or_written_is_a_sentence(self):
         run = draw("/no/report.json", "/no/chart.svg")

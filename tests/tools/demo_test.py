@@ -149,9 +149,9 @@ class steps_of_the_demo(unittest.TestCase):
 
     def demo(self, status=0, deaf=False):
         self.program("build/release/examples/01_echo_server", f"deaf = {deaf}\n{SERVER}")
-        self.program("perf/against_threads_stub.py", f"status = {status}\n{MEASURING}")
+        self.program("perf/arena_stub.py", f"status = {status}\n{MEASURING}")
         script = self.tree / "scripts/demo"  # report_test needs the real one beside it
-        script.write_text(script.read_text().replace("against_threads.", "against_threads_stub."))
+        script.write_text(script.read_text().replace("arena.py", "arena_stub.py"))
         path = f"{self.tree / 'bin'}:{os.environ['PATH']}"
         return run("scripts/demo", "--no-install", root=self.tree,
                    env=os.environ | {"PATH": path, "CORO_SOURCE_DIR": str(self.tree)}, timeout=300)

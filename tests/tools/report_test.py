@@ -14,15 +14,21 @@ import unittest
 
 ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(ROOT / "perf"))
-import against_threads  # noqa: E402
+import arena  # noqa: E402
+import charts  # noqa: E402
+import page as pages  # noqa: E402
 import report  # noqa: E402
+from models import LOADS, MODELS  # noqa: E402
+from results import digest  # noqa: E402
 
 MACHINE = {"processor": "A <Processor>", "processors": 2, "kernel": "6.1", "compiler": "g++ 12",
            "flags": "-O2", "commit": "abc1234", "date": "2026-01-01 00:00 UTC", "server_cpu": 0,
            "load_cpu": 1, "load_average_before": 0.0, "load_average_after": 0.5}
-NAMES = [name for name, *_ in against_threads.CONTENDERS]
-COSTS = {"threads": 8.0, "raw epoll": 4.0, "raw io_uring": 3.9, "coroutine, epoll": 4.0,
-        "coroutine, io_uring": 3.6, "fiber, epoll": 4.8, "fiber, io_uring": 4.4}
+NAMES = [model.name for model in MODELS]
+MAIN = [load for load in LOADS if load.is_main]
+COSTS = dict.fromkeys(NAMES, 5.0) | {
+    "threads": 8.0, "raw epoll": 4.0, "raw io_uring": 3.9, "coroutine, epoll": 4.0,
+    "coroutine, io_uring": 3.6, "fiber, epoll": 4.8, "fiber, io_uring": 4.4}
 # A machine that changes its speed: the absolute figures vary by half, the ratios by a hundredth.
 SPEED = [1.0, 1.5, 1.1, 1.3, 1.0, 1.2]
 WOBBLE = [0.99, 1.0, 1.01, 1.0, 0.995, 1.005]
@@ -34,28 +40,30 @@ def samples(cost, rounds=6):
              "server_busy_percent": 40.0, "generator_busy_percent": 40.0} for i in range(rounds)]
 
 
-def raw(costs=None, rounds=6, failures=None, quick=True):
-    """What measuring leaves; `failures` hold for the case with 64 connections."""
+def raw(costs=None, rounds=6, failures=None, quick=True, refusals=None, loads=MAIN):
+    """What measuring leaves; `failures` and `refusals` hold for the load with 64 connections."""
     costs = COSTS | (costs or {})
-    cases = []
-    for word, *_ in against_threads.CASES:
-        failed = (failures or {}) if word == "64x64" else {}
-        cases.append({"case": word, "failures": failed,
+    cells = []
+    for load in loads:
+        hit = load.name == "64x64"
+        cells.append({"load": load.name, "failures": (failures or {}) if hit else {},
+                      "refusals": (refusals or {}) if hit else {},
                       "runs": {name: samples(costs[name], rounds) for name in NAMES}})
-    return {"machine": MACHINE, "contenders": against_threads.CONTENDERS, "cases": cases,
-            "plan": {**against_threads.plan_of(quick), "rounds": rounds,
-                     "cases": against_threads.CASES, "idle": [1000, 1000]},
+    return {"machine": MACHINE, "models": [model._asdict() for model in MODELS], "cells": cells,
+            "loads": [load._asdict() for load in loads],
+            "plan": {**arena.plan_of(quick), "rounds": rounds, "full": False,
+                     "idle": [1000, 1000]},
             "memory": {"samples": {name: [100.0 * costs[name]] * 3 for name in NAMES},
-                       "failures": {}},
+                       "kernel": {name: [] for name in NAMES}, "failures": {}, "refusals": {}},
             "took_seconds": 12.0}
 
 
 def results(*arguments, **more):
-    return against_threads.digest(raw(*arguments, **more))
+    return digest(raw(*arguments, **more))
 
 
-def case_of(found, name):
-    return next(each for each in found["results"] if each["case"]["name"] == name)
+def load_of(found, name):
+    return next(each for each in found["results"] if each["name"] == name)
 
 
 def heads(found):
@@ -90,43 +98,43 @@ class rows_of_tables(html.parser.HTMLParser):
 
 
 class page(unittest.TestCase):
-    def test_every_server_has_a_row_in_every_case_and_a_bar_in_every_chart(self):
-        text = report.html(results())
+    def test_every_server_has_a_row_under_every_load_and_a_bar_in_every_chart(self):
+        text = pages.html(results())
         parts = rows_of_tables(text)
-        for name in NAMES:
-            self.assertEqual(len(parts.of(name)), len(against_threads.CASES) + 1, name)
-        charts = re.findall(r"<svg.*?</svg>", text)
-        self.assertEqual(len(charts), 1 + 2 * len(against_threads.CASES) + 1)
-        for drawn in charts[1:]:
+        for name in NAMES:  # the idle ones, and the second table of the ranking
+            self.assertEqual(len(parts.of(name)), len(MAIN) + 2, name)
+        bars = [drawn for drawn in re.findall(r"<svg.*?</svg>", text) if "<rect" in drawn]
+        self.assertEqual(len(bars), 1 + 2 * len(MAIN) + 1)
+        for drawn in bars[1:]:
             self.assertEqual(drawn.count('class="whisker"'), len(NAMES))
             self.assertEqual(drawn.count("<rect"), len(NAMES))
 
     def test_it_needs_no_other_file(self):
-        text = report.html(results())
+        text = pages.html(results())
         self.assertEqual(rows_of_tables(text).fetched, [])
         self.assertNotRegex(text, r"url\(|@import|https?:")
         self.assertIn("prefers-color-scheme: dark", text)
 
     def test_what_comes_from_outside_is_escaped(self):
-        text = report.html(results(failures={"fiber, epoll": "it said <b>no</b>"}))
+        text = pages.html(results(failures={"fiber, epoll": "it said <b>no</b>"}))
         self.assertIn("A &lt;Processor&gt;", text)
         self.assertIn("it said &lt;b&gt;no&lt;/b&gt;", text)
 
     def test_figures_are_the_medians_of_the_samples_with_their_spread(self):
-        row = case_of(results(), "64x64")["rows"]["threads"]
+        row = load_of(results(), "64x64")["rows"]["threads"]
         self.assertAlmostEqual(row["ratio"], 2.0, delta=0.01)
         self.assertAlmostEqual(row["interval"][0], 2 * 0.99)
         self.assertAlmostEqual(row["interval"][1], 2 * 1.01)
-        _, words = rows_of_tables(report.html(results())).of("threads")[0]
+        _, words = rows_of_tables(pages.html(results())).of("threads")[1]
         self.assertIn("2.000 1.980 to 2.020", " ".join(words.split()))
         self.assertIn("9.27 7.92 to 12.00", " ".join(words.split()))
 
     def test_rows_that_lose_are_there_and_say_so(self):
         found = results()
-        parts = rows_of_tables(report.html(found))
+        parts = rows_of_tables(pages.html(found))
         for name, verdict in (("threads", "more"), ("fiber, epoll", "more"),
                               ("coroutine, epoll", "same"), ("coroutine, io_uring", "less")):
-            kind, words = parts.of(name)[0]
+            kind, words = parts.of(name)[1]
             self.assertEqual(kind, verdict, name)
             self.assertIn(report.VERDICTS[verdict], words)
         self.assertIn("fiber, epoll with 1 connection (1.200 times", found["sentences"][-1]["rest"])
@@ -134,56 +142,155 @@ class page(unittest.TestCase):
         self.assertIn("costs more", report.text(found))
 
     def test_the_machine_and_the_way_are_named(self):
-        text = report.html(results(quick=True))
+        text = pages.html(results(quick=True))
         for fact in ("6.1", "g++ 12", "-O2", "abc1234", "2026-01-01", "6 rounds of 0.25 s"):
             self.assertIn(fact, text)
         self.assertIn("A quick look", text)
-        self.assertNotIn("A quick look", report.html(results(quick=False)))
+        self.assertNotIn("A quick look", pages.html(results(quick=False)))
         self.assertNotIn("before the first round", text)
         self.assertIn("about one in twenty is expected to err", text)
         busy = raw()
         busy["machine"] = MACHINE | {"load_average_before": 3.0}
         self.assertIn("The load average was 3.0 before the first round, from the build or from "
-                      "other programs.", report.html(against_threads.digest(busy)))
+                      "other programs.", pages.html(digest(busy)))
 
 
 class failures(unittest.TestCase):
     def test_a_server_that_failed_keeps_its_row_and_says_why(self):
         found = results(failures={"raw io_uring": "start it: not permitted"})
-        kind, words = rows_of_tables(report.html(found)).of("raw io_uring")[1]
+        kind, words = rows_of_tables(pages.html(found)).of("raw io_uring")[2]
         self.assertEqual(kind, "failed")
         self.assertIn("start it: not permitted", words)
-        self.assertIn('class="failed" x=', report.html(found))
+        self.assertIn('class="failed" x=', pages.html(found))
         self.assertIn("raw io_uring FAILED: start it: not permitted", report.text(found))
         self.assertEqual(report.failed_contenders(found), ["raw io_uring"])
         self.assertEqual(report.failed_contenders(results()), [])
 
     def test_samples_before_the_failure_are_not_shown_as_figures(self):
         found = results(failures={"threads": "it ended"})
-        self.assertNotIn("threads", case_of(found, "64x64")["rows"])
+        self.assertNotIn("threads", load_of(found, "64x64")["rows"])
         self.assertIn("Nothing can be said with 64 connections", heads(found))
 
     def test_without_the_measure_there_are_figures_and_no_ratios(self):
         found = results(failures={"raw epoll": "it ended"})
-        row = case_of(found, "64x64")["rows"]["threads"]
+        row = load_of(found, "64x64")["rows"]["threads"]
         self.assertIsNone(row["ratio"])
         self.assertEqual(row["verdict"], "alone")
-        self.assertIn("raw epoll failed, so there are no ratios", report.html(found))
+        self.assertIn("raw epoll failed, so there are no ratios", pages.html(found))
         self.assertIn("Threads lose with 64 connections", heads(found))
 
     def test_all_may_fail(self):
         found = results(failures=dict.fromkeys(NAMES, "no"))
-        self.assertEqual(report.html(found).count(">failed: "), len(NAMES))
+        self.assertEqual(pages.html(found).count(">failed: "), len(NAMES))
         self.assertEqual(report.failed_contenders(found), NAMES)
 
     def test_memory_that_was_not_measured_is_no_zero(self):
         samples_without = raw()
         samples_without["memory"]["samples"]["threads"] = []
         samples_without["memory"]["failures"] = {"threads": "it ended"}
-        found = against_threads.digest(samples_without)
+        found = digest(samples_without)
         self.assertNotIn("threads", found["idle"])
-        self.assertIn("threads failed: it ended", report.html(found))
+        self.assertIn("threads failed: it ended", pages.html(found))
         self.assertIn("Nothing can be said with idle connections", heads(found))
+
+
+class refusals(unittest.TestCase):
+    """A server that says that its model cannot serve a load has not failed."""
+
+    def setUp(self):
+        self.found = results(refusals={"select": "serve descriptor 1024: <none>"})
+
+    def test_the_cell_says_why_and_nothing_failed(self):
+        kind, words = rows_of_tables(pages.html(self.found)).of("select")[2]
+        self.assertEqual(kind, "refused")
+        self.assertIn("cannot: serve descriptor 1024: <none>", words)
+        self.assertIn("select CANNOT: serve descriptor 1024: <none>", report.text(self.found))
+        self.assertEqual(report.failed_contenders(self.found), [])
+        self.assertNotIn("select", load_of(self.found, "64x64")["rows"])
+
+    def test_the_ranking_shows_it_where_it_is(self):
+        row = next(row for row in self.found["ranking"]["rows"] if row["name"] == "select")
+        self.assertEqual([isinstance(cell, float) for cell in row["cells"]],
+                         [True, False, True, True])
+        self.assertEqual(row["cells"][1], "cannot")
+
+    def test_one_that_cannot_serve_the_load_of_the_ranking_comes_last_and_says_why(self):
+        ranked = results(refusals={"raw io_uring": "its end"},
+                         loads=[load for load in LOADS if load.name == "64x64"])["ranking"]
+        self.assertEqual(ranked["rows"][-1]["name"], "raw io_uring")
+        self.assertEqual(ranked["rows"][-1]["cause"], "It cannot: its end.")
+        self.assertIsNone(ranked["rows"][-1]["ratio"])
+
+    def test_the_curve_has_a_gap(self):
+        line = next(line for line in self.found["curve"]["lines"] if line["name"] == "select")
+        self.assertEqual([value is None for value in line["values"]], [False, True, False])
+
+
+class ranking(unittest.TestCase):
+    def test_the_cheapest_is_first_and_the_cause_fits_what_was_seen(self):
+        rows = results()["ranking"]["rows"]
+        ratios = [row["ratio"] for row in rows]
+        self.assertEqual(ratios, sorted(ratios))
+        self.assertEqual(rows[0]["name"], "coroutine, io_uring")
+        self.assertEqual(rows[-1]["name"], "threads")
+        by_name = {model.name: model for model in MODELS}
+        for row in rows:
+            cause = by_name[row["name"]].causes.get(row["verdict"])
+            self.assertEqual(row["cause"].lower(), f"{cause.lower()}." if cause else "")
+
+    def test_every_model_has_a_cause_for_costing_more(self):
+        for model in MODELS:
+            self.assertIn("base" if model.name == "raw epoll" else "more", model.causes)
+
+    def test_too_few_rounds_have_no_cause(self):
+        for row in results(rounds=3)["ranking"]["rows"]:
+            self.assertEqual(row["cause"] != "", row["name"] == "raw epoll")
+
+    def test_a_load_of_latency_is_ranked_by_latency(self):
+        loads = [load for load in LOADS if load.measure == "p99_us"]
+        text = pages.html(results(loads=loads))
+        self.assertIn("By its 99th percentile", text)
+        self.assertIn("p99 ratio", text)
+        self.assertIn("p99 ratio", report.text(results(loads=loads)))
+
+    def test_samples_without_cpu_time_are_no_zero(self):
+        found = raw(loads=[load for load in LOADS if load.name == "slow"])
+        for each in found["cells"][0]["runs"].values():
+            for sample in each:
+                sample["server_cpu_us_per_message"] = None
+        seen = digest(found)
+        self.assertIsNone(seen["results"][0]["rows"]["threads"]["cpu_us_per_message"])
+        self.assertIn("none", rows_of_tables(pages.html(seen)).of("threads")[1][1])
+
+
+class curve(unittest.TestCase):
+    def test_it_has_a_line_for_each_model_and_a_dot_for_each_load(self):
+        loads = [load for load in LOADS if load.is_curve]
+        text = pages.html(results(loads=loads))
+        lines = [drawn for drawn in re.findall(r"<svg.*?</svg>", text) if "curve" in drawn]
+        self.assertEqual(len(lines), 2)  # the classic models; coro beside two of them
+        beside = 2
+        dots = sum(drawn.count("<circle") for drawn in lines)
+        self.assertEqual(dots, (len(MODELS) + beside) * len(loads))
+        for point in ("16 k", "10 k", "256"):
+            self.assertIn(f">{point}</text>", lines[0])
+
+    def test_a_gap_is_not_bridged(self):
+        drawn = charts.curve_chart("t", "n", [1, 10, 100, 1000],
+                                   [{"name": "a", "values": [1.0, None, 2.0, 3.0]}])
+        self.assertEqual(drawn.count("<circle"), 3)
+        self.assertRegex(drawn, r'class="curve c0" d="M[^"ML]*L[^"ML]*"')
+
+    def test_one_load_has_no_curve(self):
+        loads = [load for load in LOADS if load.name == "64x64"]
+        self.assertNotIn("From one connection to many", pages.html(results(loads=loads)))
+
+    def test_names_do_not_lie_on_each_other(self):
+        for wanted in ([10, 10, 10], [200, 199, 198, 197], [5.0, 100.0, 99.0]):
+            placed = charts.spaced(wanted, 14, 200)
+            apart = sorted(placed)
+            self.assertTrue(all(b - a >= 14 for a, b in zip(apart, apart[1:])), placed)
+            self.assertLessEqual(max(placed), 200)
 
 
 class summary(unittest.TestCase):
@@ -228,7 +335,7 @@ class summary(unittest.TestCase):
         run = self.status(results(failures=dict.fromkeys(NAMES, "no")), "--short")
         self.assertEqual(run.returncode, 1)
         self.assertIn("64 connections: nothing can be said", run.stdout)
-        self.assertIn("FAILED: threads; raw epoll", run.stdout)
+        self.assertIn("FAILED: " + "; ".join(NAMES), run.stdout)
 
     def test_only_io_uring_may_be_missing(self):
         refused = self.status(results(failures={"fiber, io_uring": "refused"}))
@@ -269,7 +376,7 @@ class sentences(unittest.TestCase):
     def test_too_few_rounds_settle_nothing(self):
         found = results(rounds=3)
         self.assertEqual(heads(found)[0], "Not settled with 1 connection")
-        self.assertIn("too few rounds", report.html(found))
+        self.assertIn("too few rounds", pages.html(found))
         self.assertNotIn("costs more", report.text(found))
 
 
