@@ -39,6 +39,18 @@ install(FILES
     DESTINATION "${CORO_CMAKE_DIR}")
 install(PROGRAMS "${PROJECT_SOURCE_DIR}/tools/coro_check.py"
     DESTINATION "${CMAKE_INSTALL_BINDIR}" RENAME coro-check)
+if(TARGET coro_doctor)
+    # A shared library it looks for from its own place, so that the prefix can be moved.
+    cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_LIBDIR
+        BASE_DIRECTORY "${CMAKE_INSTALL_FULL_BINDIR}" OUTPUT_VARIABLE _coro_way_to_library)
+    if(BUILD_SHARED_LIBS)
+        set_target_properties(coro_doctor PROPERTIES
+            INSTALL_RPATH "\$ORIGIN/${_coro_way_to_library}")
+    endif()
+    unset(_coro_way_to_library)
+    # Optional: whoever builds `--target coro` only installs the library without it.
+    install(TARGETS coro_doctor RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" OPTIONAL)
+endif()
 
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_INCLUDEDIR BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}"
     OUTPUT_VARIABLE CORO_PC_INCLUDEDIR)

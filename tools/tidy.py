@@ -26,7 +26,7 @@ LAYERS = ["base", "core", "runtime", "net", "service", "testing"]
 # plain values, which the waist names without a definition and the worlds fill in. Nobody includes a
 # plug, but PLUG_USERS. Those of the first two are below the waist. `tls` and `statics` are optional
 # components above it: each is a library of its own, and `tls` has public headers in
-# include/coro/tls/.
+# include/coro/tls/. `doctor` is a program.
 PLUG_INCLUDES = [
     "coro/base/*",
     "coro/version.hpp",
@@ -42,9 +42,9 @@ PLUG_INCLUDES = [
     "runtime/socket_diag.hpp",
 ]
 PLUGS = {"poller": PLUG_INCLUDES, "sim": PLUG_INCLUDES + ["coro/sim/*"], "tls": ["coro/*"],
-         "statics": ["coro/core/*"]}
+         "statics": ["coro/core/*"], "doctor": ["coro/*"]}
 # Folders of src/ that include public headers only: users could have written them.
-ORDINARY = ["service", "tls"]
+ORDINARY = ["service", "tls", "doctor"]
 # (private names of other layers that the headers of service/ may use, reason)
 ORDINARY_CHECKS = {
     "check_body_callable": "says at compile time that a handler is no temporary closure",
@@ -227,8 +227,8 @@ def rule_layers(_root, files):
 
 
 def rule_service_is_ordinary(_root, files):
-    """serve and TLS are what users could have written: a private header would be a part that they
-    lack."""
+    """serve, TLS and coro-doctor are what users could have written: a private header would be a
+    part that they lack."""
     for file in files:
         own = layer_of(file.name)
         if own not in ORDINARY or not file.within("src/*") or not file.is_cpp():

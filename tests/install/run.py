@@ -61,8 +61,17 @@ def refuse(work, expected, *settings):
     shutil.rmtree(work / "refused")
 
 
+def check_doctor(prefix):
+    """The program is installed, and finds its library where the prefix is now."""
+    said = output_of(str(prefix / "bin/coro-doctor"), "--version")
+    if said != f"coro-doctor {VERSION}\n":
+        sys.exit(f"coro-doctor --version says {said}")
+
+
 def of_static(work, tree):
-    prefix = f"-DCMAKE_PREFIX_PATH={install(tree, work)}"
+    installed = install(tree, work)
+    check_doctor(installed)
+    prefix = f"-DCMAKE_PREFIX_PATH={installed}"
     consume(work, prefix)
     consume(work, prefix, compiler=OTHER_COMPILER, name="other")
     readable = ['requested version "9.9"', f"version: {VERSION}"]
@@ -77,6 +86,7 @@ def of_static(work, tree):
 
 def of_shared(work, _tree):
     prefix = install(shared_tree(), work)
+    check_doctor(prefix)
     settings = [f"-DCMAKE_PREFIX_PATH={prefix}"]
     settings += [f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON" for name in NOT_NEEDED]
     program = consume(work, *settings)
@@ -149,7 +159,7 @@ def of_options(work, _tree):
     """On where coro is the whole project; the consumer itself looks at the subproject."""
     say(configure(ROOT, work / "top"))
     cache = (work / "top/CMakeCache.txt").read_text(encoding="utf-8")
-    for name in ("TESTS", "EXAMPLES", "PERF", "INSTALL"):
+    for name in ("TESTS", "EXAMPLES", "PERF", "DOCTOR", "INSTALL"):
         if f"\nCORO_BUILD_{name}:BOOL=ON\n" not in cache:
             sys.exit(f"CORO_BUILD_{name} is not ON by default")
 
