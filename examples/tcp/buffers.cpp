@@ -5,6 +5,7 @@
 // You see how much passes in 40 round trips of 20 ms, with several sizes of the receive buffer, and
 // without a size. It needs a network namespace.
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "own_network.hpp"
@@ -23,9 +24,9 @@ struct outcome {
     double seconds = 0;
 };
 
-/// Sends as much as the kernel takes, and the server receives all at once, for 40 round trips. On a
-/// machine that is too busy to turn often, these take longer.
-outcome transfer(const own_network& network, wire& cable, int asked) {
+/// Sends as much as the kernel takes, and the server receives all at once, for 40 round trips, and
+/// until more than `enough` was in flight: on a busy machine the windows take longer to open.
+outcome transfer(const own_network& network, wire& cable, int asked, long enough) {
     const raw_socket listener = network.far([] { return listener_of(1, wire::far_host); });
     // On the listener: a connection inherits it, and its SYN ACK tells the scale of the window.
     if (asked != 0) listener.set(SOL_SOCKET, SO_RCVBUF, asked);
@@ -38,19 +39,17 @@ outcome transfer(const own_network& network, wire& cable, int asked) {
     const std::string bytes(1UL << 20, 'x');
     const auto begin = timeline::clock::now();
     auto now = begin;
-    int turns = 0;
-    for (; now < begin + round_trips * 2 * one_way || turns < round_trips;
-         now = timeline::clock::now()) {
+    until("the windows are open and the time is over", [&] {
         while (client.try_send(bytes) > 0) {
         }
         cable.carry();
-        turns += server.readable();
         for (long got = 1; got > 0; seen.received += got)
-            got = std::max(0L, server.try_receive(1UL << 20));
+            got = std::max(0L, server.try_receive(1UL << 16));
         const long in_flight = client.unacknowledged() - client.unsent();
         seen.most_in_flight = std::max(seen.most_in_flight, in_flight);
-        cable.rest();
-    }
+        now = timeline::clock::now();
+        return now > begin + round_trips * 2 * one_way && seen.most_in_flight > enough;
+    });
     seen.seconds = std::chrono::duration<double>(now - begin).count();
     seen.buffer = server.get(SOL_SOCKET, SO_RCVBUF);
     return seen;
@@ -62,8 +61,9 @@ void answer(timeline& line) {
     cable.set_delay(one_way);
     std::vector<outcome> seen;
     bool is_bound = true;
-    for (const int asked : {4096, 16384, 65536, 0}) {
-        const outcome each = transfer(network, cable, asked);
+    for (const auto& [asked, enough] : {std::pair{4096, 0}, {16384, 8192}, {65536, 32768},
+                                        {0, 131072}}) {
+        const outcome each = transfer(network, cable, asked, enough);
         const double rate = static_cast<double>(each.received) / each.seconds;
         line.at("server", (asked == 0 ? "no SO_RCVBUF" : "SO_RCVBUF " + std::to_string(asked)) +
                               ", grown to " + std::to_string(each.buffer) + ": in flight at most " +
