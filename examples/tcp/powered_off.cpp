@@ -13,13 +13,13 @@
 namespace tcp_truth::powered_off {
 
 struct connection {
-    const char* name;        ///< and all that it has set
+    std::string name;        ///< and all that it has set
     bool sends = false;      ///< has sent something that nobody acknowledges
     bool keepalive = false;  ///< a probe after 1 s of silence, and a second one 1 s later
     bool limit = false;      ///< TCP_USER_TIMEOUT of 2 s
     bool asks = false;       ///< the program wants an answer within 1.5 s
     raw_socket socket{};
-    double noticed = 0;  ///< seconds after the cut; 0 while it has not
+    double noticed = 0;  ///< after so many seconds; 0 while it has not
     int error = 0;
 
     void prepare() const {
@@ -36,22 +36,22 @@ struct connection {
     }
 };
 
-void cut(timeline& line, std::vector<connection>& all, wire& cable) {
+/// The kernel counts silence from the handshake on, so from `begin`.
+void cut(const timeline& line, std::vector<connection>& all, wire& cable, double begin) {
     for (const connection& each : all) each.prepare();
-    const auto begin = line.since_begin();
     line.at("wire", "is cut: from here on every packet is lost");
     for (const connection& each : all)
         if (each.sends || each.asks) each.socket.send("ping");
     until("5 connections have noticed, and 4 s are over", [&] {
         cable.lose();
-        const double seconds = (line.since_begin() - begin).count() / 1000;
+        const double seconds = (line.since_begin().count() - begin) / 1000;
         for (connection& each : all) each.look(seconds);
         return seconds > 4 && std::ranges::count(all, 0, &connection::error) == 4;
     });
     for (const connection& each : all)
-        line.at("near", std::string(each.name) + (each.error == 0
-                            ? "has noticed nothing: " + std::string(name_of(each.socket.state()))
-                            : decimal(each.noticed) + " s, " + name_of_error(each.error)));
+        line.at("near", each.name + (each.error == 0 ? "has noticed nothing"
+                                         : decimal(each.noticed) + " s, " +
+                                               name_of_error(each.error)));
 }
 
 void answer(timeline& line) {
@@ -69,12 +69,13 @@ void answer(timeline& line) {
     all.push_back({"sends, both                 ", true, true, true});
     all.push_back({"asks, deadline of its own   ", false, false, false, true});
     std::vector<raw_socket> peers;
+    const double begin = line.since_begin().count();
     for (const connection& each : all) {
         each.socket.begin_connect(listener.local());
         until("it is connected", [&] { return cable.carry(), listener.readable(); });
         peers.push_back(listener.accept());
     }
-    cut(line, all, cable);
+    cut(line, all, cable, begin);
     line.holds("An idle connection without keepalive notices nothing, TCP_USER_TIMEOUT or not.",
                all[0].error == 0 && all[4].error == 0);
     line.holds("Keepalive ends an idle connection after its idle time and all intervals.",
@@ -85,7 +86,6 @@ void answer(timeline& line) {
                all[5].error == ETIMEDOUT && all[5].noticed > 2);
     line.holds("Both together end it in either case, and a deadline for answers does so too.",
                all[6].error == ETIMEDOUT && all[7].error == ETIMEDOUT && all[8].noticed > 1.5);
-
     for (raw_socket& each : peers) each.reset();
     listener.close();
     cable.lose();  // what a machine without power does not say
@@ -93,7 +93,7 @@ void answer(timeline& line) {
     all[0].socket.send("hello?");
     until("it is told", [&] { return cable.carry(), all[0].socket.is(tcp_state::closed); });
     const int error = all[0].socket.take_error();
-    line.at("near", all[0].name + std::string("sends: ") + name_of_error(error));
+    line.at("near", all[0].name + "sends: " + name_of_error(error));
     line.holds("When the peer is back, it answers the next byte by a RST.", error == ECONNRESET);
 }
 
