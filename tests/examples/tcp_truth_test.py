@@ -9,13 +9,16 @@ so.
 """
 import concurrent.futures
 import os
+import pathlib
 import re
 import subprocess
+import tempfile
 import unittest
 
 from support import PATIENCE, ROOT, must_be_built, program
 
 PAGES = ROOT / "docs/guide/tcp"
+CXX = os.environ.get("CXX", "g++")
 DIFFERS = "<!-- each run differs -->\n"
 NOT_ALLOWED = 77
 # What needs network namespaces, which containers and some machines do not give: these may end with
@@ -41,6 +44,14 @@ NEED_A_NETWORK = {
     "without_listen",
     "zero_window",
 }
+# A run with a claim for each argument: +seen, -not_seen.
+CLAIMS = """#include "timeline.hpp"
+int main(int count, char** values) {
+    tcp_truth::timeline line;
+    for (int i = 1; i < count; ++i) line.holds(values[i] + 1, *values[i] == '+');
+    return line.finish();
+}
+"""
 AT_ONCE = 2
 RUNS_AT_MOST = 3
 ROW = re.compile(r" *\d+\.\d  [a-z]+ +\S")
@@ -155,6 +166,31 @@ class tcp_truth(unittest.TestCase):
             run = ask(*wrong)
             self.assertEqual((run.returncode, run.stdout), (2, ""))
             self.assertIn("usage: tcp_truth [QUESTION]", run.stderr)
+
+    def test_a_claim_that_is_not_seen_fails(self):
+        with tempfile.TemporaryDirectory() as folder:
+            source, made = pathlib.Path(folder) / "claims.cpp", pathlib.Path(folder) / "claims"
+            source.write_text(CLAIMS, encoding="utf-8")
+            subprocess.run([CXX, "-std=c++20", f"-I{ROOT / 'examples/tcp'}", source, "-o", made],
+                           check=True)
+            for given, code, printed in ((["+a"], 0, "yes  a\n"), ([], 1, ""),
+                                         (["+a", "-b"], 1, "yes  a\nNO   b\n")):
+                run = subprocess.run([made, *given], capture_output=True, text=True, check=False)
+                self.assertEqual(run.returncode, code)
+                self.assertEqual(run.stdout.split("event\n\n")[1], printed)
+
+    def test_where_a_network_is_refused_it_says_so(self):
+        def without_tun(how, *command):
+            hidden = 'mount --bind /dev/null /dev/net/tun && exec "$@"'
+            return subprocess.run(["unshare", *how, "--mount", "sh", "-c", hidden, "sh", *command],
+                                  capture_output=True, text=True, check=False)
+        for how in ([], ["--map-root-user"]):
+            if without_tun(how, "true").returncode == 0:
+                run = without_tun(how, program("tcp_truth"), "handshake")
+                self.assertEqual(run.returncode, NOT_ALLOWED, run.stdout)
+                self.assertRegex(run.stderr, "tcp_truth handshake: this machine does not allow it")
+                return
+        self.skipTest("this machine lets nobody hide /dev/net/tun")
 
     def test_figures_alone_are_masked(self):
         self.assertEqual(masked("   0.1  client    sent 3 bytes"),
