@@ -110,7 +110,7 @@ OWNERS = [
     (["pthread.h"], ["src/poller/*", *PROCESS, *FORK_HANDLERS],
      "threads belong to the waist, and what a fork must not break has its files"),
     (["signal.h", "sys/signalfd.h", "sys/wait.h", "sched.h", "sys/resource.h"],
-     ["src/poller/*", *PROCESS, *RAW_TCP],
+     ["src/poller/*", *PROCESS, *RAW_TCP, "src/doctor/dump_request.cpp"],
      "signals, fork and the descriptor limit are the process's, not a backend's"),
     (["*.h", "*/*"], ["src/poller/*", *RAW_TCP],
      "the operating system is met at the waist"),

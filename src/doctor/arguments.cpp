@@ -1,6 +1,8 @@
 #include "doctor/arguments.hpp"
 
 #include <array>
+#include <cstdint>
+#include <limits>
 #include <optional>
 #include <string_view>
 
@@ -13,7 +15,7 @@ namespace {
 constexpr std::string_view help = R"(coro-doctor: the limits of this machine for a TCP server
 
   coro-doctor [--connections N] [--loops L] [--fibers] [--bytes-user B]
-              [--json] [--brief]
+              [--pid P [--no-dump]] [--json] [--brief]
 
 Each row has a limit, its value, what it does, and advice: ok, note, warning or problem. It changes
 nothing.
@@ -23,19 +25,24 @@ nothing.
   --loops L         loops of the run, 1 to 4096 (1)
   --fibers          a fiber for each connection, not a coroutine
   --bytes-user B    bytes that your handler keeps for each connection, beside the library's (0)
+  --pid P           the census of process P: its sockets, listeners, descriptors, threads and
+                    memory; with --connections its limits are judged too. If it has a dump signal
+                    (run_options::dump_signal), it is asked for its task dump
+  --no-dump         with --pid: the process is only looked at
   --json            one JSON object on stdout
   --brief           only the rows that are not ok
   --root DIR        read DIR/proc and DIR/sys, a copy of another machine; nothing is probed then
   --version         the version
   --help            this text
 
-Exit codes: 0 all is ok, or notes; 1 warnings; 2 problems; 64 bad usage; 70 no report
-could be made; 74 stdout takes no more.
+Exit codes: 0 all is ok, or notes; 1 warnings; 2 problems; 64 bad usage; 66 there is no process P;
+70 no report could be made; 74 stdout takes no more.
 )";
 
 constexpr std::uint64_t most_connections = 1'000'000'000;
 constexpr std::uint64_t most_loops = 4096;
 constexpr std::uint64_t most_bytes = std::uint64_t{1} << 40;
+constexpr std::uint64_t most_process = std::numeric_limits<std::int32_t>::max();
 
 parsed_arguments refuse(const std::string& why) {
     return {false,
@@ -56,15 +63,18 @@ constexpr std::array number_options{
     number_option{"--connections", 1, most_connections, &question::connections},
     number_option{"--loops", 1, most_loops, &question::loops},
     number_option{"--bytes-user", 0, most_bytes, &question::bytes_user},
+    number_option{"--pid", 1, most_process, &question::process},
 };
 
 struct flag_option {
     std::string_view name;
     bool question::*into;
+    bool value = true;
 };
 
 constexpr std::array flag_options{
     flag_option{"--fibers", &question::fibers},
+    flag_option{"--no-dump", &question::dump, false},
     flag_option{"--json", &question::json},
     flag_option{"--brief", &question::brief},
 };
@@ -108,7 +118,7 @@ bool takes_value(std::string_view name) {
 bool take_flag(std::string_view word, question& asked) {
     for (const flag_option& option : flag_options) {
         if (option.name != word) continue;
-        asked.*option.into = true;
+        asked.*option.into = option.value;
         return true;
     }
     return false;

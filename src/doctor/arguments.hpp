@@ -12,6 +12,7 @@ enum class exit_code : int {
     warnings = 1,
     problems = 2,
     bad_usage = 64,    ///< EX_USAGE of sysexits.h
+    no_process = 66,   ///< EX_NOINPUT
     failed = 70,       ///< EX_SOFTWARE: without memory, for one
     not_written = 74,  ///< EX_IOERR: the report did not reach stdout
 };
@@ -22,6 +23,8 @@ struct question {
     std::uint64_t loops = 1;
     bool fibers = false;
     std::uint64_t bytes_user = 0;
+    std::uint64_t process = 0;  ///< 0: none
+    bool dump = true;           ///< ask the process for its task dump
     std::string root;
     bool json = false;
     bool brief = false;

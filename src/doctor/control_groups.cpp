@@ -10,7 +10,7 @@ namespace {
 /// Version 1 writes "no limit" as the greatest number of whole pages, 2^63 less a page.
 constexpr std::uint64_t no_limit_of_version_1 = std::uint64_t{1} << 62;
 
-/// The path of our group in a line of /proc/self/cgroup. An empty controller is version 2.
+/// The path of our group in a line of /proc/PID/cgroup. An empty controller is version 2.
 std::optional<std::string_view> path_of(std::string_view groups, std::string_view controller) {
     while (!groups.empty()) {
         const std::size_t end = std::min(groups.find('\n'), groups.size());
@@ -67,8 +67,8 @@ std::uint64_t stat_of(std::string_view stat, std::string_view key) {
 
 class group_reader {
 public:
-    explicit group_reader(const system_files& files)
-        : files_(files), groups_(files.read("/proc/self/cgroup").text) {}
+    explicit group_reader(const machine& seen)
+        : files_(seen.files), groups_(files_.read(seen.process_file("cgroup")).text) {}
 
     group_limits read() {
         if (const auto path = path_of(groups_, "")) {
@@ -166,8 +166,8 @@ private:
 
 }  // namespace
 
-group_limits look_at_groups(const system_files& files) {
-    return group_reader(files).read();
+group_limits look_at_groups(const machine& seen) {
+    return group_reader(seen).read();
 }
 
 }  // namespace coro_doctor

@@ -21,7 +21,7 @@ finding open_files_row(const machine& seen) {
                 .meaning =
                     "The descriptors that a process may have open (ulimit -n); a connection "
                     "takes one.",
-                .source = "/proc/self/limits"};
+                .source = seen.process_file("limits")};
     const reading file = seen.files.read(row.source);
     if (!file.is_present()) {
         say_unreadable(row, file, "Look whether /proc is mounted.");

@@ -109,6 +109,14 @@ std::string json_of(const report& all) {
     for (const need& it : all.needs)
         needs.push_back(json_of_need(it));
     object made(0);
+    if (all.asked.process != 0) {
+        object sockets(1);
+        for (const auto& [state, count] : all.sockets)
+            sockets.number(state, count);
+        made.number("pid", all.asked.process)
+            .text("process", all.process)
+            .add("sockets", all.sockets.empty() ? "{}" : sockets.json());
+    }
     made.text("version", version_text())
         .text("kernel", all.kernel)
         .add("judged_for", json_of_question(all.asked))

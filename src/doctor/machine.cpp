@@ -65,7 +65,7 @@ std::optional<std::uint64_t> parse_limit_word(std::string_view word) {
 }
 
 void look_at_limits(machine& seen) {
-    const reading limits = seen.files.read("/proc/self/limits");
+    const reading limits = seen.files.read(seen.process_file("limits"));
     seen.open_files = parse_limit(limits.text, "Max open files");
     seen.locked_memory = parse_limit(limits.text, "Max locked memory");
     seen.processes = parse_limit(limits.text, "Max processes");
@@ -96,6 +96,11 @@ std::optional<std::uint64_t> machine::memory_room() const noexcept {
     return room;
 }
 
+std::string machine::process_file(std::string_view name) const {
+    const std::string process = asked.process == 0 ? "self" : std::to_string(asked.process);
+    return "/proc/" + process + "/" + std::string(name);
+}
+
 std::string machine::how_to_set(std::string_view name, std::string_view value) const {
     std::string how = "sysctl -w " + std::string(name) + "=" + std::string(value);
     if (is_sysctl_read_only) {
@@ -121,14 +126,14 @@ machine look_at_machine(const question& asked) {
     const reading memory = seen.files.read("/proc/meminfo");
     seen.memory_total = kibibytes_of(memory.text, "MemTotal");
     seen.memory_available = kibibytes_of(memory.text, "MemAvailable");
-    const reading status = seen.files.read("/proc/self/status");
+    const reading status = seen.files.read(seen.process_file("status"));
     if (const auto list = field_of(status.text, "Cpus_allowed_list"))
         seen.processors = count_list(*list);
     seen.may_lock_memory = has_lock_capability(status.text);
     seen.is_sysctl_read_only =
         is_mounted_read_only(seen.files.read("/proc/self/mountinfo").text, "/proc/sys");
     look_at_limits(seen);
-    seen.group = look_at_groups(seen.files);
+    seen.group = look_at_groups(seen);
     return seen;
 }
 

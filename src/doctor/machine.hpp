@@ -51,6 +51,8 @@ struct machine {
     bool may_lock_memory = false;      ///< CAP_IPC_LOCK: its limit does not bind
     bool is_sysctl_read_only = false;  ///< /proc/sys is mounted so, as containers have it
 
+    /// A file of the process whose limits are judged, the asked one or this: "/proc/self/limits".
+    [[nodiscard]] std::string process_file(std::string_view name) const;
     /// Memory that is left for us: of the machine, or of the control group where that is less.
     [[nodiscard]] std::optional<std::uint64_t> memory_room() const noexcept;
     /// How to set a kernel variable, as the end of a sentence: where /proc/sys is read-only, that
@@ -62,7 +64,7 @@ struct machine {
 };
 
 [[nodiscard]] machine look_at_machine(const question& asked);
-[[nodiscard]] group_limits look_at_groups(const system_files& files);
+[[nodiscard]] group_limits look_at_groups(const machine& seen);
 /// A line of /proc/PID/limits by its name, "Max open files".
 [[nodiscard]] std::optional<resource_limit> parse_limit(std::string_view limits,
                                                         std::string_view name);

@@ -107,7 +107,7 @@ finding processes_row(const machine& seen) {
         .section = "threads and processors",
         .name = "RLIMIT_NPROC",
         .meaning = "Threads of all programs of this user (ulimit -u); it does not bind root.",
-        .source = "/proc/self/limits"};
+        .source = seen.process_file("limits")};
     const reading file = seen.files.read(row.source);
     if (!file.is_present()) {
         say_unreadable(row, file, "Look whether /proc is mounted.");
@@ -131,7 +131,7 @@ finding processors_row(const machine& seen) {
     finding row{.section = "threads and processors",
                 .name = "processors",
                 .meaning = "Processors on which this process may run, by its affinity and cpu.max.",
-                .source = "/proc/self/status"};
+                .source = seen.process_file("status")};
     if (!seen.processors) {
         row.value = "unknown (no Cpus_allowed_list)";
         row.says = note("Give a run at most as many loops as it has processors.");

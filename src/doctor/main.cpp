@@ -2,9 +2,12 @@
 // connections need. It changes nothing.
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <utility>
 
 #include "doctor/arguments.hpp"
 #include "doctor/machine.hpp"
+#include "doctor/process_census.hpp"
 #include "doctor/report.hpp"
 #include "doctor/rows.hpp"
 
@@ -14,7 +17,16 @@ using namespace coro_doctor;
 
 report examine(const question& asked) {
     const machine seen = look_at_machine(asked);
-    report all{.asked = asked, .kernel = seen.kernel, .rows = {}, .needs = {}};
+    report all;
+    all.asked = asked;
+    all.kernel = seen.kernel;
+    if (asked.process != 0) {
+        process_census census = examine_process(seen);
+        all.process = std::move(census.name);
+        all.rows = std::move(census.rows);
+        all.sockets = std::move(census.sockets);
+        if (!asked.tell_needs) return all;
+    }
     add_descriptor_rows(seen, all.rows);
     add_tcp_rows(seen, all.rows);
     add_memory_rows(seen, all.rows);
@@ -40,6 +52,11 @@ int ended(exit_code code) noexcept {
 }
 
 int answer(const question& asked) {
+    if (asked.process != 0 && !is_there(system_files(asked.root), asked.process)) {
+        write(stderr, "coro-doctor: cannot examine process " + std::to_string(asked.process) +
+                          ": there is none with this number; look at ps(1)\n");
+        return ended(exit_code::no_process);
+    }
     const report all = examine(asked);
     if (!write(stdout, asked.json ? json_of(all) : text_of(all))) {
         write(stderr, "coro-doctor: cannot write the report to stdout: look where it leads\n");

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "doctor/finding.hpp"
@@ -14,6 +15,8 @@ struct report {
     question asked;
     std::string kernel;
     std::vector<finding> rows;
+    std::string process;  ///< the name of the process that was asked for; else empty
+    std::vector<std::pair<std::string, std::uint64_t>> sockets;  ///< of that, by state
     std::vector<need> needs;  ///< empty unless connections were asked for
 };
 

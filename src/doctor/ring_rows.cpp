@@ -81,7 +81,7 @@ finding memlock_row(const machine& seen) {
         .section = "io_uring",
         .name = "RLIMIT_MEMLOCK",
         .meaning = "Memory that all programs of a user may lock (ulimit -l); rings may count.",
-        .source = "/proc/self/limits"};
+        .source = seen.process_file("limits")};
     const reading file = seen.files.read(row.source);
     if (!file.is_present()) {
         say_unreadable(row, file, "Look whether /proc is mounted.");
@@ -103,7 +103,7 @@ finding memlock_row(const machine& seen) {
                              (seen.asked.loops == 1 ? " loop locks" : " loops lock") + " up to " +
                              bytes_text(needed);
     if (seen.may_lock_memory) {
-        row.says = fine(what + "; a process with CAP_IPC_LOCK, as this one, is not bound.");
+        row.says = fine(what + "; it has CAP_IPC_LOCK, and is not bound.");
     } else if (soft >= needed) {
         row.says = fine(what + ".");
     } else {

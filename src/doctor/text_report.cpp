@@ -82,15 +82,26 @@ std::string judged_for(const question& asked) {
            (asked.loops == 1 ? " loop" : " loops");
 }
 
+std::string subject(const report& all) {
+    const question& asked = all.asked;
+    const std::string process =
+        asked.process == 0 ? std::string()
+                           : "process " + std::to_string(asked.process) + " (" + all.process + ")";
+    if (asked.process != 0 && !asked.tell_needs) return process;
+    return (process.empty() ? "" : process + ", ") + judged_for(asked);
+}
+
 std::string ending(const report& all) {
     std::array<std::size_t, 4> counts{};
     for (const finding& row : all.rows)
         ++counts[static_cast<std::size_t>(row.says.level)];
     for (const need& it : all.needs)
         ++counts[static_cast<std::size_t>(it.says.level)];
-    return "\n" + std::to_string(counts[3]) + " problems, " + std::to_string(counts[2]) +
-           " warnings, " + std::to_string(counts[1]) + " notes, " + std::to_string(counts[0]) +
-           " ok\n";
+    const auto counted = [](std::size_t count, const std::string& noun) {
+        return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+    };
+    return "\n" + counted(counts[3], "problem") + ", " + counted(counts[2], "warning") + ", " +
+           counted(counts[1], "note") + ", " + std::to_string(counts[0]) + " ok\n";
 }
 
 }  // namespace
@@ -112,7 +123,7 @@ std::string version_text() {
 std::string text_of(const report& all) {
     std::string out =
         wrapped("coro-doctor " + version_text() + ", Linux " +
-                    (all.kernel.empty() ? "unknown" : all.kernel) + ", " + judged_for(all.asked),
+                    (all.kernel.empty() ? "unknown" : all.kernel) + ", " + subject(all),
                 0);
     std::string section;
     for (const finding& row : all.rows) {
