@@ -74,6 +74,18 @@ void answer(timeline& line);
 namespace short_connections {
 void answer(timeline& line);
 }
+namespace shared_connection {
+void answer(timeline& line);
+}
+namespace a_million {
+void answer(timeline& line);
+}
+namespace server_models {
+void answer(timeline& line);
+}
+namespace old_texts {
+void answer(timeline& line);
+}
 
 struct question {
     const char* name;
@@ -117,6 +129,14 @@ inline constexpr question questions[] = {
     {"short_connections",
      "What does a connection for each request cost, against one that stays open?",
      short_connections::answer},
+    {"shared_connection", "What happens when tasks share a connection, and what helps?",
+     shared_connection::answer},
+    {"a_million", "What does a million idle connections need: memory, ports, descriptors?",
+     a_million::answer},
+    {"server_models", "What does a connection cost, by process, thread, poll and coroutine?",
+     server_models::answer},
+    {"old_texts", "What do old texts about servers say that is not so, or not any more?",
+     old_texts::answer},
 };
 
 }  // namespace tcp_truth

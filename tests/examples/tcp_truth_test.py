@@ -24,6 +24,7 @@ NOT_ALLOWED = 77
 # What needs network namespaces, which containers and some machines do not give: these may end with
 # 77 there, and nowhere else.
 NEED_A_NETWORK = {
+    "a_million",
     "address_in_use",
     "backlog",
     "buffers",
@@ -34,6 +35,7 @@ NEED_A_NETWORK = {
     "half_open",
     "handshake",
     "nagle",
+    "old_texts",
     "port_exhaustion",
     "powered_off",
     "reset",
