@@ -30,6 +30,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import compare  # noqa: E402
 import harness  # noqa: E402
 import page  # noqa: E402
+import peers  # noqa: E402
 import report  # noqa: E402
 import results  # noqa: E402
 from harness import Failure, Misuse  # noqa: E402
@@ -241,6 +242,7 @@ def parse_arguments():
     add = parser.add_argument
     add("--quick", action="store_true", help="a quick look: 6 rounds of 0.25 s")
     add("--full", action="store_true", help="all loads, and not the main ones only")
+    add("--peers", action="store_true", help="also the peers of the distribution that are there")
     add("--rounds", type=int, help="instead of 15 (7 of the further loads), or 6 with --quick")
     add("--seconds", type=float, help="length of a window, instead of 0.5, or 0.25 with --quick")
     add("--readme", action="store_true", help="those models only that the README's chart has")
@@ -289,13 +291,28 @@ def say_rounds(sentence):
         print(f"\r\x1b[K{sentence}\r", end="", file=sys.stderr, flush=True)
 
 
-def measure(options, models, loads):
-    """Everything, as it goes into report.json."""
+def chosen_models(options):
+    if not options.model:
+        return [model for model in MODELS if model.in_readme or not options.readme], \
+            peers.PEERS if options.peers else []
+    known = [*MODELS, *peers.PEERS]
+    picked = chosen(known, options.model, None, "model")
+    return [row for row in picked if row in MODELS], [row for row in picked if row not in MODELS]
+
+
+def measure(options, models, others, loads):
+    """Everything, as it goes into report.json; `others` are the peers that are wanted."""
     start = time.monotonic()
     plan = plan_from(options)
     generator = harness.find_program(str(options.build / "perf/load/coro_load"), "")
     contenders = [(model, command_of(options.build, model.command)) for model in models]
     machine = describe_everything(options.build)
+    if others:
+        there, machine["versions"], machine["absent"] = peers.prepare(
+            (options.build / "perf/peers").resolve(), say_rounds, others)
+        contenders += there
+        for name, why in machine["absent"].items():
+            print(f"{name} is left out: {why}", file=sys.stderr)
     progress = Progress(len(loads) + 1)
     found = []
     for load in loads:
@@ -304,7 +321,8 @@ def measure(options, models, loads):
     progress.next("Idle connections")
     memory = measure_memory(contenders, plan, generator)
     machine["load_average_after"] = os.getloadavg()[0]
-    return {"machine": machine, "plan": plan, "models": [model._asdict() for model in models],
+    return {"machine": machine, "plan": plan,
+            "models": [model._asdict() for model, _ in contenders],
             "loads": [load._asdict() for load in loads], "cells": found, "memory": memory,
             "took_seconds": time.monotonic() - start}
 
@@ -313,11 +331,12 @@ def main():
     options = parse_arguments()
     if options.list:
         print("models: " + "; ".join(model.name for model in MODELS))
+        print("peers: " + "; ".join(peer.name for peer in peers.PEERS))
         print("loads: " + "; ".join(load.name for load in LOADS))
         return 0
-    models = chosen(MODELS, options.model, lambda row: row.in_readme or not options.readme, "model")
+    models, others = chosen_models(options)
     loads = chosen(LOADS, options.load, lambda row: row.is_main or options.full, "load")
-    raw = measure(options, models, loads)
+    raw = measure(options, models, others, loads)
     found = results.digest(raw)
     print(report.text(found))
     if not options.tables:

@@ -34,6 +34,18 @@ database_packages=(
     "/usr/include/hiredis/hiredis.h        | libhiredis-dev       | encodes for the example redis_pool"
     "/usr/include/postgresql/libpq-fe.h    | libpq-dev            | talks for the example postgres_pool"
 )
+# The peers of the arena: of scripts/perf --peers, and of nothing else.
+peer_packages=(
+    "/usr/include/boost/asio.hpp           | libboost-dev         | is the peer Boost.Asio"
+    "/usr/include/uv.h                     | libuv1-dev           | is the peer libuv"
+    "/usr/include/event2/event.h           | libevent-dev         | is the peer libevent"
+    "go                                    | golang-go            | is the peer Go"
+    "node                                  | nodejs               | is the peer Node.js"
+    "/usr/lib/python3/dist-packages/gevent | python3-gevent       | is the peer gevent"
+    "/usr/lib/python3/dist-packages/uvloop | python3-uvloop       | is the peer uvloop"
+    "/usr/bin/cargo                        | cargo                | builds the peer tokio"
+    "/usr/share/cargo/registry/tokio-1*    | librust-tokio-dev    | is the peer tokio"
+)
 # Installed too where we may, but nothing fails without them.
 comforts=(
     "ccache        | ccache               | makes the second build fast"
@@ -88,6 +100,19 @@ install_missing() {  # ROW...: all of them are there afterwards, or the script e
     ((${#rows[@]} == 0)) || exit 3
     # By themselves, for one package that apt does not know keeps it from all that were asked for.
     ((${#extra[@]} == 0)) || (apt_install "${extra[@]}") || echo "it goes on without them"
+}
+
+install_where_possible() {  # ROW...: what cannot be installed is named, and is no failure
+    local -a rows
+    local row
+    mapfile -t rows < <(missing_of "$@")
+    ((${#rows[@]} > 0)) || return 0
+    if ((may_install)); then  # one by one where not all of them can be had
+        (apt_install "${rows[@]}") || for row in "${rows[@]}"; do (apt_install "$row"); done
+    fi
+    while read -r row; do
+        [[ -z $row ]] || echo "$(field 2 "$row") is missing; it $(field 3 "$row"), which is left out"
+    done < <(missing_of "$@")
 }
 
 apt_install() {  # ROW...: false when it failed

@@ -1,0 +1,54 @@
+// Peer: an echo server in Boost.Asio, a C++20 coroutine per connection, one thread and no locks.
+//
+// Run:  asio_coroutines --port 7000     then connect anything to 127.0.0.1:7000
+#include "common/arguments.hpp"
+#include "common/server.hpp"
+
+#include <array>
+#include <cstddef>
+#include <utility>
+
+#include <boost/asio.hpp>  // that of Boost 1.74 needs <utility> before it
+
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+asio::awaitable<void> echo(tcp::socket peer) {
+    std::array<std::byte, 16384> buffer;
+    for (;;) {
+        boost::system::error_code error;
+        const std::size_t count = co_await peer.async_read_some(
+            asio::buffer(buffer), asio::redirect_error(asio::use_awaitable, error));
+        if (error) co_return;
+        co_await asio::async_write(peer, asio::buffer(buffer.data(), count),
+                                   asio::redirect_error(asio::use_awaitable, error));
+        if (error) co_return;
+    }
+}
+
+asio::awaitable<void> accept_all(tcp::acceptor acceptor) {
+    for (;;) {
+        boost::system::error_code error;
+        tcp::socket peer = co_await acceptor.async_accept(
+            asio::redirect_error(asio::use_awaitable, error));
+        if (error) continue;
+        asio::co_spawn(acceptor.get_executor(), echo(std::move(peer)), asio::detached);
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    constexpr std::array options{perf::port_option};
+    const perf::arguments given("asio_coroutines", options, argc, argv);
+    perf::exit_on_termination();
+    perf::raise_descriptor_limit();
+    const int listener = perf::listen_on_loopback(perf::read_port(given), 0);
+    asio::io_context context(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE);
+    asio::co_spawn(context, accept_all(tcp::acceptor(context, tcp::v4(), listener)),
+                   asio::detached);
+    perf::announce(listener);
+    context.run();
+}
