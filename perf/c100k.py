@@ -42,9 +42,11 @@ LONGEST = 600  # seconds, all in all
 OWN_DESCRIPTORS = 64  # of a loop or client, beside its connections
 # What both ends of a connection take in this machine's memory, with room to spare: see the report.
 BYTES_OF_A_CONNECTION = 16 << 10
-# Objects of the kernel that each end of a connection has, and whose end has the others.
-OF_BOTH_ENDS = ("TCP", "sock_inode_cache", "dentry", "filp")
-OF_SERVER = {"io_uring": ("io_kiocb",), "epoll": ("eventpoll_epi", "eventpoll_pwq")}
+# Objects of the kernel that each end of a connection has, and what the server's end has besides.
+# The clients are on epoll.
+OF_BOTH_ENDS = {"io_uring": ("TCP", "sock_inode_cache", "dentry", "filp"),
+                "epoll": ("TCP", "sock_inode_cache", "dentry", "filp", "eventpoll_epi")}
+OF_SERVER = {"io_uring": ("io_kiocb",), "epoll": ()}
 
 
 # ---- what there must be room for -----------------------------------------------------------------
@@ -211,7 +213,7 @@ def memory_of_a_connection(before, after, connections, poller):
                          sorted(grown.items(), key=lambda item: -item[1]) if size >= 16}}
     if grown:
         found["kernel_server_end"] = (
-            sum(grown.get(name, 0) for name in OF_BOTH_ENDS) / 2 +
+            sum(grown.get(name, 0) for name in OF_BOTH_ENDS[poller]) / 2 +
             sum(grown.get(name, 0) for name in OF_SERVER[poller]))
     return found
 
@@ -253,6 +255,33 @@ def ratio_of_cost(found):
     if None in costs:
         return None
     return costs[1] / statistics.mean((costs[0], costs[2]))
+
+
+CORES = (1, 16, 1000)
+EVERY = (1, 10, 60)  # seconds from one message of a connection to its next
+
+
+def capacity(cost_us, bytes_, cores, every):
+    """(connections, bytes) that so many cores hold, if each has a loop that is never idle and if
+    every core adds as much as the first: arithmetic, no measurement."""
+    connections = int(cores * every * 1e6 / cost_us)
+    return connections, int(connections * bytes_)
+
+
+def capacities(found):
+    """What cores hold, by the cost of a message among all connections."""
+    cost = found["among_all"]["closed"]["cpu_us_per_message"]
+    used = found["memory"]
+    if cost is None or "kernel_server_end" not in used:
+        return
+    bytes_ = used["user"] + used["kernel_server_end"]
+    yield ""
+    yield f"at {cost:.1f} us a message and {bytes_:.0f} bytes a connection, by arithmetic:"
+    yield f"{'a message of each':<20}" + "".join(f"{f'{cores} cores':>24}" for cores in CORES)
+    for every in EVERY:
+        cells = (capacity(cost, bytes_, cores, every) for cores in CORES)
+        yield f"{f'every {every} s':<20}" + "".join(
+            f"{f'{count / 1e6:.2f} M, {size / 2**30:.1f} GiB':>24}" for count, size in cells)
 
 
 def table(found, options):
@@ -321,7 +350,7 @@ def main():
     print(f"{options.connections} connections, {options.active} active, {options.loops} loops on "
           f"{options.poller}, {machine['processors']} processors, load average "
           f"{machine['load_average']:.1f}, {time.monotonic() - start:.0f} s, {machine['date']}")
-    print("\n".join(table(found, options)))
+    print("\n".join([*table(found, options), *capacities(found)]))
     if options.output:
         plan = {name: value for name, value in vars(options).items()
                 if not isinstance(value, pathlib.Path)}

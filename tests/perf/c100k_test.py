@@ -120,6 +120,16 @@ class arithmetic(unittest.TestCase):
         found = c100k.digest_cost([window, {**window, "messages": 3000}])
         self.assertEqual(found["cpu_us_per_message"], 250)  # 1 s for 4000 messages
 
+    def test_what_cores_hold_follows_from_cost_and_bytes(self):
+        self.assertEqual(c100k.capacity(10, 5000, 16, 60), (96_000_000, 480_000_000_000))
+        found = {"among_all": {"closed": {"cpu_us_per_message": 10.0}},
+                 "memory": {"user": 1000.0, "kernel_server_end": 4000.0}}
+        lines = list(c100k.capacities(found))
+        self.assertIn("at 10.0 us a message and 5000 bytes", lines[1])
+        self.assertRegex(lines[-1], r"every 60 s +6\.00 M, 27\.9 GiB +96\.00 M, 447\.0 GiB")
+        found["among_all"]["closed"]["cpu_us_per_message"] = None  # nothing came back
+        self.assertEqual(list(c100k.capacities(found)), [])
+
     def test_the_servers_end_has_half_of_what_both_have_and_all_of_its_own(self):
         before = {"user": 0, "slab": 0, "slabs": {}}
         after = {"user": 8000, "slab": 60_000,
@@ -128,6 +138,8 @@ class arithmetic(unittest.TestCase):
         self.assertEqual(found["user"], 800)
         self.assertEqual(found["kernel_both_ends"], 6000)
         self.assertEqual(found["kernel_server_end"], 2200)
+        found = c100k.memory_of_a_connection(before, after, 10, "epoll")
+        self.assertEqual(found["kernel_server_end"], 2050)
 
 
 if __name__ == "__main__":
