@@ -6,7 +6,12 @@
 #include <chrono>
 #include <limits>
 #include <optional>
+#include <string>
+#include <system_error>
 #include <utility>
+
+#include "net/io_failure.hpp"
+#include "net/proc_tables.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
 
@@ -16,6 +21,8 @@ using namespace std::chrono_literals;
 
 /// Seconds; the kernel refuses more (tcp(7) TCP_KEEPIDLE, TCP_KEEPINTVL).
 constexpr int longest_keepalive = 32767;
+
+constexpr const char* set_congestion_control = "set congestion_control";
 
 /// Sets one option after the other until one is refused.
 class setter {
@@ -40,6 +47,26 @@ public:
              int most = std::numeric_limits<int>::max()) noexcept {
         const duration::rep whole = value / unit + (value % unit > duration::zero() ? 1 : 0);
         set(verb, which, std::clamp<duration::rep>(whole, least, most));
+    }
+    /// A number of 32 bits, which the kernel reads as such.
+    void set_bits(const char* verb, socket_option which, std::uint32_t value) noexcept {
+        if (failure_) return;
+        const int error = poller_.set_option(socket_, which, static_cast<int>(value));
+        if (error != 0) failure_ = {error, verb};
+    }
+    /// The upper six bits of the octet; the others are those of ECN.
+    void set_code_point(unsigned value) noexcept {
+        constexpr unsigned largest = 63;
+        set("set dscp", socket_option::traffic_class,
+            value <= largest ? static_cast<int>(value << 2) : -1);
+    }
+    void set(const net::congestion_control& which) noexcept {
+        if (failure_) return;
+        congestion_name name{};
+        std::copy(which.name().begin(), which.name().end(), name.begin());
+        // The kernel would take no name for none, and cut a long one.
+        const int error = which.name().empty() ? -ENOENT : poller_.set_congestion(socket_, name);
+        if (error != 0) failure_ = {error, set_congestion_control};
     }
     template <typename T>
     void set(const char* verb, socket_option which, const std::optional<T>& value) noexcept {
@@ -91,6 +118,17 @@ void set_stream_options(setter& to, const net::stream_options& options) noexcept
     // Zero would mean "the system's" to the kernel.
     if (both.user_timeout)
         to.set("set user_timeout", socket_option::user_timeout, *both.user_timeout, 1ms, 1);
+    to.set("set quick_ack", socket_option::quick_ack, options.quick_ack);
+    to.set("set cork", socket_option::cork, options.cork);
+    if (options.congestion_control) to.set(*options.congestion_control);
+    if (options.mark) to.set_bits("set mark", socket_option::mark, *options.mark);
+    if (options.dscp) to.set_code_point(*options.dscp);
+    // Behind the code point, which sets it too.
+    to.set("set priority", socket_option::priority, options.priority);
+    to.set("set not_sent_low_water_bytes", socket_option::not_sent_low_water,
+           options.not_sent_low_water_bytes);
+    to.set("set maximum_segment_bytes", socket_option::maximum_segment,
+           options.maximum_segment_bytes);
 }
 
 }  // namespace
@@ -103,16 +141,50 @@ option_failure apply_options(detail::poller& poller, detail::handle socket,
 }
 
 option_failure apply_options(detail::poller& poller, detail::handle socket,
+                             const net::connect_options& options) noexcept {
+    setter to(poller, socket);
+    set_stream_options(to, options.stream);
+    if (options.fast_open) to.set("set fast_open", socket_option::fast_open_connect, true);
+    return to.failure();
+}
+
+option_failure apply_options(detail::poller& poller, detail::handle socket,
                              const net::listen_options& options) noexcept {
     setter to(poller, socket);
     if (options.reuse_address) to.set("set reuse_address", socket_option::reuse_address, true);
     if (options.reuse_port) to.set("set reuse_port", socket_option::reuse_port, true);
     to.set("set v6_only", socket_option::v6_only, options.v6_only);
+    to.set("set fast_open", socket_option::fast_open, options.fast_open);
     net::stream_options accepted = options.accepted;
     if (!accepted.dead_peer && !accepted.keepalive && !accepted.user_timeout)
         accepted.dead_peer = options.dead_peer;
     set_stream_options(to, accepted);
     return to.failure();
+}
+
+io_error refused_option(std::int32_t error, const char* verb, const net::stream_options& options,
+                        std::string_view endpoint) {
+    const std::error_code code = error_of(error);
+    if (verb != set_congestion_control || !options.congestion_control)
+        return io_error(code, verb, endpoint);
+    const net::congestion_control& which = *options.congestion_control;
+    std::string text = which.is_too_long() ? "a name has at most 15 characters"
+                                           : "\"" + std::string(which.name()) + "\"";
+    const bool forbidden = code == std::errc::operation_not_permitted;
+    if (forbidden || code == std::errc::no_such_file_or_directory) {
+        try {
+            std::string names = read_proc_file(
+                forbidden ? "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
+                          : "/proc/sys/net/ipv4/tcp_available_congestion_control",
+                verb);
+            while (!names.empty() && names.back() == '\n') names.pop_back();
+            text += forbidden ? " needs CAP_NET_ADMIN; every user may choose: "
+                              : "; this kernel has: ";
+            text += names;
+        } catch (const io_error&) {  // no /proc: the name alone
+        }
+    }
+    return io_error(code, verb, endpoint, error_text(text));
 }
 
 }}}  // namespace coro::v0::detail

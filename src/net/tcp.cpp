@@ -69,7 +69,7 @@ bool connect_awaiter::ask() noexcept {
     result = poller.open_stream(family_of(to_), target);
     if (result < 0) return false;
     socket_ = owned_socket({&loop(), target});
-    if (const option_failure refused = apply_options(poller, target, options_.stream)) {
+    if (const option_failure refused = apply_options(poller, target, options_)) {
         failed_verb_ = refused.verb;
         result = refused.error;
         return false;
@@ -90,8 +90,9 @@ net::tcp_stream connect_awaiter::finish() {
     if (result >= 0) return net::tcp_stream({&loop(), socket_.release()});
     if (result == -ECANCELED) throw_cancelled();
     std::array<char, net::endpoint::text_capacity> text;
-    throw io_error(error_of(result), failed_verb_ != nullptr ? failed_verb_ : "connect tcp",
-                   to_.to_text(text));
+    if (failed_verb_ != nullptr)
+        throw refused_option(result, failed_verb_, options_.stream, to_.to_text(text));
+    throw io_error(error_of(result), "connect tcp", to_.to_text(text));
 }
 
 void connect_awaiter::throw_cancelled() const {
@@ -167,7 +168,28 @@ void tcp_stream::set_options(const stream_options& options) {
     if (!socket.handle) throw io_error(errc::closed, "setsockopt tcp");
     if (const detail::option_failure refused =
             detail::apply_options(detail::poller_of(socket), socket.handle, options))
-        throw io_error(error_of(refused.error), refused.verb);
+        throw detail::refused_option(refused.error, refused.verb, options);
+}
+
+void tcp_stream::cork() { set_cork(1, "cork"); }
+void tcp_stream::uncork() { set_cork(0, "uncork"); }
+
+void tcp_stream::set_cork(int on, const char* verb) {
+    const detail::socket_ref& socket = socket_.ref();
+    const int result = socket.handle ? detail::poller_of(socket).set_option(
+                                           socket.handle, detail::socket_option::cork, on)
+                                     : detail::result_closed;
+    if (result < 0) throw io_error(error_of(result), verb);
+}
+
+net::congestion_control tcp_stream::congestion_control() const {
+    const detail::socket_ref& socket = socket_.ref();
+    detail::congestion_name name{};
+    const int result = socket.handle
+                           ? detail::poller_of(socket).get_congestion(socket.handle, name)
+                           : detail::result_closed;
+    if (result < 0) throw io_error(error_of(result), "getsockopt congestion_control");
+    return name.data();
 }
 
 tcp_listener tcp_listener::bind(endpoint where, const listen_options& options) {
@@ -181,7 +203,10 @@ tcp_listener tcp_listener::bind(endpoint where, const listen_options& options) {
     check(poller.open_stream(detail::family_of(where), handle), "bind tcp");
     tcp_listener listener(detail::socket_ref{&loop, handle});
     const detail::option_failure refused = detail::apply_options(poller, handle, options);
-    check(refused.error, refused.verb);
+    if (refused) {
+        throw detail::refused_option(refused.error, refused.verb, options.accepted,
+                                     where.to_text(buffer));
+    }
     check(poller.bind(handle, detail::to_socket_address(where)), "bind tcp");
     check(poller.listen(handle, options.backlog), "listen tcp");
     return listener;

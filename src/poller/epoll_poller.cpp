@@ -129,6 +129,7 @@ bool epoll_poller::submit(operation& op) noexcept {
         finish(op, result_busy);
         return true;
     }
+    note_task(slot->task, op);
     if (op.code == opcode::receive_leased) op.lease_data = nullptr;
     const std::int32_t result = start(*slot, op);
     if (result == would_block) return !park(*slot, op);
@@ -382,6 +383,7 @@ std::int32_t epoll_poller::try_accept(socket_slot& listener, operation& op) noex
             peer.size = size;
             slot->remote = peer;
             keep_accepted_peer(*slot, listener.local);
+            note_task(slot->task, op);
             op.accepted = handle_of(*slot);
             return 0;
         }

@@ -18,6 +18,8 @@
 
 #include <coro/base/detail/assert.hpp>
 
+#include "poller/socket_options.hpp"
+
 namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
@@ -68,11 +70,6 @@ int domain_of(address_family family) noexcept {
     return AF_UNSPEC;
 }
 
-struct option_name {
-    int level;
-    int name;
-};
-
 option_name name_of(socket_option which) noexcept {
     switch (which) {
         case socket_option::reuse_address: return {SOL_SOCKET, SO_REUSEADDR};
@@ -87,6 +84,15 @@ option_name name_of(socket_option which) noexcept {
         case socket_option::keepalive_count: return {IPPROTO_TCP, TCP_KEEPCNT};
         case socket_option::user_timeout: return {IPPROTO_TCP, TCP_USER_TIMEOUT};
         case socket_option::v6_only: return {IPPROTO_IPV6, IPV6_V6ONLY};
+        case socket_option::quick_ack: return {IPPROTO_TCP, TCP_QUICKACK};
+        case socket_option::cork: return {IPPROTO_TCP, TCP_CORK};
+        case socket_option::fast_open: return {IPPROTO_TCP, TCP_FASTOPEN};
+        case socket_option::fast_open_connect: return {IPPROTO_TCP, TCP_FASTOPEN_CONNECT};
+        case socket_option::mark: return {SOL_SOCKET, SO_MARK};
+        case socket_option::traffic_class: return {IPPROTO_IP, IP_TOS};
+        case socket_option::priority: return {SOL_SOCKET, SO_PRIORITY};
+        case socket_option::not_sent_low_water: return {IPPROTO_TCP, TCP_NOTSENT_LOWAT};
+        case socket_option::maximum_segment: return {IPPROTO_TCP, TCP_MAXSEG};
     }
     return {SOL_SOCKET, -1};
 }
@@ -443,6 +449,7 @@ int posix_sockets::listen(detail::handle socket, int backlog) noexcept {
 int posix_sockets::set_option(detail::handle socket, socket_option which, int value) noexcept {
     const socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
+    if (which == socket_option::traffic_class) return set_traffic_class(slot->descriptor, value);
     const option_name option = name_of(which);
     if (which == socket_option::linger) {
         if (value > 0) lingering_ = true;
@@ -459,7 +466,9 @@ int posix_sockets::set_option(detail::handle socket, socket_option which, int va
 int posix_sockets::get_option(detail::handle socket, socket_option which, int& value) noexcept {
     const socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;
-    const option_name option = name_of(which);
+    const option_name option = which == socket_option::traffic_class
+                                   ? name_of_traffic_class(slot->descriptor)
+                                   : name_of(which);
     if (which == socket_option::linger) {
         ::linger how{};
         socklen_t size = sizeof how;

@@ -44,6 +44,7 @@ struct socket_slot {
     /// ancillary data.
     bool local = false;
     bool datagram = false;      ///< for receive_from and send_to, and no other transfer
+    std::uint32_t task = 0;     ///< the number of the task that has asked for an operation last
 
     // For the backend: the pending operation of each direction (accept counts as receiving).
     operation* receiver = nullptr;
@@ -77,6 +78,8 @@ public:
     int listen(detail::handle socket, int backlog) noexcept override;
     int set_option(detail::handle socket, socket_option which, int value) noexcept override;
     int get_option(detail::handle socket, socket_option which, int& value) noexcept override;
+    int set_congestion(detail::handle socket, const congestion_name& name) noexcept override;
+    int get_congestion(detail::handle socket, congestion_name& name) noexcept override;
     int local_address(detail::handle socket, socket_address& out) noexcept override;
     int remote_address(detail::handle socket, socket_address& out) noexcept override;
     int shutdown(detail::handle socket, shutdown_how how) noexcept override;
@@ -85,6 +88,7 @@ public:
     int has_peer_ended(detail::handle socket, bool& out) noexcept override;
     int tcp_facts(detail::handle socket, net::tcp_info& out) noexcept override;
     int waiting_clients(detail::handle listener, net::accept_queue& out) noexcept override;
+    detail::handle next_socket(std::uint32_t from, std::uint32_t& task) noexcept override;
     socket_notes* notes(detail::handle socket) noexcept override;
     int shed_connection(detail::handle listener) noexcept override;
     int adopt(int descriptor, detail::handle& out) noexcept override;
@@ -189,6 +193,7 @@ private:
     static constexpr std::size_t slots_per_chunk = 256;
 
     bool add_chunk() noexcept;
+    static int set_traffic_class(int descriptor, int value) noexcept;
     static int look_for(short events, const socket_slot* slot) noexcept;
     int open_socket(address_family family, int type, detail::handle& out) noexcept;
     void vacate_slot(socket_slot& slot) noexcept;

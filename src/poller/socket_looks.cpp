@@ -12,6 +12,16 @@
 
 namespace coro { inline namespace v0 { namespace detail {
 
+detail::handle posix_sockets::next_socket(std::uint32_t from, std::uint32_t& task) noexcept {
+    for (std::uint32_t index = from; index < slot_count_; ++index) {
+        const socket_slot& slot = slot_at(index);
+        if (!slot.open || slot.closing) continue;
+        task = task_of(slot.task, slot.receiver, slot.sender);
+        return handle_of(slot);
+    }
+    return {};
+}
+
 int posix_sockets::moved_bytes(detail::handle socket, std::uint64_t& out) noexcept {
     const socket_slot* slot = find(socket);
     if (slot == nullptr) return result_closed;

@@ -58,12 +58,14 @@
 // 12. A destroyed poller has no operation pending: it asserts that.
 #pragma once
 
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 #include <coro/base/time.hpp>
+#include <coro/core/detail/strand.hpp>
 #include <coro/runtime/detail/detached.hpp>
 #include <coro/runtime/detail/operation.hpp>
 
@@ -102,7 +104,19 @@ enum class socket_option : std::uint8_t {
     keepalive_count,     ///< probes, tcp(7) TCP_KEEPCNT
     user_timeout,        ///< milliseconds, tcp(7) TCP_USER_TIMEOUT
     v6_only,             ///< 0/1, ipv6(7) IPV6_V6ONLY
+    quick_ack,           ///< 0/1, tcp(7) TCP_QUICKACK; the kernel changes it by itself
+    cork,                ///< 0/1, tcp(7) TCP_CORK
+    fast_open,           ///< of a listener: connections, tcp(7) TCP_FASTOPEN
+    fast_open_connect,   ///< 0/1, before a connect: tcp(7) TCP_FASTOPEN_CONNECT
+    mark,                ///< any number, socket(7) SO_MARK
+    traffic_class,       ///< 0 to 255, ip(7) IP_TOS and ipv6(7) IPV6_TCLASS
+    priority,            ///< 0 to 6, more with a privilege, socket(7) SO_PRIORITY
+    not_sent_low_water,  ///< bytes, tcp(7) TCP_NOTSENT_LOWAT
+    maximum_segment,     ///< bytes, tcp(7) TCP_MAXSEG
 };
+
+/// The name of a congestion control, with a zero behind it: TCP_CA_NAME_MAX.
+using congestion_name = std::array<char, 16>;
 
 /// What an accept that failed says, of the connection or of the listener.
 enum class accept_problem : std::uint8_t {
@@ -178,6 +192,19 @@ struct poller_census {
     std::uint64_t leases = 0;      ///< leased buffers not returned
 };
 
+/// Notes in the slot of a socket who asks for `op` on it. An operation without an owner is a
+/// further part of what a task has begun.
+inline void note_task(std::uint32_t& slot, const operation& op) noexcept {
+    if (op.owner != nullptr) slot = op.owner->number;
+}
+/// Who waits on a socket, or has asked for an operation on it last.
+[[nodiscard]] inline std::uint32_t task_of(std::uint32_t last, const operation* receiver,
+                                           const operation* sender) noexcept {
+    for (const operation* each : {receiver, sender})
+        if (each != nullptr && each->owner != nullptr) return each->owner->number;
+    return last;
+}
+
 class poller {
 public:
     poller() = default;
@@ -244,6 +271,12 @@ public:
     virtual int set_option(detail::handle socket, socket_option which, int value) noexcept = 0;
     /// Reads one option into `value`. Fails as set_option().
     virtual int get_option(detail::handle socket, socket_option which, int& value) noexcept = 0;
+    /// Chooses the congestion control of a TCP socket, tcp(7) TCP_CONGESTION. -ENOENT for a name
+    /// that the kernel does not know; -EPERM; -EOPNOTSUPP for another kind of socket. The
+    /// simulation has none and takes every name.
+    virtual int set_congestion(detail::handle socket, const congestion_name& name) noexcept = 0;
+    /// Reads which one it is. Fails as set_congestion().
+    virtual int get_congestion(detail::handle socket, congestion_name& name) noexcept = 0;
     /// Our own address, as getsockname(2) says it.
     virtual int local_address(detail::handle socket, socket_address& out) noexcept = 0;
     /// The peer as it was at accept or connect: no system call for IP, one for a local socket.
@@ -278,6 +311,10 @@ public:
     /// The connections that wait to be accepted by a listener of TCP, and how many may; one system
     /// call. -EOPNOTSUPP for another kind of socket.
     virtual int waiting_clients(detail::handle listener, net::accept_queue& out) noexcept = 0;
+    /// The first open socket whose index is not below `from`, or none. `task` is the number of the
+    /// task that waits on it, or else of the one that has asked for an operation on it last; 0 when
+    /// none has since it came to this poller. Cannot fail.
+    virtual detail::handle next_socket(std::uint32_t from, std::uint32_t& task) noexcept = 0;
     /// The notes of an open socket, which live as long as its slot. nullptr for a handle that is
     /// stale or closing.
     virtual socket_notes* notes(detail::handle socket) noexcept = 0;

@@ -71,6 +71,7 @@ sim_world::outcome sim_world::attempt_accept(sim_socket& listener, operation& op
     socket_pointer taken = std::move(listener.accept_queue.front());
     listener.accept_queue.pop_front();
     ++open_sockets_;
+    note_task(taken->task, op);
     op.accepted = listener.owner->make_slot(std::move(taken));
     if (!listener.waiting.empty()) {
         after(duration::zero(), sim_event_kind::queue_has_room, listener);
@@ -187,6 +188,8 @@ void sim_world::connect_arrives(sim_socket& client) {
 void sim_world::establish(sim_socket& listener, sim_socket& client) {
     auto server = std::make_shared<sim_socket>(listener.family);
     server->options = listener.options;
+    server->congestion = listener.congestion;
+    server->forget_own_options();
     server->state = sim_state::connected;
     server->data_came = now_;
     server->local = client.remote;

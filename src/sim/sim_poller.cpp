@@ -65,6 +65,7 @@ detail::handle sim_poller::make_slot(socket_pointer socket) {
 sim_poller::socket_pointer sim_poller::vacate_slot(std::uint32_t index) {
     socket_pointer left = std::exchange(slots_[index].socket, nullptr);
     left->owner = nullptr;
+    left->task = 0;  // of this loop
     --open_sockets_;
     free_.push_back(index);
     std::push_heap(free_.begin(), free_.end(), std::greater<>{});
@@ -135,6 +136,16 @@ int sim_poller::attach(detached&& what, detail::handle& out) noexcept {
     return 0;
 }
 
+detail::handle sim_poller::next_socket(std::uint32_t from, std::uint32_t& task) noexcept {
+    for (std::uint32_t index = from; index < slots_.size(); ++index) {
+        const slot& each = slots_[index];
+        if (!each.socket || each.closing) continue;
+        task = task_of(each.socket->task, each.socket->receiver, each.socket->sender);
+        return {index, each.generation};
+    }
+    return {};
+}
+
 socket_notes* sim_poller::notes(detail::handle handle) noexcept {
     sim_socket* socket = find(handle);
     return socket == nullptr ? nullptr : &socket->notes;
@@ -157,6 +168,7 @@ bool sim_poller::submit(operation& op) noexcept {
         finish(op, result_busy);
         return true;
     }
+    note_task(socket->task, op);
     std::uint32_t& ticket = is_sending(op) ? socket->send_ticket : socket->receive_ticket;
     ++ticket;
     if (const sim_world::outcome result = all_.attempt(*socket, op)) {

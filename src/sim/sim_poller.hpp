@@ -47,6 +47,8 @@ public:
     int listen(detail::handle socket, int backlog) noexcept override;
     int set_option(detail::handle socket, socket_option which, int value) noexcept override;
     int get_option(detail::handle socket, socket_option which, int& value) noexcept override;
+    int set_congestion(detail::handle socket, const congestion_name& name) noexcept override;
+    int get_congestion(detail::handle socket, congestion_name& name) noexcept override;
     int local_address(detail::handle socket, socket_address& out) noexcept override;
     int remote_address(detail::handle socket, socket_address& out) noexcept override;
     int shutdown(detail::handle socket, shutdown_how how) noexcept override;
@@ -57,6 +59,7 @@ public:
     int has_peer_ended(detail::handle socket, bool& out) noexcept override;
     int tcp_facts(detail::handle socket, net::tcp_info& out) noexcept override;
     int waiting_clients(detail::handle listener, net::accept_queue& out) noexcept override;
+    detail::handle next_socket(std::uint32_t from, std::uint32_t& task) noexcept override;
     socket_notes* notes(detail::handle socket) noexcept override;
     int shed_connection(detail::handle listener) noexcept override;
     int detach(detail::handle socket, detached& out) noexcept override;

@@ -23,7 +23,7 @@ enum class sim_state : std::uint8_t {
 };
 
 inline constexpr std::size_t socket_option_count =
-    static_cast<std::size_t>(socket_option::v6_only) + 1;
+    static_cast<std::size_t>(socket_option::maximum_segment) + 1;
 
 class sim_poller;
 
@@ -60,10 +60,14 @@ struct sim_socket : std::enable_shared_from_this<sim_socket> {
         return options[static_cast<std::size_t>(which)];
     }
 
+    /// Sets back what an accepted socket does not inherit: sim_options.cpp.
+    void forget_own_options() noexcept;
+
     sim_poller* owner = nullptr;  ///< nobody's: it waits to be accepted, is detached, or closed
     address_family family;
     const bool datagram;          ///< UDP: fresh or connected, and never another state
     sim_state state = sim_state::fresh;
+    std::uint32_t task = 0;       ///< the number of the task that has asked for an operation last
     bool closed = false;          ///< the descriptor is gone; late bytes are answered by a reset
     bool bound = false;           ///< `local` is meant
     bool in_port_table = false;   ///< `local` is registered and must be given back
@@ -74,6 +78,7 @@ struct sim_socket : std::enable_shared_from_this<sim_socket> {
     sim_address local;
     sim_address remote;           ///< meant once connecting
     options_array options{};
+    congestion_name congestion{"reno"};
     time_point last_arrival{};    ///< of what is on its way here (a datagram socket: from here);
                                   ///< nothing overtakes it
     time_point data_came{};       ///< the last bytes; or when it was connected

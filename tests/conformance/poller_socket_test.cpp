@@ -57,6 +57,11 @@ TEST_P(poller_socket_test, options_answer_what_was_set) {
         {socket_option::keepalive_interval, 5}, {socket_option::keepalive_count, 3},
         {socket_option::user_timeout, 2500},    {socket_option::no_delay, 0},
         {socket_option::keepalive, 0},          {socket_option::user_timeout, 0},
+        {socket_option::quick_ack, 0},          {socket_option::quick_ack, 1},
+        {socket_option::cork, 1},               {socket_option::cork, 0},
+        {socket_option::fast_open, 5},          {socket_option::fast_open_connect, 1},
+        {socket_option::traffic_class, 184},    {socket_option::priority, 4},
+        {socket_option::maximum_segment, 600},  {socket_option::not_sent_low_water, 4096},
     };
     for (const auto& [which, value] : cases) {
         EXPECT_EQ(world().set_option(socket, which, value), 0) << static_cast<int>(which);
@@ -90,6 +95,9 @@ TEST_P(poller_socket_test, wrong_option_values_are_refused) {
     EXPECT_EQ(world().set_option(socket, socket_option::keepalive_idle, 40000), -EINVAL);
     EXPECT_EQ(world().set_option(socket, socket_option::keepalive_count, 200), -EINVAL);
     EXPECT_EQ(world().set_option(socket, socket_option::user_timeout, -1), -EINVAL);
+    EXPECT_EQ(world().set_option(socket, socket_option::maximum_segment, 87), -EINVAL);
+    EXPECT_EQ(world().set_option(socket, socket_option::maximum_segment, 32768), -EINVAL);
+    EXPECT_EQ(world().set_option(socket, socket_option::fast_open_connect, 2), -EINVAL);
     EXPECT_EQ(world().set_option(socket, socket_option::v6_only, 1), -ENOPROTOOPT)
         << "IPv4 does not know it";
 }
@@ -104,10 +112,22 @@ TEST_P(poller_socket_test, accepted_sockets_inherit_the_listeners_options) {
     const detail::handle socket = open();
     EXPECT_EQ(world().set_option(socket, socket_option::no_delay, 1), 0);
     EXPECT_EQ(world().set_option(socket, socket_option::keepalive, 1), 0);
+    EXPECT_EQ(world().set_option(socket, socket_option::cork, 1), 0);
+    EXPECT_EQ(world().set_option(socket, socket_option::traffic_class, 40), 0);
+    EXPECT_EQ(world().set_option(socket, socket_option::priority, 4), 0);
+    EXPECT_EQ(world().set_option(socket, socket_option::quick_ack, 0), 0);
+    EXPECT_EQ(world().set_congestion(socket, congestion_name{"reno"}), 0);
     const connected_pair pair =
         connect_pair(listen_on(socket, loopback(address_family::ipv4), 16));
     EXPECT_EQ(option(pair.server, socket_option::no_delay), 1);
     EXPECT_EQ(option(pair.server, socket_option::keepalive), 1);
+    EXPECT_EQ(option(pair.server, socket_option::cork), 1);
+    EXPECT_EQ(option(pair.server, socket_option::traffic_class), 40);
+    EXPECT_EQ(option(pair.server, socket_option::priority), 0) << "not inherited";
+    EXPECT_EQ(option(pair.server, socket_option::quick_ack), 1) << "not inherited";
+    congestion_name congestion{};
+    EXPECT_EQ(world().get_congestion(pair.server, congestion), 0);
+    EXPECT_STREQ(congestion.data(), "reno");
     EXPECT_EQ(option(pair.client, socket_option::no_delay), 0);
 }
 

@@ -78,6 +78,15 @@ public:
     int has_peer_ended(detail::handle socket, bool& out) noexcept override {
         return world_->has_peer_ended(socket, out);
     }
+    int set_congestion(detail::handle socket, const congestion_name& name) noexcept override {
+        return world_->set_congestion(socket, name);
+    }
+    int get_congestion(detail::handle socket, congestion_name& name) noexcept override {
+        return world_->get_congestion(socket, name);
+    }
+    detail::handle next_socket(std::uint32_t from, std::uint32_t& task) noexcept override {
+        return world_->next_socket(from, task);
+    }
     int tcp_facts(detail::handle socket, net::tcp_info& out) noexcept override {
         return world_->tcp_facts(socket, out);
     }

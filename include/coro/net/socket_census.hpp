@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <coro/base/detail/export.hpp>
@@ -107,5 +108,26 @@ struct tcp_socket {
 /// Throws: as count_tcp_sockets_of().
 [[nodiscard]] CORO_EXPORT std::vector<tcp_socket> list_tcp_sockets_of(
     int pid, tcp_states which = tcp_states::all());
+
+/// A connection of the running loop whose peer has ended its direction: our side has not closed.
+struct close_wait {
+    endpoint local;
+    endpoint remote;
+    duration at_least{};  ///< as tcp_socket::close_wait_at_least
+    duration at_most{};
+    /// The task that waits on the connection, or else the one that has read, written or accepted it
+    /// last on this loop. 0: none has since it came to this loop. It is the number that
+    /// current_task_number() and the dump have.
+    std::uint32_t task = 0;
+    /// Where that task waits now: its line of dump_tasks(). Empty: it has ended.
+    std::string where;
+};
+
+/// Returns the TCP connections of the running loop that are in CLOSE_WAIT, with the task that left
+/// each so. Many that grow older are a leak of descriptors: a handler that does not read, or a
+/// stream that is kept. Takes a system call for each connection of the loop, and for each found
+/// time in proportion to the tasks of the loop.
+/// In a simulation `at_least` is exact. Requires: called inside of run(). Throws: std::bad_alloc.
+[[nodiscard]] CORO_EXPORT std::vector<close_wait> list_close_waits();
 
 }}}  // namespace coro::v0::net

@@ -1,9 +1,12 @@
 // Options of TCP sockets, for the kernel, before a listener listens or a stream connects.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <string_view>
 #include <type_traits>
 
 #include <coro/base/time.hpp>
@@ -19,6 +22,31 @@ struct keepalive_options {
     time_span idle = std::chrono::seconds(60);      ///< silence before the first probe
     time_span interval = std::chrono::seconds(10);  ///< between probes
     int count = 6;  ///< unanswered probes that end the connection, 1 to 127
+};
+
+/// The name of a congestion control, such as `cubic` or `bbr`. A value that owns no memory. A name
+/// with more than 15 characters is not kept: where it is set, it is an error.
+class congestion_control {
+public:
+    static constexpr std::size_t longest = 15;  ///< characters, the kernel's TCP_CA_NAME_MAX less 1
+
+    constexpr congestion_control(std::string_view name) noexcept  // NOLINT: `= "bbr"` is a name
+        : too_long_(name.size() > longest) {
+        if (too_long_) return;
+        for (const char each : name) name_[size_++] = each;
+    }
+    constexpr congestion_control(const char* name) noexcept  // NOLINT: as above
+        : congestion_control(std::string_view(name)) {}
+
+    [[nodiscard]] constexpr std::string_view name() const noexcept {
+        return {name_.data(), size_};
+    }
+    [[nodiscard]] constexpr bool is_too_long() const noexcept { return too_long_; }
+
+private:
+    std::array<char, longest + 1> name_{};
+    std::uint8_t size_ = 0;
+    bool too_long_ = false;
 };
 
 /// Options of one connection. An option that is not set stays as the kernel has it.
@@ -48,6 +76,34 @@ struct stream_options {
     /// `duration::max()`, or any span as great, sets nothing.
     /// See: tcp(7) TCP_KEEPIDLE, TCP_USER_TIMEOUT.
     std::optional<time_span> dead_peer = std::nullopt;
+    /// Acknowledge at once what comes, instead of 40 ms later or with an answer. Not for good: the
+    /// kernel goes back by itself when the connection turns out to be one of questions and answers.
+    /// Accepted connections do not inherit it: set it on the stream. See: tcp(7) TCP_QUICKACK.
+    std::optional<bool> quick_ack = std::nullopt;
+    /// Send full segments only, as long as it is on, but no byte later than 200 ms. See also
+    /// tcp_stream::cork(). See: tcp(7) TCP_CORK.
+    std::optional<bool> cork = std::nullopt;
+    /// Its connections share the way by this algorithm. One that this kernel does not know is an
+    /// error (no_such_file_or_directory), whose text has those that it knows. Not every user may
+    /// choose each (operation_not_permitted): net.ipv4.tcp_allowed_congestion_control. A simulation
+    /// takes every name, and does nothing with it. See: tcp(7) TCP_CONGESTION.
+    std::optional<net::congestion_control> congestion_control = std::nullopt;
+    /// A number on each packet, for routing and filters of this machine. Needs CAP_NET_ADMIN or
+    /// CAP_NET_RAW. See: socket(7) SO_MARK.
+    std::optional<std::uint32_t> mark = std::nullopt;
+    /// The code point of each packet, 0 to 63, for the routers on the way: 46 is expedited
+    /// forwarding. Sets `priority` too, which the kernel derives from it.
+    /// See: RFC 2474; ip(7) IP_TOS, ipv6(7) IPV6_TCLASS.
+    std::optional<unsigned> dscp = std::nullopt;
+    /// The band in the queue of a network device, 0 to 6; more with CAP_NET_ADMIN. Accepted
+    /// connections do not inherit it: set it on the stream. See: socket(7) SO_PRIORITY.
+    std::optional<unsigned> priority = std::nullopt;
+    /// A write waits while so many bytes are in the send buffer that were never sent. So what a
+    /// program writes last is not behind megabytes of older data. See: tcp(7) TCP_NOTSENT_LOWAT.
+    std::optional<std::size_t> not_sent_low_water_bytes = std::nullopt;
+    /// Bytes of data in a segment at most, 88 to 32767. Before connect or bind: the handshake tells
+    /// it to the peer. See: tcp(7) TCP_MAXSEG.
+    std::optional<std::size_t> maximum_segment_bytes = std::nullopt;
 };
 
 /// Options of a listener.
@@ -61,6 +117,10 @@ struct listen_options {
     std::optional<bool> v6_only = std::nullopt;
     /// Connections that may wait to be accepted; the kernel cuts it at net.core.somaxconn.
     int backlog = 4096;
+    /// Take data that comes with the SYN of clients that have a cookie of this machine, of so many
+    /// handshakes at once. Does nothing unless net.ipv4.tcp_fastopen has bit 2. What a client sends
+    /// so may come twice: for requests that may be repeated. See: RFC 7413; tcp(7) TCP_FASTOPEN.
+    std::optional<int> fast_open = std::nullopt;
     /// Set on the listener, inherited by every connection that it accepts, at no call per
     /// connection.
     stream_options accepted = {};
@@ -74,6 +134,11 @@ struct connect_options {
     stream_options stream = {};
     /// The local address to connect from; port 0 lets the kernel choose.
     std::optional<endpoint> local = std::nullopt;
+    /// Send the first bytes with the SYN, where this machine has a cookie of the server. Then
+    /// connect returns at once, and the first write begins the handshake and may throw what a
+    /// connect throws; a read before it waits for ever. Without a cookie it asks for one, and
+    /// connect is as always. See: RFC 7413; tcp(7) TCP_FASTOPEN_CONNECT.
+    bool fast_open = false;
 };
 
 // Options are passed by value into coroutines: they must own nothing.

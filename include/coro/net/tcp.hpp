@@ -72,8 +72,19 @@ public:
     [[nodiscard]] CORO_EXPORT tcp_info info() const;
     /// Sets what is set in `options`. Throws: io_error that names the option.
     CORO_EXPORT void set_options(const stream_options& options);
+    /// From now on only full segments are sent, until uncork(), but no byte later than 200 ms. So a
+    /// header and a body that are written one after the other leave together.
+    /// Throws: io_error (errc::closed). See: tcp(7) TCP_CORK.
+    CORO_EXPORT void cork();
+    /// Sends what is left at once, and ends cork(). Throws: io_error (errc::closed).
+    CORO_EXPORT void uncork();
+    /// The congestion control of this connection. Throws: io_error (errc::closed).
+    /// See: tcp(7) TCP_CONGESTION.
+    [[nodiscard]] CORO_EXPORT net::congestion_control congestion_control() const;
 
 private:
+    CORO_EXPORT void set_cork(int on, const char* verb);
+
     friend class detail::connect_awaiter;
     template <typename>
     friend class detail::accept_awaiter;

@@ -23,6 +23,7 @@ using call = std::pair<socket_option, int>;
 class option_recorder final : public poller {
 public:
     std::vector<call> calls;
+    std::string congestion;
     std::optional<socket_option> refused;
 
     int set_option(detail::handle socket, socket_option which, int value) noexcept override {
@@ -54,6 +55,16 @@ public:
     int moved_bytes(detail::handle, std::uint64_t&) noexcept override { return unexpected(); }
     int has_input(detail::handle, bool&) noexcept override { return unexpected(); }
     int has_peer_ended(detail::handle, bool&) noexcept override { return unexpected(); }
+    int set_congestion(detail::handle socket, const congestion_name& name) noexcept override {
+        EXPECT_EQ(socket, (detail::handle{3, 7}));
+        congestion = name.data();
+        return congestion == "unknown" ? -ENOENT : 0;
+    }
+    int get_congestion(detail::handle, congestion_name&) noexcept override { return unexpected(); }
+    detail::handle next_socket(std::uint32_t, std::uint32_t&) noexcept override {
+        unexpected();
+        return {};
+    }
     int tcp_facts(detail::handle, net::tcp_info&) noexcept override { return unexpected(); }
     int waiting_clients(detail::handle, net::accept_queue&) noexcept override {
         return unexpected();
@@ -114,6 +125,56 @@ TEST(apply_options, sets_all_of_a_stream) {
                                {socket_option::keepalive, 1},
                                {socket_option::user_timeout, 20'000},
                            }));
+}
+
+TEST(apply_options, sets_the_rest_of_a_stream_and_the_priority_behind_the_code_point) {
+    option_recorder world;
+    const net::stream_options options{
+        .no_delay = std::nullopt,
+        .quick_ack = true,
+        .cork = false,
+        .congestion_control = "bbr",
+        .mark = 0xffffffffu,
+        .dscp = 46,
+        .priority = 3,
+        .not_sent_low_water_bytes = 4096,
+        .maximum_segment_bytes = 1000,
+    };
+    EXPECT_FALSE(apply_options(world, socket, options));
+    EXPECT_EQ(world.calls, (std::vector<call>{
+                               {socket_option::quick_ack, 1},
+                               {socket_option::cork, 0},
+                               {socket_option::mark, -1},
+                               {socket_option::traffic_class, 184},
+                               {socket_option::priority, 3},
+                               {socket_option::not_sent_low_water, 4096},
+                               {socket_option::maximum_segment, 1000},
+                           }));
+    EXPECT_EQ(world.congestion, "bbr");
+}
+
+TEST(apply_options, a_code_point_or_a_congestion_control_that_is_none_is_refused) {
+    option_recorder world;
+    option_failure failure = apply_options(world, socket, net::stream_options{.dscp = 64});
+    EXPECT_EQ(failure.error, -EINVAL);
+    EXPECT_STREQ(failure.verb, "set dscp");
+    failure = apply_options(world, socket, net::stream_options{.congestion_control = "unknown"});
+    EXPECT_EQ(failure.error, -ENOENT);
+    EXPECT_STREQ(failure.verb, "set congestion_control");
+    failure = apply_options(world, socket,
+                            net::stream_options{.congestion_control = "longer than 15 characters"});
+    EXPECT_EQ(failure.error, -ENOENT) << "not cut";
+    EXPECT_EQ(world.congestion, "unknown") << "the poller was not asked again";
+}
+
+TEST(apply_options, fast_open_of_a_connect_and_of_a_listener) {
+    option_recorder world;
+    EXPECT_FALSE(apply_options(world, socket, net::connect_options{.fast_open = true}));
+    EXPECT_EQ(world.calls, (std::vector<call>{{socket_option::no_delay, 1},
+                                              {socket_option::fast_open_connect, 1}}));
+    world.calls.clear();
+    EXPECT_FALSE(apply_options(world, socket, net::listen_options{.fast_open = 16}));
+    EXPECT_EQ(world.calls.at(1), (call{socket_option::fast_open, 16}));
 }
 
 TEST(apply_options, dead_peer_sets_keepalive_and_user_timeout_where_they_are_not_set) {
