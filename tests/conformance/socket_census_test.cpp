@@ -170,6 +170,28 @@ TEST_P(socket_census_test, the_counters_count_what_happens) {
     in_world(body);
 }
 
+/// A client beyond the queue meets silence, which the counters tell of.
+TEST_P(socket_census_test, the_counters_count_a_client_that_found_the_queue_full) {
+    const auto body = [&]() -> task<> {
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0), {.backlog = 1});
+        std::vector<net::tcp_stream> waiting;
+        while (!listener.queue().is_full()) {
+            waiting.push_back(co_await net::tcp_stream::connect(listener.local_endpoint()));
+            // It is connected before the last step of its handshake has come to the queue.
+            while (listener.queue().waiting != waiting.size()) co_await sleep_for(1ms);
+        }
+        const net::tcp_counts before = net::tcp_counters();
+        const auto late = co_await as_result(
+            with_timeout(100ms, net::tcp_stream::connect(listener.local_endpoint())));
+        EXPECT_FALSE(late.has_value());
+        const net::tcp_counts after = net::tcp_counters();
+        EXPECT_GE(after.listen_overflows.value(), before.listen_overflows.value() + 1);
+        EXPECT_GE(after.listen_drops.value(), before.listen_drops.value() + 1);
+        EXPECT_EQ(listener.queue().waiting, 2u);
+    };
+    in_world(body);
+}
+
 TEST(tcp_states_test, is_a_set) {
     constexpr net::tcp_states two = tcp_state::close_wait | tcp_state::time_wait;
     static_assert(two.has(tcp_state::close_wait) && two.has(tcp_state::time_wait));

@@ -267,5 +267,29 @@ TEST_P(lost_peer_test, a_vanished_client_gives_its_place_to_the_next) {
     });
 }
 
+/// Not of a lost peer, but of a network whose settings are the test's own: tcp_fastopen, ip(7).
+TEST_P(lost_peer_test, nobody_is_lost_where_the_first_bytes_go_with_the_syn) {
+    in_own_network([](own_network&) -> task<> {
+        std::FILE* const setting = std::fopen("/proc/sys/net/ipv4/tcp_fastopen", "we");
+        EXPECT_NE(setting, nullptr);
+        if (setting == nullptr) co_return;
+        EXPECT_GE(std::fputs("3", setting), 0);
+        EXPECT_EQ(std::fclose(setting), 0);
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0), {.fast_open = 16});
+        for (const bool has_cookie : {false, true}) {
+            auto near = co_await net::tcp_stream::connect(listener.local_endpoint(),
+                                                          {.fast_open = true});
+            co_await say(near, "question");
+            auto far = co_await listener.accept();
+            co_await hear(far, "question");
+            co_await say(far, "answer");
+            co_await hear(near, "answer");
+            EXPECT_EQ(near.info().fast_open, has_cookie) << "the first connection asks for it";
+            EXPECT_EQ(near.info().state, net::tcp_state::established);
+            EXPECT_EQ(near.remote_endpoint(), listener.local_endpoint());
+        }
+    });
+}
+
 }  // namespace
 }}}  // namespace coro::v0::detail::regression
