@@ -45,13 +45,21 @@ inode_filter inodes_of(int pid) {
     const std::string folder = "/proc/" + std::to_string(pid);
     const auto failed = [&](std::error_code error, const std::string& path) {
         const bool denied = error == std::errc::permission_denied;
+        // It ended after the first look.
+        if (error == std::errc::no_such_file_or_directory || error == std::errc::no_such_process)
+            error = std::make_error_code(std::errc::no_such_process);
         return io_error(error, verb_of_process, path,
                         detail::error_text(denied ? "ask as its user, or as root" : ""));
     };
     std::error_code error;
     const fs::path theirs = fs::read_symlink(folder + "/ns/net", error);
     if (error) throw failed(error, folder + "/ns/net");
-    if (theirs != fs::read_symlink("/proc/thread-self/ns/net", error))
+    const std::string own_namespace = "/proc/thread-self/ns/net";
+    const fs::path ours = fs::read_symlink(own_namespace, error);
+    if (error)
+        throw io_error(error, verb_of_process, own_namespace,
+                       detail::error_text("/proc must be mounted"));
+    if (theirs != ours)
         throw io_error(std::make_error_code(std::errc::not_supported), verb_of_process, folder,
                        detail::error_text("it is in another network namespace: ask inside of that, "
                                           "as nsenter(1) --net does"));
@@ -59,11 +67,11 @@ inode_filter inodes_of(int pid) {
     fs::directory_iterator each(folder + "/fd", error);
     if (error) throw failed(error, folder + "/fd");
     for (; each != fs::directory_iterator(); each.increment(error)) {
-        if (error) throw failed(error, folder + "/fd");
         std::error_code gone;  // closed meanwhile
         const std::string link = fs::read_symlink(each->path(), gone).string();
         if (const auto inode = inode_of(link)) found.push_back(*inode);
     }
+    if (error) throw failed(error, folder + "/fd");  // an error is an end of the folder
     std::sort(found.begin(), found.end());
     return found;
 }
@@ -94,7 +102,8 @@ tcp_socket typed(const detail::socket_record& from) {
     static_cast<void>(detail::from_socket_address(from.local, made.local));
     static_cast<void>(detail::from_socket_address(from.remote, made.remote));
     made.inode = from.inode;
-    made.uid = from.uid;
+    const bool is_a_rest = made.state == tcp_state::time_wait || from.ends;
+    if (!is_a_rest && made.state != tcp_state::syn_received) made.uid = from.uid;
     made.receive_queue = from.receive_queue;
     made.send_queue = from.send_queue;
     if (from.ends) made.ends_in = from.ends_in;

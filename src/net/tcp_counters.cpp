@@ -37,7 +37,7 @@ constexpr named_counter of_netstat[] = {
     {&tcp_counts::aborts_on_timeout, "TCPAbortOnTimeout"},
     {&tcp_counts::aborts_on_linger, "TCPAbortOnLinger"},
     {&tcp_counts::aborts_failed, "TCPAbortFailed"},
-    {&tcp_counts::time_waits_ended, "TW"},
+    {&tcp_counts::time_waits_entered, "TW"},
     {&tcp_counts::time_waits_reused, "TWRecycled"},
     {&tcp_counts::time_wait_overflows, "TCPTimeWaitOverflow"},
     {&tcp_counts::fast_retransmits, "TCPFastRetrans"},

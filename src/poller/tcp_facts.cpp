@@ -135,7 +135,9 @@ void decode_times(const record& from, net::tcp_info& out) noexcept {
     out.min_rtt = from.measured(&kernel_tcp_info::tcpi_min_rtt, no_rtt);
     out.receive_rtt = from.measured(&kernel_tcp_info::tcpi_rcv_rtt, 0);
     out.retransmission_timeout = from.micros(&kernel_tcp_info::tcpi_rto);
-    out.since_data_sent = from.millis(&kernel_tcp_info::tcpi_last_data_sent);
+    // Before the first byte the kernel counts from the handshake.
+    if (from.get(&kernel_tcp_info::tcpi_data_segs_out) != 0u)
+        out.since_data_sent = from.millis(&kernel_tcp_info::tcpi_last_data_sent);
     out.since_data_received = from.millis(&kernel_tcp_info::tcpi_last_data_recv);
     out.since_ack_received = from.millis(&kernel_tcp_info::tcpi_last_ack_recv);
     out.busy = from.micros(&kernel_tcp_info::tcpi_busy_time);

@@ -74,18 +74,22 @@ struct tcp_socket {
     /// The number that `/proc/PID/fd` shows as `socket:[12345]`. 0: no process has it any more,
     /// as all in TIME_WAIT, or none has it yet, in the queue of a listener.
     std::uint64_t inode = 0;
-    std::uint32_t uid = 0;            ///< the user that has made it
+    /// The user that has made it. None where the kernel has forgotten it: in TIME_WAIT, in a
+    /// handshake, and in FIN_WAIT_2 once its program has closed it.
+    std::optional<std::uint32_t> uid;
     std::uint32_t receive_queue = 0;  ///< bytes not read; of a listener: connections that wait
     std::uint32_t send_queue = 0;     ///< bytes not acknowledged; of a listener: its limit
     /// TIME_WAIT, and FIN_WAIT_2 of a socket that its program has closed: so much is left of it.
     std::optional<duration> ends_in;
-    /// CLOSE_WAIT: it has lasted at least so long (since the last segment of the peer, which may be
-    /// an answer to a probe of ours), and at most so long (since its last byte of data, or since
-    /// the handshake). The kernel does not note the moment itself.
+    /// CLOSE_WAIT has lasted at least so long: since the peer's last segment, which may be an
+    /// answer to a probe of ours. The kernel does not note the moment at which it begins.
     std::optional<duration> close_wait_at_least;
+    /// It has lasted at most so long: since the peer's last byte of data, or since the handshake.
     std::optional<duration> close_wait_at_most;
 };
 
+// None of these is a snapshot. The kernel tells of its sockets in batches, so one that changes
+// meanwhile may be missed, or come twice.
 // Each of these asks the kernel synchronously, and takes time for each socket of the namespace: 50
 // ms for 100 000 of them. They are for reports and tools. A server calls them through blocking().
 // They work outside of run() too. See: sock_diag(7), proc(5).

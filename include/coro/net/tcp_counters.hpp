@@ -40,8 +40,8 @@ struct tcp_counts {
     std::optional<std::uint64_t> aborts_on_timeout;  ///< no answer for too long: TCPAbortOnTimeout
     std::optional<std::uint64_t> aborts_on_linger;  ///< closed with a linger of 0: TCPAbortOnLinger
     std::optional<std::uint64_t> aborts_failed;     ///< no memory for the reset: TCPAbortFailed
-    /// Sockets that have left TIME_WAIT at its end: TW.
-    std::optional<std::uint64_t> time_waits_ended;
+    /// Sockets that have entered TIME_WAIT, for longer than 4 s: TW.
+    std::optional<std::uint64_t> time_waits_entered;
     /// Reused by a new connection of ours (tcp_tw_reuse): TWRecycled.
     std::optional<std::uint64_t> time_waits_reused;
     /// Not entered, because there were net.ipv4.tcp_max_tw_buckets: TCPTimeWaitOverflow.
@@ -62,7 +62,8 @@ struct tcp_counts {
     // --- sockets now
     std::optional<std::uint64_t> established;     ///< and in CLOSE_WAIT: CurrEstab
     std::optional<std::uint64_t> sockets_in_use;  ///< of IPv4: TCP inuse
-    std::optional<std::uint64_t> orphans;         ///< closed by their program, not over: TCP orphan
+    /// Closed by their program, and not over yet; of all namespaces: TCP orphan.
+    std::optional<std::uint64_t> orphans;
     std::optional<std::uint64_t> time_waits;      ///< in TIME_WAIT: TCP tw
     /// Of all namespaces, in pages: TCP mem; net.ipv4.tcp_mem limits it.
     std::optional<std::uint64_t> memory_pages;

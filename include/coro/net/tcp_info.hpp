@@ -64,9 +64,9 @@ struct tcp_info {
     std::optional<duration> min_rtt;       ///< the smallest of the last minutes
     std::optional<duration> receive_rtt;   ///< as a receiver estimates it; none before much data
     std::optional<duration> retransmission_timeout;
-    std::optional<duration> since_data_sent;
+    std::optional<duration> since_data_sent;      ///< none before the first byte
     std::optional<duration> since_data_received;  ///< or since the handshake
-    /// Since a segment has come that acknowledges, as nearly all do.
+    /// Since a segment has come that acknowledges, as nearly all do. None in a simulation.
     std::optional<duration> since_ack_received;
 
     // --- segments and windows
@@ -91,7 +91,7 @@ struct tcp_info {
     std::optional<unsigned> timeouts_in_row;
     std::optional<unsigned> unanswered_probes;   ///< of a closed window, or of keepalive
 
-    // --- totals of the connection
+    // --- totals of the connection; a simulation counts data only, no SYN and no end
     std::optional<std::uint64_t> bytes_sent;           ///< of data, those sent again too
     std::optional<std::uint64_t> bytes_acked;          ///< the SYN of who connects counts as one
     std::optional<std::uint64_t> bytes_received;       ///< read or not; an end counts as one
@@ -123,7 +123,7 @@ struct tcp_info {
 struct accept_queue {
     std::uint32_t waiting = 0;
     /// The backlog, cut at net.core.somaxconn. The kernel holds one connection more than that, and
-    /// drops what comes beyond: the client asks again after a second, and after three, seven, …
+    /// drops what comes beyond. A client that was dropped asks again, tcp_syn_retries times.
     std::uint32_t limit = 0;
 
     [[nodiscard]] bool is_full() const noexcept { return waiting > limit; }
