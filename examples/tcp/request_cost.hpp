@@ -5,6 +5,7 @@
 #include <ctime>
 #include <fstream>
 #include <string>
+#include <utility>
 
 #include "own_network.hpp"
 #include "raw_socket.hpp"
@@ -50,18 +51,58 @@ request_cost measure_requests(timeline& line, const std::string& what, Each each
     return seen;
 }
 
-/// How often something travels over the cable, one way, until `done`.
-template <typename Done>
-int trips_until(wire& cable, Done done) {
-    int count = 0;
-    until("the packets have arrived", [&] {
-        if (done()) return true;
-        bool moved = false;
-        cable.carry([&](const packet&) { return moved = true; });
-        count += int{moved};
-        return false;
-    });
-    return count;
-}
+/// How often a SYN or bytes travel over a wire, one way, until the first reply is there, and then
+/// until the second one.
+struct reply_trips {
+    int first = 0;
+    int second = 0;
+    bool undisturbed = false;  ///< no timer ran out and sent something again
+};
+
+class trip_counter {
+public:
+    reply_trips count() {
+        const raw_socket listener = network_.far([] { return listener_of(1, wire::far_host); });
+        const raw_socket client;
+        static_cast<void>(client.begin_connect({listener.local().port, wire::far_host}));
+        carry_until([&] { return client.writable(); });
+        client.send(request);
+        carry_until([&] { return listener.readable(); });
+        const raw_socket server = listener.accept();
+        pass_reply(client, server);
+        reply_trips seen{.first = std::exchange(trips_, 0)};
+        client.send(request);
+        pass_reply(client, server);
+        seen.second = trips_;
+        seen.undisturbed =
+            client.info().tcpi_total_retrans == 0 && server.info().tcpi_total_retrans == 0;
+        return seen;
+    }
+
+private:
+    void pass_reply(const raw_socket& client, const raw_socket& server) {
+        carry_until([&] { return server.readable(); });
+        server.send(server.receive(request.size()));
+        carry_until([&] { return client.readable(); });
+        static_cast<void>(client.receive(request.size()));
+    }
+    template <typename Done>
+    void carry_until(Done done) {
+        until("the packets have arrived", [&] {
+            if (done()) return true;
+            bool counts = false;
+            cable_.carry([&](const packet& each) {
+                counts = counts || each.syn() || !each.data().empty();
+                return true;
+            });
+            trips_ += int{counts};
+            return false;
+        });
+    }
+
+    own_network network_;
+    wire cable_{network_};
+    int trips_ = 0;
+};
 
 }  // namespace tcp_truth
