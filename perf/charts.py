@@ -116,10 +116,11 @@ def pick_spread(key, say):
 
 
 # ---- the curve: lines over the number of connections, both axes logarithmic ----------------------
-LINE_PLOT = (40, 330)  # from the fewest to the most connections
+LINE_PLOT = (40, 312)  # from the fewest to the most connections
 LINE_HEIGHT = 250
 LEAST_GAP = 14  # between two names at the right
-COLOURS = 9
+LEAST_TICKS = 26  # between two names below
+COLOURS = 10
 
 
 def decades(low, high):
@@ -140,6 +141,16 @@ def spaced(wanted, least, bottom):
         placed[i] = min(placed[i], bottom)
         bottom = placed[i] - least
     return placed
+
+
+def with_room(places):
+    """Which of the ticks can be named without lying on another; the last one always is."""
+    named, right = set(), math.inf
+    for i in reversed(range(len(places))):
+        if right - places[i] >= LEAST_TICKS:
+            named.add(i)
+            right = places[i]
+    return named
 
 
 def line_of(values, x, y, colour):
@@ -172,9 +183,10 @@ def curve_chart(title, note, points, lines):
     grid = "".join(f'<path class="grid" d="M{left} {y(tick):.1f}H{right}"/>'
                    + words("left tick", left - 6, y(tick) + 4, label_of_tick(round(tick, 9)))
                    for tick in decades(low, high))
+    named = with_room([x(i) for i in range(len(points))])
     grid += "".join(f'<path class="grid" d="M{x(i):.1f} {TOP}V{LINE_HEIGHT}"/>'
-                    + words("tick", x(i), LINE_HEIGHT + 15, label_of_tick(point))
-                    for i, point in enumerate(points))
+                    + (words("tick", x(i), LINE_HEIGHT + 15, label_of_tick(point))
+                       if i in named else "") for i, point in enumerate(points))
     ends = [y(next(value for value in reversed(line["values"]) if value)) for line in lines]
     places = spaced(ends, LEAST_GAP, LINE_HEIGHT)
     names = "".join(words(f"name c{i % COLOURS}", right + 12, at + 4, line["name"])

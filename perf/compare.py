@@ -29,7 +29,7 @@ from harness import Failure, Misuse  # noqa: E402
 
 WARMUP_SECONDS = 0.1
 DEFAULT_ROUNDS = 15
-ATTEMPTS = 20
+ATTEMPTS = 8
 CONFIDENCE = 0.95
 CPU = "server_cpu_us_per_message"
 
@@ -110,10 +110,10 @@ def load_words(case, options, pid, seconds):
 
 def measure_window(name, server, case, options):
     """One window of load. On a machine that is very busy a server may get no time in one at all;
-    the next one is longer then."""
+    the next one is twice as long then."""
     for attempt in range(ATTEMPTS):
         server.check_alive()
-        seconds = options.seconds * (1 + attempt)
+        seconds = options.seconds * 2 ** attempt
         with contextlib.suppress(harness.Starved):
             found = harness.run_load(options.load, server.port,
                                      load_words(case, options, server.pid, seconds),

@@ -127,7 +127,8 @@ def on_the_curve(connections, title, is_main=False):
 
 
 def of_size(connections, size, spoken):
-    return Load(f"{connections}x{size}", f"Messages of {spoken}",
+    short = spoken.replace(" ", "").removesuffix("iB")
+    return Load(f"{connections}x{short}", f"Messages of {spoken}",
                 f"{connections} connections send {spoken}, wait for them, and send again.",
                 closed(connections, size), connections)
 

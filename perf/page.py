@@ -9,7 +9,7 @@ from report import (HEADINGS, VERDICTS, cells, failed_contenders, headings_of, r
 # The lines of a curve, light and dark.
 LINES = ["#c4622d #e08a55", "#2f6fb5 #5f9fe6", "#2d8a6e #4bb596", "#8a3fa0 #c88be0",
          "#a07800 #d9b64a", "#b3261e #ff8a80", "#4a4f57 #b9c0cb", "#0f7f8f #58c4d6",
-         "#7a5236 #c79a78"]
+         "#7a5236 #c79a78", "#c2187a #ff7fc0"]
 PEER = " --peer: #8a3fa0;", " --peer: #c88be0;"
 STYLE = """
 :root { """ + LIGHT + PEER[0] + """ --wash: #f4f5f7; --good: #1f7a3d; }
@@ -53,12 +53,14 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-n
 th, td { text-align: right; padding: .3rem .5rem; border-bottom: 1px solid var(--rule);
   vertical-align: top; }
 th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child,
-  td.words { text-align: left; } td:first-child { white-space: nowrap; }
+  td.words, td.name, table.ranking th { text-align: left; }
+td:first-child, td.name { white-space: nowrap; }
 td small { display: block; color: var(--soft); }
 tr.more td.verdict { color: var(--bad); font-weight: 600; }
 tr.less td.verdict { color: var(--good); font-weight: 600; }
 tr.failed td { color: var(--bad); } tr.refused td.words { color: var(--soft); }
-table.wide { display: block; overflow-x: auto; }
+table.wide { display: block; overflow-x: auto; margin-top: 1rem; font-size: .68rem; }
+table.wide th, table.wide td { padding: .2rem .18rem; } table.ranking td { text-align: left; }
 code, pre { font: .88em ui-monospace, "DejaVu Sans Mono", monospace; background: var(--wash);
   border-radius: 3px; } code { padding: .05rem .25rem; }
 pre { padding: .6rem .8rem; overflow-x: auto; }
@@ -77,7 +79,7 @@ def table_cell(heading, value, spread, kind=""):
 
 
 def name_cell(name, family):
-    return f'<td><span><i class="swatch {family}"></i>{escaped(name)}</span></td>'
+    return f'<td class="name"><span><i class="swatch {family}"></i>{escaped(name)}</span></td>'
 
 
 def table_row(model, found):
@@ -98,7 +100,11 @@ def table_row(model, found):
 
 
 def table(headings, rows, kind=""):
-    head = "".join(f"<th>{escaped(heading)}</th>" for heading in headings)
+    def shown(heading):  # names of loads may break behind their parts
+        words = escaped(heading)
+        return words.replace("x", "x<wbr>").replace("-", "-<wbr>") if kind == "wide" else words
+
+    head = "".join(f"<th>{shown(heading)}</th>" for heading in headings)
     return (f'<table class="{kind}"><thead><tr>{head}</tr></thead>'
             f'<tbody>{"".join(rows)}</tbody></table>')
 
@@ -189,8 +195,9 @@ def section_of_ranking(results):
         "first. "
         "The figure is the median of its ratio to raw epoll in the same round, with the 95 % "
         "interval; behind it stands why. Another load has another order: the second table has "
-        "the ratios of all.</p>"
-        + table(["", "model", "times raw epoll", "verdict", "cause"], rows)
+        "the ratios of all, under their names (connections x bytes); <i>cannot</i> and "
+        "<i>failed</i> are explained where the load is.</p>"
+        + table(["", "model", "times raw epoll", "verdict", "cause"], rows, "ranking")
         + table(["model", *ranking["loads"]], matrix, "wide"))
 
 

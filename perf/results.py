@@ -76,7 +76,7 @@ def ranking(raw, loads):
     by = next((load for load in judged if load["name"] == RANKED_BY), judged[-1])
     rows = [ranked(model, by, judged) for model in raw["models"]]
     return {"by": by["title"], "measure": by["measure"],
-            "loads": [load["title"] for load in judged],
+            "loads": [load["name"] for load in judged],
             "rows": sorted(rows, key=lambda row: (row["ratio"] is None, row["ratio"]))}
 
 
@@ -199,15 +199,19 @@ def rows_of_coro(raw, cases):
 
 
 def sentence_of_coro(raw, cases):
-    """Which of coro's rows cost more than the measure, and how the others stand."""
+    """Which of coro's rows cost more than the measure under the main loads, and how all stand."""
     rows, count = rows_of_coro(raw, cases)
+    further = sum(row["verdict"] == "more" for found, _, row in rows if not found["is_main"])
     more = "; ".join(f"{name} with {found['title'][0].lower() + found['title'][1:]} "
                      f"({shown_interval(row)})"
-                     for found, name, row in rows if row["verdict"] == "more")
+                     for found, name, row in rows
+                     if row["verdict"] == "more" and found["is_main"])
     said = (f"of {len(rows)} rows {count['more']} cost more CPU per message, {count['less']} less, "
             f"and in {count['same']} no difference was seen")
     if open_rows := count["unsettled"] + count["alone"]:
         said += f"; {open_rows} are not settled"
+    if further:
+        said += f". Under the further loads {further} cost more, as their tables say"
     return {"case": "all", "outcome": "beside raw epoll", "head": "coro beside raw epoll",
             "rest": said + (f". More cost: {more}." if more else ".")}
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ctest: timeout=240 serial
+# ctest: timeout=480 serial
 """perf/arena.py measures real servers; one that does not start or cannot serve stops no other."""
 import contextlib
 import json

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ctest: timeout=240 serial
+# ctest: timeout=480 serial
 """Every contender of perf/ echoes what it is sent, in whatever pieces, ends when it is told to, and
 says in a sentence what its model cannot serve."""
 import os

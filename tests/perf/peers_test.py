@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ctest: timeout=240 serial
+# ctest: timeout=480 serial
 """The peers of the arena echo, and those that are not there are named with what is missing.
 
 Here the peers that need no compiler are looked at, where their packages are; with CORO_PEERS=all in

@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "perf"))
 import arena  # noqa: E402
 import charts  # noqa: E402
 import page as pages  # noqa: E402
+import peers  # noqa: E402
 import report  # noqa: E402
 from models import LOADS, MODELS  # noqa: E402
 from results import digest  # noqa: E402
@@ -272,8 +273,16 @@ class curve(unittest.TestCase):
         beside = 2
         dots = sum(drawn.count("<circle") for drawn in lines)
         self.assertEqual(dots, (len(MODELS) + beside) * len(loads))
-        for point in ("16 k", "10 k", "256"):
+        for point in ("1", "256", "1 k", "16 k"):
             self.assertIn(f">{point}</text>", lines[0])
+        self.assertNotIn(">10 k</text>", lines[0])  # it would lie on the last one
+
+    def test_every_line_of_a_chart_has_a_colour_of_its_own(self):
+        self.assertEqual(len(set(pages.LINES)), charts.COLOURS)
+        self.assertGreaterEqual(charts.COLOURS, 1 + len(peers.PEERS))
+        for _, families in pages.CURVES:
+            self.assertLessEqual(sum(model.family in families for model in MODELS)
+                                 + len(pages.BESIDE.get(families[0], [])), charts.COLOURS)
 
     def test_a_gap_is_not_bridged(self):
         drawn = charts.curve_chart("t", "n", [1, 10, 100, 1000],
