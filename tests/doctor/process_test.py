@@ -192,6 +192,30 @@ class census(unittest.TestCase):
         self.server.do("open", 1)  # by then its handler has run
         self.assertEqual(self.server.said(), "dump written\n")
 
+    def test_a_server_of_coro_writes_its_dump(self):
+        program = machines.PROGRAM.parents[2] / "tests/dumped_server"
+        with subprocess.Popen([program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as asked:
+            try:
+                port = int(asked.stdout.readline())
+                with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as end:
+                    end.sendall(b"x")
+                    self.assertEqual(end.recv(1), b"x")
+                    _, report = ask("--pid", asked.pid)
+                    rows = rows_of(report)
+                    self.assertEqual(rows["task dump"]["numbers"], [int(signal.SIGQUIT)])
+                    self.assertEqual(rows[f"listener 127.0.0.1:{port}"]["numbers"][0], 0)
+                    self.assertEqual(report["sockets"], {"ESTABLISHED": 1, "LISTENING": 1})
+                    name = "{}:{}".format(*end.getsockname())
+                    line = asked.stderr.readline()  # a test that waits for ever is ended by ctest
+                    while line and name not in line:
+                        line = asked.stderr.readline()
+                    self.assertIn(name, line)
+            finally:
+                asked.terminate()
+                asked.communicate()
+            self.assertEqual(asked.returncode, 0)
+
     def test_names_that_are_no_dump_signal(self):
         for name in ("coro-dump-", "coro-dump-0", "coro-dump-99", "coro-dump-x", "coro-dump--3"):
             self.server.do("thread", name)
