@@ -235,7 +235,7 @@ def run_all(options, programs):
         start = time.monotonic()
         with Clients(programs["load"], server, everyone, active, warmup, deadline) as clients:
             opened = time.monotonic() - start
-            time.sleep(1)  # the kernel frees what it does not need at once
+            time.sleep(min(1, options.seconds))  # the kernel frees some a little later
             after = memory(server.pid)
             among_all = measure_load(clients, options)
         with Clients(programs["load"], server, active, active, warmup, deadline) as clients:

@@ -85,7 +85,7 @@ class tables(unittest.TestCase):
 
     def test_canary_one_table_does_not_hold_them(self):
         with self.server("shared") as server, self.assertRaises(harness.Failure):
-            self.load(server, 5)
+            self.load(server, 2)
 
 
 class room(unittest.TestCase):
