@@ -81,10 +81,18 @@ cancelled::cancelled(std::size_t bytes_transferred, std::string_view endpoint) n
 cancelled::~cancelled() = default;
 interrupted::~interrupted() = default;
 
+deadlock::deadlock(const std::string& task_dump)
+    : deadlock("run: nothing can ever happen again: every task waits, and no timer, operation, "
+               "thread or signal can wake one:\n",
+               task_dump) {}
+deadlock::deadlock(std::string_view sentence, const std::string& task_dump)
+    : std::runtime_error(std::string(sentence) + task_dump) {}
+deadlock::deadlock(const deadlock&) noexcept = default;
+deadlock::~deadlock() = default;
+
 simulation_stuck::simulation_stuck(const std::string& task_dump)
-    : std::runtime_error("simulation: nothing can ever happen again: every task waits and no timer "
-                         "is set:\n" +
-                         task_dump) {}
+    : deadlock("simulation: nothing can ever happen again: every task waits and no timer is set:\n",
+               task_dump) {}
 simulation_stuck::simulation_stuck(const simulation_stuck&) noexcept = default;
 simulation_stuck::~simulation_stuck() = default;
 

@@ -64,6 +64,11 @@ bool blocking_pool::submit(blocking_job& job) noexcept {
     return true;
 }
 
+bool blocking_pool::is_idle() noexcept {
+    const std::lock_guard lock(all_->guard);
+    return all_->waiting == 0 && all_->idle == all_->workers.size();
+}
+
 bool blocking_pool::withdraw(blocking_job& job) noexcept {
     const std::lock_guard lock(all_->guard);
     blocking_job* before = nullptr;

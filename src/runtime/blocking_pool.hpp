@@ -31,6 +31,8 @@ public:
     bool submit(blocking_job& job) noexcept;
     /// Takes a job out of the queue; false if it has begun.
     bool withdraw(blocking_job& job) noexcept;
+    /// No call waits or runs, and the ends of all have been posted. Any thread.
+    [[nodiscard]] bool is_idle() noexcept;
     /// Waits up to `limit` for calls that were left behind, then reports each that still runs and
     /// leaves its thread alone. Requires: nothing waits in the queue.
     void end(duration limit) noexcept;

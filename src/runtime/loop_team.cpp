@@ -87,6 +87,7 @@ loop_team::loop_team(const run_options& options)
     loops_.resize(options.loops);
     for (unsigned index = 0; index < options.loops; ++index)
         messages_.push_back(std::make_unique<messages>());
+    stalls_ = std::make_unique<stall_watch>(*this, options.deadlock_limit);
     loops_[0].reset(make_loop(0, nullptr));
 }
 
@@ -130,6 +131,8 @@ scheduler* loop_team::make_loop(unsigned index, std::string* no_ring) {
     how.team = const_cast<loop_team*>(this);
     if (options_.observer != nullptr) how.hooks = &hooks_;
     how.hold_limit = options_.hold_limit;
+    if (!world_->is_virtual() && options_.deadlock_limit != duration::max())
+        how.stalls = stalls_.get();
     how.poller_reason = std::move(made.reason);
     auto* made_loop = new scheduler(std::move(made.instance), std::move(how));
     made_loop->id = loop_id(run_.number(), index);

@@ -18,6 +18,7 @@
 #include "runtime/blocking_pool.hpp"
 #include "runtime/lookout.hpp"
 #include "runtime/scheduler.hpp"
+#include "runtime/stall_watch.hpp"
 #include "runtime/thread.hpp"
 #include "runtime/world.hpp"
 
@@ -59,6 +60,7 @@ public:
     /// Whether all loops are on one thread.
     [[nodiscard]] bool is_stepped() const noexcept { return stepped_; }
     [[nodiscard]] detail::world& world() noexcept { return *world_; }
+    [[nodiscard]] stall_watch& stalls() noexcept { return *stalls_; }
     [[nodiscard]] blocking_pool& blocking() noexcept { return blocking_; }
 
     /// Passes a stop request, or a cancellation, of the run on to the root scopes of the other
@@ -114,6 +116,7 @@ private:
     std::unique_ptr<lookout> lookout_;  ///< nullptr: the options ask for nothing that it does
     std::vector<thread> threads_;
     blocking_pool blocking_;
+    std::unique_ptr<stall_watch> stalls_;  ///< made with the team
     bool stepped_ = false;
     unsigned turned_last_ = 0;  ///< stepped: that loop
 

@@ -127,16 +127,17 @@ std::optional<std::string> drive_simulation(loop_team& team) {
     return stuck_in;
 }
 
-/// Throws simulation_stuck, and in it what `main` threw when it was cancelled.
+/// Throws `Stuck`, and in it what `main` threw when it was cancelled.
+template <typename Stuck>
 [[noreturn]] void throw_stuck(const std::string& dump, const std::exception_ptr& from_main) {
-    if (!from_main || is_cancelled_exception(from_main)) throw simulation_stuck(dump);
+    if (!from_main || is_cancelled_exception(from_main)) throw Stuck(dump);
     const std::string text = dump + "\nmain then ended with ";
     try {
         std::rethrow_exception(from_main);
     } catch (const std::exception& problem) {
-        std::throw_with_nested(simulation_stuck(text + "an exception: " + problem.what()));
+        std::throw_with_nested(Stuck(text + "an exception: " + problem.what()));
     } catch (...) {
-        std::throw_with_nested(simulation_stuck(text + "an exception that is no std::exception"));
+        std::throw_with_nested(Stuck(text + "an exception that is no std::exception"));
     }
 }
 
@@ -171,11 +172,15 @@ void loop_runner::drive(task_promise_base& root, std::coroutine_handle<> frame) 
     const signal_guard signals(handle, first.poller());
     root_strand strand(first, root, frame);
     if (is_virtual) {
-        if (const auto stuck_in = drive_simulation(*team_)) throw_stuck(*stuck_in, root.error);
+        if (const auto stuck_in = drive_simulation(*team_))
+            throw_stuck<simulation_stuck>(*stuck_in, root.error);
     } else {
         std::optional<stop_by_signal> stop;
         if (signals.installed()) stop.emplace(*team_, options_.drain);
+        team_->stalls().begin();
         while (!first.ending) first.turn();
+        if (const auto stuck_in = team_->stalls().end())
+            throw_stuck<deadlock>(*stuck_in, root.error);
     }
     signal_ = signals.last_signal();
 }

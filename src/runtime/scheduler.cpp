@@ -203,15 +203,27 @@ void scheduler::sleep() noexcept {
         // What came while it looked may have set a timer, though nobody is ready.
         deadline = timers_.next_deadline();
     }
+    const bool stalls =
+        deadline == never && options_.stalls != nullptr && is_silent(deadline);
     if (!mailbox_.falls_asleep()) {
         collect(time_point::min());
         return;
     }
+    if (stalls) [[unlikely]] options_.stalls->loop_stalls();
     ++sleeps_;
     pulse.falls_asleep(turns_);
     const bool ended = collect(deadline);
     mailbox_.wakes_up();
+    if (stalls) [[unlikely]] options_.stalls->loop_goes_on();
     if (ended) spin_.silence_ended(poller_->now());
+}
+
+bool scheduler::is_silent(time_point& look_again) noexcept {
+    if (outside_waits != 0 || has_operations()) return false;
+    bool stalls = false;
+    const duration limit = options_.stalls->limit();
+    look_again = silence_.look_again(resumed_ + posts_, turn_time, limit, stalls);
+    return stalls;
 }
 
 /// Polls instead of sleeping; true when something came.

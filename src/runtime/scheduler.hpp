@@ -19,6 +19,7 @@
 #include "runtime/loop_witness.hpp"
 #include "runtime/mailbox.hpp"
 #include "runtime/poller.hpp"
+#include "runtime/stall_watch.hpp"
 #include "runtime/timer_queue.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
@@ -39,6 +40,7 @@ struct scheduler_options {
     loop_team* team = nullptr;
     const task_hooks* hooks = nullptr;
     duration hold_limit = duration::max();  ///< a turn of that length is reported; max(): none
+    stall_watch* stalls = nullptr;          ///< nullptr: nobody asks whether the run can go on
     std::string poller_reason;
 };
 
@@ -138,6 +140,16 @@ public:
     /// Cancels them and refuses more; the team is told when none is left. After the root task.
     void refuse_foreign_tasks() noexcept;
 
+    // --- for the stall_watch, whose lock is held while this loop sleeps
+
+    /// Whether another thread has a loop_handle of it, and so may post at any time.
+    [[nodiscard]] bool is_known_outside() const noexcept {
+        return gate_.use_count() > (witness_ != nullptr ? 2 : 1);
+    }
+    [[nodiscard]] bool inbox_holds_something() const noexcept {
+        return mailbox_.holds_something();
+    }
+
     /// What loop::post() and post_foreign() do.
     void post_here(posted& work) noexcept {
         sanitizer_gives(&work);
@@ -191,6 +203,9 @@ private:
     bool collect(time_point until) noexcept;
     void collect_all() noexcept;
     void sleep() noexcept;
+    /// There is no deadline. Sets one at which to look again, if nothing of this loop's own can
+    /// wake it. True: that has been so for a while.
+    [[nodiscard, gnu::noinline]] bool is_silent(time_point& look_again) noexcept;
     bool spin(time_point until) noexcept;
     /// `first` and those linked behind it.
     bool finish_completed(operation& first) noexcept;
@@ -214,6 +229,7 @@ private:
     std::int64_t bytes_left_ = 0;
     intrusive_list<turn_end> turn_ends_;
 
+    loop_silence silence_;
     std::unique_ptr<hold_watch> holds_;  ///< nullptr: nobody wants to know
 
     mailbox<posted> mailbox_;  ///< what other threads posted

@@ -53,6 +53,7 @@ void signal_set::deliver() noexcept {
         const int number = watch_->take();
         if (number == 0) return;
         awaiter* first = waiters_.pop_front();
+        --detail::current->outside_waits;
         first->number_ = number;
         first->end_granted();
     }

@@ -39,6 +39,7 @@ INTERNAL = {
     "simulation: a detached connection": "a detached_stream ends inside of its run",
     "simulation: an event of unknown kind": "the simulated network",
     "simulation: nothing can ever happen again": "unit: stuck_simulation_death_test",
+    "run: nothing can ever happen again": "conformance: deadlock_test",
     "the loops of a run ended": "threads of the library",
     "the pool of blocking calls went": "threads of the library",
     "a socket slot": "the poller's slots",

@@ -132,11 +132,24 @@ private:
     int signal_;
 };
 
-/// run() of a simulation throws it when nothing can ever happen again: every task waits, and no
-/// timer is set. what() is that sentence and the task dump of that moment, one task a line. If the
-/// cancelled main task threw something else than `cancelled`, what() says so, and that exception is
-/// nested in this one (std::rethrow_if_nested).
-class CORO_EXPORT simulation_stuck : public std::runtime_error {
+/// run() throws it when nothing can ever happen again: every task waits, and nothing can wake one.
+/// what() is that sentence and the task dump of that moment, one task a line. If the cancelled main
+/// task threw something else than `cancelled`, what() says so, and that exception is nested in this
+/// one (std::rethrow_if_nested). A simulation throws simulation_stuck, which is one too.
+class CORO_EXPORT deadlock : public std::runtime_error {
+public:
+    explicit deadlock(const std::string& task_dump);
+    deadlock(const deadlock&) noexcept;
+    deadlock& operator=(const deadlock&) = delete;
+    ~deadlock() override;
+
+protected:
+    /// With a sentence of its own.
+    deadlock(std::string_view sentence, const std::string& task_dump);
+};
+
+/// The same in a simulation: every task waits, and no timer is set.
+class CORO_EXPORT simulation_stuck : public deadlock {
 public:
     explicit simulation_stuck(const std::string& task_dump);
     simulation_stuck(const simulation_stuck&) noexcept;

@@ -56,6 +56,12 @@ struct run_options {
     /// its lines. All others of the loop waited meanwhile. For the first hold among several tasks
     /// the report has only their number. Off unless it is set.
     time_span hold_limit = duration::max();
+    /// When for so long no task could be woken, and nothing can wake one, run() ends with a
+    /// deadlock. Other threads that have a loop_handle can wake one; so can a signal for which a
+    /// task waits. The signal that ends a run cannot, but where a task waits for the stop
+    /// (until_stop). duration::max(): a run in which all tasks wait waits for ever. Without effect
+    /// in a simulation, which knows at once.
+    time_span deadlock_limit = std::chrono::seconds(1);
     /// A loop that has not turned for so long is reported while it still stands, once a hold. The
     /// report has the task that holds it and the stack of its thread, which is asked by SIGURG. A
     /// loop that sleeps in its poller is none. Less than 4 ms count as 4 ms. Off unless it is set.
@@ -131,9 +137,9 @@ CORO_EXPORT int report_exit(const std::exception_ptr& error, bool tell_signal) n
 /// Throws: what `main` threw; interrupted, if a signal ended it before it had a value. It throws
 /// io_error, with the cause and the remedy, if the run cannot begin. That is so without a poller,
 /// descriptors, memory or threads, with a bad value, and where the signal of options.dump_signal or
-/// of the watchdog belongs to a signal_set. It throws simulation_stuck when nothing
-/// can happen any more in a simulation and all tasks have ended by a cancellation. `cancelled`
-/// never leaves it.
+/// of the watchdog belongs to a signal_set. It throws deadlock, in a simulation simulation_stuck,
+/// when nothing can happen any more and all tasks have ended by a cancellation. `cancelled` never
+/// leaves it.
 /// Requires: no other run() on this thread; `main` was not started before (both abort). A child of
 /// fork(2) may run, also inside of a task of its parent, but it must not go on with the parent's
 /// run.

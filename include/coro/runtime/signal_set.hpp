@@ -78,12 +78,14 @@ public:
     }
     bool start() noexcept {
         set_.waiters_.push_back(*this);
+        ++detail::current->outside_waits;
         return true;
     }
     [[nodiscard]] int finish() const noexcept { return number_; }
 
     void cancel_wait() noexcept override {
         unlink();
+        --detail::current->outside_waits;
         end_cancelled();
     }
     void describe(detail::text_sink& out) const noexcept override {

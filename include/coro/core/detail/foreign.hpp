@@ -85,6 +85,7 @@ public:
         : strand_(&strand), awaiter_(obtain_awaiter(std::forward<Awaitable>(awaitable))) {
         home_.run = [](posted& work) noexcept {
             auto& self = static_cast<arrival&>(work);
+            --self.strand->loop->outside_waits;
             self.strand->loop->make_ready(*self.strand);
         };
         home_.strand = &strand;
@@ -109,12 +110,15 @@ public:
         }
         const std::coroutine_handle<> handle = proxy_.arm(*strand_->loop, home_);
         strand_->wait_on(*this);
+        ++strand_->loop->outside_waits;
         try {
             if (hand_over(handle)) return true;
         } catch (...) {
+            --strand_->loop->outside_waits;
             strand_->waiting = nullptr;
             throw;
         }
+        --strand_->loop->outside_waits;
         strand_->waiting = nullptr;
         return false;
     }

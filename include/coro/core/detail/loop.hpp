@@ -193,6 +193,9 @@ public:
     const task_hooks* hooks = nullptr;
     std::int64_t frames_alive = 0;  ///< created here minus destroyed here; may be negative
     std::uint32_t next_task_number = 1;
+    /// Waits that something outside of the run may end: of awaitables of other libraries, for a
+    /// std::stop_token, for a signal, or for the stop that a signal requests.
+    std::uint32_t outside_waits = 0;
     unsigned index = 0;         ///< its number among the loops of its run
     loop_team* team = nullptr;  ///< those loops
     loop_id id{};               ///< what is kept of it beyond the run names it by this

@@ -94,10 +94,13 @@ private:
 
     void opened() noexcept {
         if (token_.stop_requested()) this->scope().cancel();
-        else if (token_.stop_possible())
+        else if (token_.stop_possible()) {
+            ++this->strand().loop->outside_waits;
             callback_.emplace(token_, sender{post_, this->strand().loop});
+        }
     }
     void closing() noexcept {
+        if (callback_) --this->strand().loop->outside_waits;
         callback_.reset();  // waits for a callback that runs on another thread right now
         std::exchange(post_, nullptr)->abandon();
     }

@@ -38,10 +38,12 @@ private:
         this->scope().cancel();
     }
     void opened() noexcept {
+        ++this->strand().loop->outside_waits;
         if (this->scope().stop_requested()) this->strand().loop->at_turn_end(*this);
         else scope_access::attach(this->scope(), *this);
     }
     void closing() noexcept {
+        --this->strand().loop->outside_waits;
         stop_listener::unlink();
         turn_end::unlink();
     }
