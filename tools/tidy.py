@@ -88,6 +88,8 @@ OWNERS = [
      "the C++ runtime's exception state is switched with the stack; one file makes names readable"),
     (["execinfo.h", "dlfcn.h"], ["src/runtime/signals_probe.cpp"],
      "the stack of a thread is read, and its functions are named, in one file"),
+    (["sys/syscall.h"], ["src/poller/*", "src/runtime/signals_probe.cpp", *RAW_TCP],
+     "the C library has no call for a signal with a value to a thread that may have ended"),
     (["sys/mman.h"],
      ["src/poller/*", "src/core/stack_pool.cpp", "src/core/stack_overflow.cpp",
       "src/testing/large_transfers.cpp"],

@@ -8,10 +8,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <climits>
+#include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <ctime>
+#include <limits>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -38,22 +42,68 @@ bool stderr_has_room(int milliseconds) noexcept {
     return ::poll(&standard_error, 1, milliseconds) == 1 && standard_error.revents == POLLOUT;
 }
 
-/// Waits so long for room of each piece; returns how many bytes were taken. Only who writes to
-/// stderr by himself can take the room between the question and the write.
-std::size_t write_pieces(std::string_view text, int milliseconds) noexcept {
+/// While it lives, a write of this thread to a pipe whose reader has just gone is an error and not
+/// the end of the program. One that the program has pending stays so.
+class pipe_signal_block {
+public:
+    pipe_signal_block() noexcept {
+        sigemptyset(&pipe_);
+        sigaddset(&pipe_, SIGPIPE);
+        sigset_t pending;
+        sigemptyset(&pending);
+        ::sigpending(&pending);
+        was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
+        ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    }
+    pipe_signal_block(const pipe_signal_block&) = delete;
+    pipe_signal_block& operator=(const pipe_signal_block&) = delete;
+    ~pipe_signal_block() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+    /// A write was EPIPE: its signal is pending for this thread.
+    void take_signal() const noexcept {
+        constexpr std::timespec at_once{};
+        if (was_pending_) return;
+        while (::sigtimedwait(&pipe_, nullptr, &at_once) < 0 && errno == EINTR) {
+        }
+    }
+
+private:
+    sigset_t pipe_{};
+    sigset_t before_{};
+    bool was_pending_ = false;
+};
+
+/// `patience()`: so many milliseconds it waits for room of the next piece. Returns how many bytes
+/// were taken. Only who writes to stderr by himself can take the room between the question and the
+/// write.
+template <typename Patience>
+std::size_t write_pieces(std::string_view text, Patience patience) noexcept {
+    const pipe_signal_block no_signal;
     std::size_t taken = 0;
-    while (taken != text.size() && stderr_has_room(milliseconds)) {
+    while (taken != text.size() && stderr_has_room(patience())) {
         const std::size_t piece = std::min(text.size() - taken, std::size_t{PIPE_BUF});
         const ssize_t count = ::write(STDERR_FILENO, text.data() + taken, piece);
-        if (count > 0) taken += static_cast<std::size_t>(count);
-        else if (count == 0 || errno != EINTR) break;
+        if (count > 0) {
+            taken += static_cast<std::size_t>(count);
+        } else if (count == 0 || errno != EINTR) {
+            if (count < 0 && errno == EPIPE) no_signal.take_signal();
+            break;
+        }
     }
     return taken;
 }
 
 /// A reader that has stopped (a full pipe, a terminal after ^S) must not stop the loop that
 /// reports.
-std::size_t write_without_waiting(std::string_view text) noexcept { return write_pieces(text, 0); }
+std::size_t write_without_waiting(std::string_view text) noexcept {
+    return write_pieces(text, [] { return 0; });
+}
+
+std::int64_t monotonic_milliseconds() noexcept {
+    std::timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
 
 /// Counts lines within the present second, and notices within ten, of coarse real time. The clock
 /// is read here and not taken from a loop because a report may come from outside of any loop.
@@ -173,8 +223,15 @@ void report(const report_event& event) noexcept {
 
 namespace detail {
 
-bool write_to_stderr(std::string_view text) noexcept {
-    constexpr int patience = 1000;  // milliseconds
+bool write_to_stderr(std::string_view text, const std::atomic<bool>& in_a_hurry) noexcept {
+    constexpr std::int64_t usual = 1000;  // milliseconds
+    std::int64_t until = std::numeric_limits<std::int64_t>::max();
+    const auto patience = [&] {
+        if (!in_a_hurry.load()) return static_cast<int>(usual);
+        const std::int64_t now = monotonic_milliseconds();
+        until = std::min(until, now + usual);
+        return static_cast<int>(std::max(until - now, std::int64_t{0}));
+    };
     return write_pieces(text, patience) == text.size();
 }
 

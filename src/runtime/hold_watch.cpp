@@ -25,13 +25,17 @@ bool add_site(hold_text& text, std::string_view word, const std::source_location
 
 }  // namespace
 
-void hold_watch::posts_ran(std::uint64_t count) noexcept {
+void hold_watch::posts_ran(std::size_t count, std::uint64_t of_program) noexcept {
     told_ = false;
     segment_began_ = loop_.turn_time;
     if (count == 0) return;
     segment_began_ = poller_.now();
     const duration stood = segment_began_ - loop_.turn_time;
-    if (stood >= limit_) tell(stood, {}, "a call that was posted to it (loop_handle::post)");
+    if (stood < limit_) return;
+    if (of_program != 0) tell(stood, {}, "a call that was posted to it (loop_handle::post)");
+    else
+        report_hold(stood, {}, "its part of a dump (dump_all_loops)",
+                    "a line for each task takes time, so ask for it rarely");
 }
 
 void hold_watch::turn_ran(std::uint64_t resumed, const detail::strand* only) noexcept {
@@ -134,11 +138,16 @@ void hold_watch::tell(duration stood, const resumption& who,
 }
 
 void hold_watch::tell(duration stood, std::string_view task, std::string_view in) noexcept {
+    report_hold(stood, task, in, "what blocks or computes for long belongs in coro::blocking");
+}
+
+void hold_watch::report_hold(duration stood, std::string_view task, std::string_view in,
+                             std::string_view advice) noexcept {
     told_ = true;
     hold_text text;
     text.add("the loop stood ");
     add_span(text, stood);
-    text.add(" in ").add(in).add(": what blocks or computes for long belongs in coro::blocking");
+    text.add(" in ").add(in).add(": ").add(advice);
     report({.level = severity::warning, .verb = "run", .endpoint = {}, .error = {},
             .text = text.view(), .task = task});
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <source_location>
 #include <string_view>
@@ -26,8 +27,9 @@ public:
     hold_watch(const hold_watch&) = delete;
     hold_watch& operator=(const hold_watch&) = delete;
 
-    /// The posts of a turn have run, as many as that, before any resumption.
-    void posts_ran(std::uint64_t count) noexcept;
+    /// The posts of a turn have run, as many as that, before any resumption. Of them so many were
+    /// the program's; the others asked for a dump.
+    void posts_ran(std::size_t count, std::uint64_t of_program) noexcept;
     /// The turn has done all but asking the poller. `only` is the strand if it resumed one and that
     /// is still there.
     void turn_ran(std::uint64_t resumed, const detail::strand* only) noexcept;
@@ -48,6 +50,8 @@ private:
     void end(const detail::strand& strand, bool has_ended) noexcept;
     void tell(duration stood, const resumption& who, const std::source_location* now_at) noexcept;
     void tell(duration stood, std::string_view task, std::string_view in) noexcept;
+    void report_hold(duration stood, std::string_view task, std::string_view in,
+                     std::string_view advice) noexcept;
 
     detail::loop& loop_;
     poller& poller_;

@@ -7,7 +7,9 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
+#include <coro/base/error.hpp>
 #include <coro/base/report.hpp>
 
 #include "base/stderr_text.hpp"
@@ -22,9 +24,17 @@ namespace {
 /// Nobody is watched more closely than this.
 constexpr duration shortest_span = std::chrono::milliseconds(4);
 constexpr int looks_in_a_span = 4;
+/// On a busy machine a thread wakes so much later than it wanted to, without any mishap.
+constexpr duration usual_delay = std::chrono::milliseconds(10);
 
 duration span_of(const run_options& options) noexcept {
     return std::max<duration>(options.watchdog, shortest_span);
+}
+
+/// In whole milliseconds: a bell does not wake its waiter earlier.
+duration tick_of(duration span) noexcept {
+    if (span == duration::max()) return span;
+    return std::chrono::floor<std::chrono::milliseconds>(span / looks_in_a_span);
 }
 
 /// How a stranger finds the signal: the thread is named after it.
@@ -57,6 +67,8 @@ std::unique_ptr<lookout> lookout::begin(const run_options& options, world& in, s
     if (options.dump_signal == 0 && options.watchdog == duration::max()) return nullptr;
     try {
         return std::unique_ptr<lookout>(new lookout(options, in, run));
+    } catch (const io_error&) {
+        throw;  // a system_error too, which says itself what is wrong
     } catch (const std::system_error& refused) {
         throw io_error(refused.code(), "run",
                        error_text("cannot begin: the thread that dumps and watches could not be "
@@ -69,7 +81,7 @@ lookout::lookout(const run_options& options, world& in, std::uint64_t run)
     : world_(in),
       run_(run),
       span_(span_of(options)),
-      tick_(span_ == duration::max() ? span_ : span_ / looks_in_a_span),
+      tick_(tick_of(span_)),
       signal_(options.dump_signal, options.signals == signal_policy::leave, bell_) {
     if (span_ != duration::max()) probe_.emplace();
     watched_.resize(options.loops);
@@ -84,19 +96,18 @@ lookout::~lookout() {
 }
 
 void lookout::keep_watch() noexcept {
+    signal_.let_it_come();
     while (!ending_.load()) {
         answer_signal();
-        const time_point before = world_.now();
+        const time_point due = saturating_add(world_.now(), tick_);
         bell_.wait(tick_);
         if (span_ == duration::max()) continue;
         // Who wakes so late has not run, and then the loops may not have run either. The time is
         // counted anew, and a report says so.
         const time_point now = world_.now();
-        if (now - before > 2 * tick_) {
-            lost_ = now - before - tick_;
-            trusted_from_ = now;
-        }
-        look_at_loops();
+        const bool was_away = now - due > std::max(tick_, usual_delay);
+        if (was_away) trusted_from_ = now;
+        look_at_loops({.from = was_away ? due : now, .until = now});
     }
     answer_signal();
 }
@@ -105,26 +116,29 @@ void lookout::answer_signal() const noexcept try {
     const int number = signal_.number != 0 ? dump_signal::take() : 0;
     if (number == 0) return;
     write_to_stderr("coro: " + name_of_signal(number) + ": all tasks of process " +
-                    std::to_string(this_process_id()) + "\n" + dump_all_loops());
+                        std::to_string(this_process_id()) + "\n" + dump_all_loops(),
+                    ending_);
 } catch (const std::exception&) {
-    write_to_stderr("coro: no memory for the dump that a signal asks for\n");
+    write_to_stderr("coro: no memory for the dump that a signal asks for\n", ending_);
 }
 
-void lookout::look_at_loops() noexcept try {
+void lookout::look_at_loops(absence away) noexcept try {
     for (const loop_view& each : loop_witness::loops_of(run_)) {
         if (!each.seen.turns()) continue;
+        watched& known = watched_[each.name.id.index()];
+        if (std::exchange(known.beat, each.seen.beat) != each.seen.beat) known.lost = {};
+        known.lost += std::max(away.until - std::max(away.from, each.seen.turn_began),
+                               duration::zero());
         const time_point now = world_.now();
         if (now - std::max(each.seen.turn_began, trusted_from_) < span_) continue;
-        watched& known = watched_[each.name.id.index()];
-        if (known.reported == each.seen.beat) continue;
-        known.reported = each.seen.beat;
-        report_hold(each, now - each.seen.turn_began);
+        if (std::exchange(known.reported, each.seen.beat) == each.seen.beat) continue;
+        report_hold(each, now - each.seen.turn_began, known.lost);
     }
 } catch (const std::bad_alloc&) {
     // The next look may have memory.
 }
 
-void lookout::report_hold(const loop_view& which, duration stood) noexcept try {
+void lookout::report_hold(const loop_view& which, duration stood, duration lost) noexcept try {
     const thread_picture seen =
         thread_probe::ask(*which.loop, which.seen.beat, which.name.thread, bell_, world_);
     std::string text = which.name.text() + " has not turned for " + text_of(stood);
@@ -132,7 +146,12 @@ void lookout::report_hold(const loop_view& which, duration stood) noexcept try {
     switch (seen.kind) {
         case thread_picture::answer::none:
             text += "; it last resumed task #" + std::to_string(which.seen.resumed) +
-                    ", and its thread does not take SIGURG, so its stack is not known";
+                    ", and its thread did not answer SIGURG within a second, so its stack is not "
+                    "known";
+            break;
+        case thread_picture::answer::not_asked:
+            text += "; it last resumed task #" + std::to_string(which.seen.resumed) +
+                    ", and SIGURG could not be sent to its thread, so its stack is not known";
             break;
         case thread_picture::answer::went_on:
             text += "; it last resumed task #" + std::to_string(which.seen.resumed) +
@@ -143,8 +162,8 @@ void lookout::report_hold(const loop_view& which, duration stood) noexcept try {
             task = seen.name.data();
             break;
     }
-    if (which.seen.turn_began < trusted_from_)
-        text += "; the process was stopped, or got no processor, for " + text_of(lost_) + " of it";
+    if (lost != duration::zero())
+        text += "; the process was stopped, or got no processor, for " + text_of(lost) + " of it";
     if (seen.count != 0) text += "; its stack: " + seen.stack();
     report({.level = severity::warning, .verb = "run", .endpoint = {}, .error = {}, .text = text,
             .task = task});

@@ -33,13 +33,20 @@ private:
     /// What is known of a loop, by its index.
     struct watched {
         std::uint64_t reported = 0;  ///< the word of its pulse that was reported last
+        std::uint64_t beat = 0;      ///< the turn that it was seen in last
+        duration lost{};             ///< of that turn: this thread did not run either
+    };
+    /// This thread, and so perhaps the process, did not run from then until then.
+    struct absence {
+        time_point from;
+        time_point until;
     };
 
     lookout(const run_options& options, world& in, std::uint64_t run);
     void keep_watch() noexcept;
     void answer_signal() const noexcept;
-    void look_at_loops() noexcept;
-    void report_hold(const loop_view& which, duration stood) noexcept;
+    void look_at_loops(absence away) noexcept;
+    void report_hold(const loop_view& which, duration stood, duration lost) noexcept;
 
     world& world_;
     const std::uint64_t run_;
@@ -50,7 +57,6 @@ private:
     std::optional<thread_probe> probe_;
     std::vector<watched> watched_;
     time_point trusted_from_ = time_point::min();  ///< this thread, and so the process, ran since
-    duration lost_{};                              ///< and did not for so long before that
     std::atomic<bool> ending_{false};
     thread thread_;
 };

@@ -298,8 +298,11 @@ void loop_team::wind_down(scheduler& mine) noexcept {
     run_until_nothing_is_pending(mine);
 }
 
-/// On the thread of the loop, which is the running one.
+/// On the thread of the loop, which is the running one. One that was given up has not wound down,
+/// and another thread may have found it in the list and be about to post to it.
 void loop_team::finish_loop(unsigned index) noexcept {
+    loops_[index]->disappear();
+    loops_[index]->close_gate();
     loops_[index]->run_all_posted();  // its poster waits for nothing any more, but owns memory
     current->blocks.release();
     current = nullptr;

@@ -115,6 +115,7 @@ void loop_witness::disappear() noexcept {
     list.answers.notify_all();
 }
 
+/// The words without memory are short enough for the string itself.
 std::string loop_witness::part_of(scheduler& loop) noexcept try {
     string_sink tasks;
     loop.dump(tasks);
@@ -125,7 +126,7 @@ std::string loop_witness::part_of(scheduler& loop) noexcept try {
     line.add_number(static_cast<std::uint64_t>(count)).add(count == 1 ? " task\n" : " tasks\n");
     return std::string(line.view()) + tasks.content + line_of(stats);
 } catch (const std::bad_alloc&) {
-    return {};
+    return " has no memory\n";
 }
 
 std::string loop_name::text() const {
@@ -170,23 +171,28 @@ std::string loop_witness::text_without_answer() const {
     return std::string(line.view());
 }
 
-/// The question, and all that came until it is answered.
+/// Answers the question, and those that came before now. What comes meanwhile is answered in the
+/// next turn, so that those who ask all the time do not hold the loop.
 void loop_witness::arrive(posted& self) noexcept {
     auto& mine = static_cast<loop_witness&>(self);
     scheduler& loop = scheduler_of(*current);
     loop.forget_a_post();
     witness_list& list = witnesses();
     std::unique_lock lock(list.guard);
-    while (mine.answered_ != mine.asked_) {
-        const std::uint64_t question = mine.asked_;
+    const std::uint64_t question = mine.asked_;
+    if (mine.askers_ != 0) {
         lock.unlock();
         std::string text = part_of(loop);
         lock.lock();
-        mine.text_ = std::move(text);
-        mine.answered_ = question;
+        if (mine.askers_ != 0) mine.text_.swap(text);
     }
-    mine.under_way_ = false;
+    mine.answered_ = question;
+    // A loop that has left the list takes no post any more, and who asks it does not wait for it.
+    mine.under_way_ = mine.asked_ != question && mine.loop_ != nullptr;
+    const bool goes_again = mine.under_way_;
     list.answers.notify_all();
+    lock.unlock();
+    if (goes_again) loop.post(mine);
 }
 
 /// One call of dump_all_loops().
@@ -197,8 +203,10 @@ public:
     loop_inquiry& operator=(const loop_inquiry&) = delete;
     ~loop_inquiry() {
         const std::lock_guard lock(list_.guard);
-        for (const question& each : asked_)
+        for (const question& each : asked_) {
             if (each.is_mine) each.to->waits_for_others_ = false;
+            if (--each.to->askers_ == 0) std::string().swap(each.to->text_);
+        }
     }
 
     std::string ask(duration within) {
@@ -236,8 +244,10 @@ private:
 
     void collect() {
         const std::lock_guard lock(list_.guard);
-        for (loop_witness* each = list_.all.front(); each != nullptr; each = list_.all.next(*each))
+        for (auto* each = list_.all.front(); each != nullptr; each = list_.all.next(*each)) {
             asked_.push_back({.to = each->shared_from_this()});
+            ++each->askers_;
+        }
         std::sort(asked_.begin(), asked_.end(), [](const question& left, const question& right) {
             return left.to->name_.id.word < right.to->name_.id.word;
         });

@@ -70,6 +70,7 @@ private:
     const scheduler* loop_;  ///< nullptr once it has gone
     std::uint64_t asked_ = 0;
     std::uint64_t answered_ = 0;   ///< the question that `text_` answers, and all before it
+    unsigned askers_ = 0;          ///< calls that may still read `text_`; it is empty without them
     bool under_way_ = false;       ///< this message
     bool waits_for_others_ = false;  ///< its thread is inside of dump_all_loops(): `text_` is true
     std::string text_;

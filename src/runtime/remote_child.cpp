@@ -97,6 +97,7 @@ void remote_child::ended() noexcept {
     error_ = std::move(task_access::promise(*task_).error);
     tell_hooks_of_end(*strand_);
     strand_->leaf = nullptr;  // what its arguments do when they end finds no frame any more
+    strand_->name = nullptr;  // it may end with them
     task_.reset();
     needs_.call.reset();
     strand_.reset();

@@ -60,8 +60,9 @@ void scheduler::turn(bool may_sleep) noexcept {
         if (turn_time > due + overslept) [[unlikely]] collect_all();
     });
     const std::uint64_t posts_before = posts_;
-    if (unrun_ != nullptr || mailbox_.holds_something()) run_posted(posts_per_turn);
-    if (holds_ != nullptr) [[unlikely]] holds_->posts_ran(posts_ - posts_before);
+    std::size_t ran = 0;
+    if (unrun_ != nullptr || mailbox_.holds_something()) ran = run_posted(posts_per_turn);
+    if (holds_ != nullptr) [[unlikely]] holds_->posts_ran(ran, posts_ - posts_before);
     const std::uint64_t resumed_before = resumed_;
     const detail::strand* const last = resume_ready();
     if (!turn_ends_.empty()) run_turn_ends();
@@ -272,18 +273,20 @@ void scheduler::refuse_foreign_tasks() noexcept {
 
 void scheduler::tell_team_of_quiet() noexcept { team->loop_is_quiet(); }
 
-void scheduler::run_posted(std::size_t most) noexcept {
+std::size_t scheduler::run_posted(std::size_t most) noexcept {
     if (unrun_ == nullptr) {
-        if (!mailbox_.holds_something()) return;
+        if (!mailbox_.holds_something()) return 0;
         unrun_ = mailbox_.take_all();
     }
-    for (; unrun_ != nullptr && most != 0; --most) {
+    std::size_t ran = 0;
+    for (; unrun_ != nullptr && ran != most; ++ran) {
         posted* work = std::exchange(unrun_, unrun_->next);
         ++posts_;
         sanitizer_takes(work);
         work->run(*work);  // may destroy it
     }
     if (unrun_ != nullptr) [[unlikely]] ++posts_put_off_;
+    return ran;
 }
 
 void scheduler::run_all_posted() noexcept {

@@ -195,7 +195,8 @@ public:
 
 private:
     void tell_team_of_quiet() noexcept;
-    void run_posted(std::size_t most) noexcept;
+    /// Returns how many ran, those included that are none of the program's.
+    std::size_t run_posted(std::size_t most) noexcept;
     /// Returns the strand that was resumed last, if it is still there.
     const detail::strand* resume_ready() noexcept;
     /// False: nothing came but the ends of our own sends, which say nothing about how long the

@@ -297,6 +297,7 @@ dump_signal::dump_signal(int wanted, bool stop_signals_are_free, bell& to_ring)
     if (!table.is_free_for(number, signal_use::dump))
         refuse(std::errc::device_or_resource_busy,
                ", which a signal_set or another run of the process has: take another signal");
+    if (dump_bells.load() == nullptr) dump_asked.store(0);
     next.store(dump_bells.load());
     dump_bells.store(this);
     table.add_user(number, signal_use::dump, &on_dump_signal);
@@ -310,6 +311,14 @@ dump_signal::~dump_signal() {
     while (link->load() != nullptr && link->load() != this) link = &link->load()->next;
     if (link->load() != nullptr) link->store(next.load());
     wait_for_handlers();
+}
+
+void dump_signal::let_it_come() const noexcept {
+    if (number == 0) return;
+    sigset_t mine;
+    sigemptyset(&mine);
+    sigaddset(&mine, number);
+    ::pthread_sigmask(SIG_UNBLOCK, &mine, nullptr);
 }
 
 int dump_signal::take() noexcept { return dump_asked.exchange(0); }
@@ -333,12 +342,13 @@ probe_signal_guard::~probe_signal_guard() {
     table.remove_user(probe_signal);
 }
 
-/// The entry is not written while the handler that calls this is installed.
+/// The entry is not written while the handler that calls this is installed. SIG_DFL and SIG_IGN are
+/// no functions, whatever the flags say.
 void probe_signal_guard::pass_on(int signal, siginfo_t* info, void* where) noexcept {
     const struct sigaction& before = table.of[probe_signal].before;
+    if (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN) return;
     if ((before.sa_flags & SA_SIGINFO) != 0) before.sa_sigaction(signal, info, where);
-    else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
-        before.sa_handler(signal);
+    else before.sa_handler(signal);
 }
 
 const char* refusal_of_signal(int number) noexcept {

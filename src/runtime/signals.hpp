@@ -87,7 +87,11 @@ public:
     dump_signal& operator=(const dump_signal&) = delete;
     ~dump_signal();
 
-    /// The number of a signal that came and was not answered yet; 0: none. Any thread.
+    /// This thread takes the signal from now on, also where the program has blocked it in all of
+    /// its own.
+    void let_it_come() const noexcept;
+    /// The number of a signal that came and was not answered yet; 0: none. What came before all of
+    /// those that live is forgotten. Any thread.
     [[nodiscard]] static int take() noexcept;
 
     // --- read by the handler

@@ -7,6 +7,7 @@
 #include <execinfo.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -77,7 +78,7 @@ void answer(probe_request& request, const void* back) noexcept {
 /// Only what is async-signal-safe: atomics, copies, write in ring(), and backtrace(3), whose
 /// library was loaded before.
 void on_probe(int signal, siginfo_t* info, void* where) {
-    if (info->si_code != SI_TKILL || info->si_pid != ::getpid()) {
+    if (info->si_code != SI_QUEUE || info->si_value.sival_ptr != &wanted) {
         probe_signal_guard::pass_on(signal, info, where);
         return;
     }
@@ -93,6 +94,19 @@ void on_probe(int signal, siginfo_t* info, void* where) {
     }
     answering.fetch_sub(1);
     errno = saved;
+}
+
+/// The signal carries a mark: the program may send itself the same one, by pthread_kill(3) or
+/// raise(3). The C library has no such call for the number of a thread, which does no harm when the
+/// thread has ended.
+bool send_marked(std::int32_t thread) noexcept {
+    siginfo_t info{};
+    info.si_signo = probe_signal;
+    info.si_code = SI_QUEUE;
+    info.si_pid = ::getpid();
+    info.si_uid = ::getuid();
+    info.si_value.sival_ptr = &wanted;
+    return ::syscall(SYS_rt_tgsigqueueinfo, ::getpid(), thread, probe_signal, &info) == 0;
 }
 
 void add_hexadecimal(text_line<512>& text, std::uintptr_t number) noexcept {
@@ -152,10 +166,13 @@ thread_picture thread_probe::ask(const scheduler& loop, std::uint64_t beat, std:
         if (in.now() >= until) return {};
         rung.wait(std::chrono::milliseconds(1));
     }
-    if (::tgkill(::getpid(), thread, probe_signal) == 0)
-        for (time_point now = in.now();
-             now < until && mine.at.load() != probe_request::state::answered; now = in.now())
-            rung.wait(until - now);
+    if (!send_marked(thread)) {
+        wanted.store(nullptr);
+        return {.kind = thread_picture::answer::not_asked};
+    }
+    for (time_point now = in.now();
+         now < until && mine.at.load() != probe_request::state::answered; now = in.now())
+        rung.wait(until - now);
     wanted.store(nullptr);
     while (answering.load() != 0) std::this_thread::yield();
     return mine.picture;

@@ -20,8 +20,9 @@ class world;
 /// What the thread of a loop was doing when it was asked.
 struct thread_picture {
     enum class answer : std::uint8_t {
-        none,     ///< no answer came in time
-        went_on,  ///< the turn in question had ended
+        none,       ///< no answer came in time
+        not_asked,  ///< the signal could not be sent
+        went_on,    ///< the turn in question had ended
         stands,
     };
     answer kind = answer::none;

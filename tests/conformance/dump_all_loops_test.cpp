@@ -1,12 +1,15 @@
 // The dump over all loops: from any thread, while a loop stands, and while others ask too.
 #include <atomic>
 #include <latch>
+#include <memory>
+#include <new>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "net_test_support.hpp"
+#include "runtime/make_poller.hpp"
 
 // Not in the library's namespace: its own frames are not named.
 namespace all_loops_program {
@@ -199,6 +202,79 @@ TEST_P(dump_of_threads_test, threads_ask_while_runs_begin_and_end) {
     runners.clear();
     while (dumps < 10) std::this_thread::yield();
     over = true;
+}
+
+std::thread::id runs_begin_on;
+
+/// Loop 0 of each run is in the list, and goes again: no other loop can be made.
+TEST_P(dump_of_threads_test, threads_ask_while_runs_cannot_begin) {
+    const auto begin_in_vain = [this] {
+        runs_begin_on = std::this_thread::get_id();
+        wrap_poller = [](std::unique_ptr<poller> made) {
+            if (std::this_thread::get_id() != runs_begin_on) throw std::bad_alloc();
+            return made;
+        };
+        std::atomic<bool> over{false};
+        std::atomic<int> dumps{0};
+        std::vector<std::jthread> askers;
+        for (int i = 0; i < 2; ++i)
+            askers.emplace_back([&] {
+                while (!over) {
+                    EXPECT_TRUE(contains(dump_all_loops(1min), "loop 3 of 4, run "));
+                    dumps.fetch_add(1);
+                }
+            });
+        for (int round = 0; round < 30 || dumps < 30; ++round)
+            EXPECT_THROW(in_loops(2, sleep_a_little()), std::bad_alloc);
+        over = true;
+        askers.clear();
+        wrap_poller = nullptr;
+    };
+    // Loops that are asked first make it long from the look at the list to the post.
+    const auto body = [&]() -> task<> { co_await blocking(begin_in_vain); };
+    in_loops(4, body());
+}
+
+TEST_P(dump_of_threads_test, a_loop_goes_on_while_threads_ask_all_the_time) {
+    const auto body = [](task_group& group) -> task<> {
+        event gate;
+        std::atomic<int> parked{0};
+        for (int i = 0; i < 300; ++i) group.spawn(park, std::ref(gate), std::ref(parked));
+        std::atomic<bool> over{false};
+        std::atomic<int> asked{0};
+        std::vector<std::jthread> askers;
+        for (int i = 0; i < 3; ++i)
+            askers.emplace_back([&] {
+                while (!over) {
+                    static_cast<void>(dump_all_loops(0ms));
+                    asked.fetch_add(1);
+                }
+            });
+        while (asked < 30) co_await yield();
+        for (int i = 0; i < 30; ++i) co_await yield();
+        over = true;
+        gate.set();
+        askers.clear();
+        while (group.size() != 0) co_await yield();
+    };
+    in_loops(1, with_task_group(body));
+}
+
+struct dump_at_end {
+    void operator()(std::string* into) const { *into = dump_tasks(); }
+};
+
+TEST_P(dump_all_loops_test, a_child_on_another_loop_has_no_name_when_its_arguments_end) {
+    std::string text;
+    const auto body = [&](task_group& group) -> task<> {
+        const auto child = [](std::unique_ptr<std::string, dump_at_end>) -> task<> { co_return; };
+        group.spawn({.name = "called_so", .loop = 1}, child,
+                    std::unique_ptr<std::string, dump_at_end>(&text));
+        co_return;
+    };
+    in_loops(2, with_task_group(body));
+    EXPECT_EQ(lines_with(text, "#").size(), 1u) << text;
+    EXPECT_FALSE(contains(text, "called_so")) << text;
 }
 
 TEST_P(dump_of_threads_test, no_run_is_no_text) {

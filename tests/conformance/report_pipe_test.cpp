@@ -1,15 +1,19 @@
 // The default report hook against a stderr that nobody reads: a loop that reports goes on.
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <climits>
+#include <csignal>
 #include <string>
 #include <string_view>
 #include <thread>
 
+#include "base/stderr_text.hpp"
 #include "child_process.hpp"
 #include "net_test_support.hpp"
 
@@ -155,6 +159,52 @@ TEST_P(report_pipe_test, a_closed_stderr_is_no_error) {
         co_return;
     };
     in_child(body, "alive");
+}
+
+/// poll(2) says that it has room, but a write is EPIPE with SIGPIPE. So it is with a pipe whose
+/// reader goes between the two.
+void stderr_without_reader() {
+    int ends[2] = {-1, -1};
+    if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0 || ::shutdown(ends[1], SHUT_RD) != 0 ||
+        ::dup2(ends[0], STDERR_FILENO) < 0)
+        ::_exit(98);
+}
+
+TEST(stderr_text_test, a_reader_that_goes_before_the_write_does_not_end_the_program) {
+    child_process child([](parent_line line) {
+        sigset_t pending;
+        stderr_without_reader();
+        report_text("to nobody");
+        const std::atomic<bool> in_a_hurry{false};
+        line.say(write_to_stderr("to nobody", in_a_hurry) ? "written " : "not written ");
+        sigemptyset(&pending);
+        ::sigpending(&pending);
+        line.say(::sigismember(&pending, SIGPIPE) == 1 ? "pending" : "not pending");
+        return 0;
+    });
+    EXPECT_EQ(child.all_words(), "not written not pending");
+    EXPECT_TRUE(child.exited_with(0)) << child.status();
+}
+
+TEST(stderr_text_test, a_slow_reader_does_not_hold_up_one_that_is_in_a_hurry) {
+    child_process child([](parent_line line) {
+        pipe_as_stderr own;
+        std::atomic<bool> over{false};
+        std::thread reader([&] {
+            while (!over) {
+                static_cast<void>(own.take(PIPE_BUF));
+                std::this_thread::sleep_for(std::chrono::milliseconds(100));
+            }
+        });
+        const std::atomic<bool> in_a_hurry{true};
+        const std::string text(std::size_t{1} << 20, 'x');
+        line.say(write_to_stderr(text, in_a_hurry) ? "written" : "given up");
+        over = true;
+        reader.join();
+        return 0;
+    });
+    EXPECT_EQ(child.all_words(), "given up");
+    EXPECT_TRUE(child.exited_with(0)) << child.status();
 }
 
 /// A full pipe keeps the other thread asking for room, hence nearly always amid a report.

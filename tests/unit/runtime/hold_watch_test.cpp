@@ -20,6 +20,7 @@
 #include <coro/runtime/task_group.hpp>
 
 #include "runtime/make_poller.hpp"
+#include "runtime/scheduler.hpp"
 #include "support/forwarding_poller.hpp"
 
 // Not in the library's namespace: its own frames are not named.
@@ -159,6 +160,22 @@ TEST_F(hold_watch_test, a_posted_call_is_told) {
     };
     run(main(), watched());
     EXPECT_EQ(told_, texts{told("2.0 s in a call that was posted to it (loop_handle::post)")});
+}
+
+/// As the message of dump_all_loops() does it.
+TEST_F(hold_watch_test, the_time_of_a_dump_is_blamed_on_no_task) {
+    const auto main = []() -> task<> {
+        posted dump;
+        dump.run = [](posted&) noexcept {
+            scheduler_of(*current).forget_a_post();
+            hold(300ms);
+        };
+        current->post(dump);
+        co_await sleep_for(10ms);
+    };
+    run(main(), watched());
+    EXPECT_EQ(told_, texts{"the loop stood 300 ms in its part of a dump (dump_all_loops): a line "
+                           "for each task takes time, so ask for it rarely"});
 }
 
 // --- looks at the clock
