@@ -60,6 +60,7 @@ int sim_poller::tcp_facts(detail::handle handle, net::tcp_info& out) noexcept {
     out.unsent_bytes = 0;         // what was taken is on its way
     if (socket->sent != 0) out.since_data_sent = all_.now_ - socket->data_went;
     out.since_data_received = all_.now_ - socket->data_came;
+    if (socket->end_arrived) out.since_ack_received = all_.now_ - socket->end_came;
     return 0;
 }
 

@@ -83,6 +83,7 @@ struct sim_socket : std::enable_shared_from_this<sim_socket> {
                                   ///< nothing overtakes it
     time_point data_came{};       ///< the last bytes; or when it was connected
     time_point data_went{};
+    time_point end_came{};        ///< meant once end_arrived
     std::size_t lost = 0;         ///< bytes sent to a peer that is gone
     std::uint64_t arrived = 0;    ///< bytes that have come here, read or not
     std::uint64_t sent = 0;       ///< bytes that were taken from here, on their way or there

@@ -86,6 +86,7 @@ void sim_world::process(const sim_event& event) {
         case sim_event_kind::bytes_arrive: return bytes_arrive(socket, event.amount);
         case sim_event_kind::end_arrives:
             socket.end_arrived = true;
+            socket.end_came = now_;
             return retry_receiver(socket);
         case sim_event_kind::reset_arrives: return reset_arrives(socket);
         case sim_event_kind::datagram_arrives: return datagram_arrives(socket);

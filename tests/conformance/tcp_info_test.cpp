@@ -188,7 +188,8 @@ TEST(tcp_info_simulation_test, the_round_trip_is_twice_the_latency_on_virtual_ti
         co_await sleep_for(100ms);
         EXPECT_EQ(pair.near.info().state, net::tcp_state::fin_wait_2);
         EXPECT_EQ(pair.far.info().state, net::tcp_state::close_wait);
-        EXPECT_FALSE(pair.far.info().since_ack_received.has_value());
+        EXPECT_EQ(pair.far.info().since_ack_received, duration(80ms));
+        EXPECT_FALSE(pair.near.info().since_ack_received.has_value());
     };
     run(body(), options);
 }

@@ -66,7 +66,8 @@ struct tcp_info {
     std::optional<duration> retransmission_timeout;
     std::optional<duration> since_data_sent;      ///< none before the first byte
     std::optional<duration> since_data_received;  ///< or since the handshake
-    /// Since a segment has come that acknowledges, as nearly all do. None in a simulation.
+    /// Since a segment has come that acknowledges, as nearly all do. A simulation
+    /// knows only of the peer's end.
     std::optional<duration> since_ack_received;
 
     // --- segments and windows
