@@ -76,7 +76,10 @@ void start_child(int fd, int listener, std::uint64_t number) {
             if (perf::is_shortage(errno)) usleep(100'000);
             continue;  // anything else is the peer's trouble: the next connection is waited for
         }
-        const std::uint64_t living = made - static_cast<std::uint64_t>(ended);
+        const auto living_now = [made] { return made - static_cast<std::uint64_t>(ended); };
+        // Children whose peers have gone may not have run since: they are on their way out.
+        for (int waited = 0; living_now() >= most && waited < 5000; ++waited) usleep(1000);
+        const std::uint64_t living = living_now();
         if (living >= most) {
             perf::cannot_serve("serve connection " + std::to_string(living + 1) +
                                ": a process for each is meant for at most " + std::to_string(most) +

@@ -157,7 +157,7 @@ verdict judge_retries(const machine& /*seen*/, const numbers& of) {
 }
 
 verdict judge_syn_retries(const machine& /*seen*/, const numbers& of) {
-    return fine((of[0] == 6 ? std::string("6 are 127 s. ") : std::string()) +
+    return fine((of[0] == 6 ? std::string("6 are about two minutes. ") : std::string()) +
                 "A connect that must end sooner has a with_timeout around it.");
 }
 

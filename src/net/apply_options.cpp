@@ -41,6 +41,12 @@ public:
     void set(const char* verb, socket_option which, bool value) noexcept {
         set(verb, which, value ? 1 : 0);
     }
+    /// One that a machine may not have switched on: then nothing is set.
+    void try_to_set(const char* verb, socket_option which) noexcept {
+        if (failure_) return;
+        const int error = poller_.set_option(socket_, which, 1);
+        if (error != 0 && error != -EOPNOTSUPP) failure_ = {error, verb};
+    }
     /// A span that the kernel counts in `unit`, held in its range. It is rounded up, so that it is
     /// never shorter than what was asked for. (A linger of half a second must not become "reset".)
     void set(const char* verb, socket_option which, duration value, duration unit, int least,
@@ -144,7 +150,7 @@ option_failure apply_options(detail::poller& poller, detail::handle socket,
                              const net::connect_options& options) noexcept {
     setter to(poller, socket);
     set_stream_options(to, options.stream);
-    if (options.fast_open) to.set("set fast_open", socket_option::fast_open_connect, true);
+    if (options.fast_open) to.try_to_set("set fast_open", socket_option::fast_open_connect);
     return to.failure();
 }
 

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 # ctest: timeout=60 serial
 """perf/c100k.py on a small scale, on both pollers: each loop has its own table of descriptors."""
+import contextlib
 import json
 import os
 import pathlib
+import select
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,11 +25,11 @@ LOAD = str(BUILD / "perf/load/coro_load")
 ROOM = {"descriptors": 20_000, "files": 1 << 20, "ports": 25_000, "memory": 8 << 30}
 
 
-def measure(*words):
+def measure(*words, seconds=0.2):
     with tempfile.TemporaryDirectory() as folder:
         output = pathlib.Path(folder, "found.json")
         done = subprocess.run(
-            [sys.executable, ROOT / "perf/c100k.py", "--build", BUILD, "--seconds", "0.2",
+            [sys.executable, ROOT / "perf/c100k.py", "--build", BUILD, "--seconds", str(seconds),
              "--output", output, *map(str, words)], capture_output=True, text=True, check=False)
         found = json.loads(output.read_text(encoding="utf-8")) if output.exists() else None
     return done, found
@@ -34,14 +37,18 @@ def measure(*words):
 
 class small(unittest.TestCase):
     def check_poller(self, poller):
-        done, found = measure("--connections", 600, "--active", 12, "--poller", poller)
+        for seconds in (0.2, 2, 10):  # a longer window where a busy machine left one empty
+            done, found = measure("--connections", 600, "--active", 12, "--poller", poller,
+                                  seconds=seconds)
+            if "no message came back" not in done.stderr:
+                break
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("600 open", done.stdout)
         for run in ("alone", "among_all", "alone_again"):
             self.assertGreater(found[run]["closed"]["messages"], 0)
             self.assertGreater(found[run]["closed"]["cpu_us_per_message"], 0)
-            # 500 a second were due for 0.2 s, from eight clients: all of them count.
-            self.assertGreaterEqual(found[run]["open"]["samples"], 90)
+            # 500 a second were due, from eight clients: all of them count.
+            self.assertGreaterEqual(found[run]["open"]["samples"], 450 * seconds)
         self.assertGreater(found["memory"]["user"], 0)
 
     def test_epoll(self):
@@ -84,8 +91,18 @@ class tables(unittest.TestCase):
         self.assertLess(max(open_files), self.LIMIT)
 
     def test_canary_one_table_does_not_hold_them(self):
-        with self.server("shared") as server, self.assertRaises(harness.Failure):
-            self.load(server, 2)
+        with self.server("shared") as server, contextlib.ExitStack() as peers:
+            opened = [peers.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+                      for _ in range(2 * self.LIMIT)]
+            while len(os.listdir(f"/proc/{server.pid}/fd")) < self.LIMIT - 5:
+                time.sleep(0.01)
+            for peer in opened:
+                peer.sendall(b"x")
+            for peer in opened:
+                peer.setblocking(False)
+            time.sleep(0.1)
+            answered = len(select.select(opened, [], [], 0)[0])
+        self.assertLess(answered, self.LIMIT)
 
 
 class room(unittest.TestCase):

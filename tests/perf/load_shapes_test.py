@@ -121,7 +121,6 @@ class shapes(unittest.TestCase):
             found = self.measure(server, "--connections", 1, "--rate", 100, "--seconds", 0.5)
         self.assertEqual(found["latency_us"]["samples"], 50)
         self.assertGreaterEqual(found["latency_us"]["p50"], 0.7 * 1e6)
-        self.assertLessEqual(found["messages"], 11)  # that came back in the window, or just after
 
     def test_idle_connections_exchange_one_message_and_no_more(self):
         server, found = self.until(lambda found: found["fairness"]["least"] > 0,

@@ -268,13 +268,29 @@ TEST_P(lost_peer_test, a_vanished_client_gives_its_place_to_the_next) {
 }
 
 /// Not of a lost peer, but of a network whose settings are the test's own: tcp_fastopen, ip(7).
+bool set_fast_open(const char* to) {
+    std::FILE* const setting = std::fopen("/proc/sys/net/ipv4/tcp_fastopen", "we");
+    if (setting == nullptr) return false;
+    const bool written = std::fputs(to, setting) >= 0;
+    return std::fclose(setting) == 0 && written;
+}
+
+TEST_P(lost_peer_test, a_connect_that_may_not_be_fast_is_as_always) {
+    in_own_network([](own_network&) -> task<> {
+        EXPECT_TRUE(set_fast_open("0"));
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0), {.fast_open = 16});
+        auto near = co_await net::tcp_stream::connect(listener.local_endpoint(),
+                                                      {.fast_open = true});
+        EXPECT_EQ(near.info().state, net::tcp_state::established);
+        auto far = co_await listener.accept();
+        co_await say(near, "question");
+        co_await hear(far, "question");
+    });
+}
+
 TEST_P(lost_peer_test, nobody_is_lost_where_the_first_bytes_go_with_the_syn) {
     in_own_network([](own_network&) -> task<> {
-        std::FILE* const setting = std::fopen("/proc/sys/net/ipv4/tcp_fastopen", "we");
-        EXPECT_NE(setting, nullptr);
-        if (setting == nullptr) co_return;
-        EXPECT_GE(std::fputs("3", setting), 0);
-        EXPECT_EQ(std::fclose(setting), 0);
+        EXPECT_TRUE(set_fast_open("3"));
         auto listener = net::tcp_listener::bind(net::endpoint::loopback(0), {.fast_open = 16});
         for (const bool has_cookie : {false, true}) {
             auto near = co_await net::tcp_stream::connect(listener.local_endpoint(),
