@@ -137,7 +137,8 @@ struct connect_options {
     /// Send the first bytes with the SYN, where this machine has a cookie of the server. Then
     /// connect returns at once, and the first write begins the handshake and may throw what a
     /// connect throws; a read before it waits for ever. Without a cookie it asks for one, and
-    /// connect is as always. Does nothing unless net.ipv4.tcp_fastopen has bit 1. See: RFC 7413; tcp(7) TCP_FASTOPEN_CONNECT.
+    /// connect is as always. Does nothing unless net.ipv4.tcp_fastopen has bit 1.
+    /// See: RFC 7413; tcp(7) TCP_FASTOPEN_CONNECT.
     bool fast_open = false;
 };
 
