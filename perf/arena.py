@@ -4,8 +4,9 @@
     scripts/perf [--quick|--full] [--peers]       builds what is needed, then runs this
 
 Each load has servers of its own, which run all the time of the load. In every round each gets a
-short window, in an order that rotates. Prints the tables, and writes report.html, which needs no
-other file, and report.json, which holds every sample, to build/perf (or --output).
+short window, in an order drawn anew, once the server before it sleeps. Prints the tables, and
+writes report.html, which needs no other file, and report.json, which holds every sample, to
+build/perf (or --output).
 
 A server that cannot serve a load says why and ends with status 3. Its cell says so, and that is no
 failure.
@@ -20,6 +21,8 @@ import datetime
 import json
 import os
 import pathlib
+import random
+import resource
 import signal
 import subprocess
 import sys
@@ -38,6 +41,8 @@ from models import LOADS, MODELS  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 IDLE_BEFORE = 1000  # connections that are there already, so that no pool is still growing
+SETTLE_LIMIT = 1  # seconds; a server that never sleeps is not waited for longer
+OWN_DESCRIPTORS = 32  # of a server or the generator, beside its connections
 IDLE_MORE = 1000  # the growth that they cause, divided by their number, is the figure
 SETTLE_SECONDS = "0.2"
 
@@ -103,6 +108,42 @@ class Entrant:
         return self.server.stop()
 
 
+def threads_of(pid):
+    """The folders in /proc of all threads of a process, and of its children."""
+    found = []
+    with contextlib.suppress(OSError):
+        found = [f"/proc/{pid}/task/{number}" for number in os.listdir(f"/proc/{pid}/task")]
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children",
+                                            encoding="utf-8") as children:
+        found += [f"/proc/{child}" for child in children.read().split()]
+    return found
+
+
+def computes(folder):
+    """Whether a thread has something to do, be it that it waits for a processor or a disk."""
+    with contextlib.suppress(OSError), open(f"{folder}/stat", encoding="utf-8") as stat:
+        return stat.read().rpartition(")")[2].split()[0] in "RD"
+    return False
+
+
+def cpu_clock(pid):
+    with contextlib.suppress(OSError):
+        return time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3)
+    return None
+
+
+def wait_until_it_sleeps(pid):
+    """The end of its connections is work too, on the processor where the next one is measured."""
+    end = time.monotonic() + SETTLE_LIMIT
+    before = cpu_clock(pid)
+    while time.monotonic() < end:
+        time.sleep(0.002)
+        now = cpu_clock(pid)
+        if now == before and not any(map(computes, threads_of(pid))):
+            return
+        before = now
+
+
 class Cells:
     """One load: the samples of each model, or why there are none."""
 
@@ -110,13 +151,24 @@ class Cells:
         self.runs = {name: [] for name in names}
         self.failures = {}
         self.refusals = {}
+        self.orders = []  # of the rounds
 
     def is_open(self, name):
         return name not in self.failures and name not in self.refusals
 
     def as_found(self, load):
         return {"load": load.name, "runs": self.runs, "failures": self.failures,
-                "refusals": self.refusals}
+                "refusals": self.refusals, "orders": self.orders}
+
+
+def no_room(connections):
+    """Why this machine cannot have so many connections in one process; None when it can."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    wanted = connections + OWN_DESCRIPTORS
+    if limit == resource.RLIM_INFINITY or wanted <= limit:
+        return None
+    return (f"there is no room here: {wanted} descriptors are needed in a process, and ulimit -Hn "
+            f"is {limit}; raise it")
 
 
 def start_servers(running, contenders, server_cpu, cells):
@@ -137,16 +189,35 @@ def measure_round(entrants, order, load, options, cells):
         try:
             with entrant.awake() as server:
                 cells.runs[name].append(compare.measure_window(name, server, load, options))
+                if not entrant.is_restless:
+                    wait_until_it_sleeps(server.pid)
         except Failure as failure:
             refusal = entrant.server.refusal()
             (cells.failures if refusal is None else cells.refusals)[name] = refusal or str(failure)
 
 
+def those_that_take_part(contenders, load):
+    """[(model, command)] of a load; with several loops those that use several processors."""
+    if load.loops == 1:
+        return contenders
+    return [(model, command + (["--loops", str(load.loops)] if is_of_coro(model) else []))
+            for model, command in contenders if model.spreads or is_of_coro(model)]
+
+
+def is_of_coro(model):
+    return model.family in ("coroutine", "fiber")
+
+
 def measure_load(contenders, load, plan, generator, say):
-    """{load, runs, failures, refusals}: all rounds of one load."""
-    server_cpu, load_cpu = processors()
+    """{load, runs, failures, refusals, orders}: all rounds of one load."""
+    server_cpu, load_cpu = processors() if load.is_pinned else (None, None)
+    contenders = those_that_take_part(contenders, load)
     cells = Cells([model.name for model, _ in contenders])
-    rounds = plan["rounds"] if load.is_main else plan["more_rounds"]
+    if why := no_room(load.connections):
+        cells.refusals = dict.fromkeys(cells.runs, why)
+        return cells.as_found(load)
+    rounds = plan["rounds"] if load.is_main or load.has_bar else plan["more_rounds"]
+    draw = random.Random(f"{plan['seed']} {load.name}")
     options = types.SimpleNamespace(seconds=plan["seconds"], load=generator, load_cpu=load_cpu,
                                     poll=False, rate=None)
     case = {"words": load.words, "measure": load.measure}
@@ -154,9 +225,9 @@ def measure_load(contenders, load, plan, generator, say):
         entrants = start_servers(running, contenders, server_cpu, cells)
         names = list(entrants)
         for number in range(rounds):
-            turn = number % max(len(names), 1)
             say(f"{load.title}: round {number + 1} of {rounds}")
-            measure_round(entrants, names[turn:] + names[:turn], case, options, cells)
+            cells.orders.append(draw.sample(names, len(names)))
+            measure_round(entrants, cells.orders[-1], case, options, cells)
         for name, entrant in entrants.items():  # one that ends in disorder was not well before
             status = entrant.stop()
             if status != 0 and cells.is_open(name):
@@ -186,6 +257,9 @@ def measure_memory(contenders, plan, generator):
     """{samples, kernel, failures, refusals}: bytes for one more idle connection."""
     cells = Cells([model.name for model, _ in contenders])
     kernel = {name: [] for name in cells.runs}
+    if why := no_room(IDLE_BEFORE + IDLE_MORE):
+        cells.refusals = dict.fromkeys(cells.runs, why)
+        contenders = []
     for model, command in contenders:
         try:
             for _ in range(plan["memory_samples"]):
@@ -243,7 +317,8 @@ def parse_arguments():
     add("--quick", action="store_true", help="a quick look: 6 rounds of 0.25 s")
     add("--full", action="store_true", help="all loads, and not the main ones only")
     add("--peers", action="store_true", help="also the peers of the distribution that are there")
-    add("--rounds", type=int, help="instead of 15 (7 of the further loads), or 6 with --quick")
+    add("--rounds", type=int, help="instead of 15 (7 of loads without a bar), or 6 with --quick")
+    add("--seed", type=int, help="of the orders; instead of one drawn from the clock")
     add("--seconds", type=float, help="length of a window, instead of 0.5, or 0.25 with --quick")
     add("--readme", action="store_true", help="those models only that the README's chart has")
     add("--model", action="append", metavar="NAME", help="this model; repeat for more")
@@ -283,6 +358,7 @@ def plan_from(options):
     if options.rounds:
         plan |= {"rounds": options.rounds, "more_rounds": options.rounds}
     plan["seconds"] = options.seconds or plan["seconds"]
+    plan["seed"] = time.time_ns() % 2**32 if options.seed is None else options.seed
     return plan | {"full": options.full, "idle": [IDLE_BEFORE, IDLE_MORE]}
 
 

@@ -19,6 +19,7 @@ class Model(typing.NamedTuple):
     in_readme: bool = False  # whether the README's chart has it
     is_restless: bool = False  # it computes when nothing happens, so it is stopped between windows
     causes: dict = {}  # by verdict: what makes it cost that
+    spreads: bool = False  # over several processors by itself, or with --loops
 
 
 COST_OF_WALK = ("each wait hands all descriptors to the kernel, and both sides look at each of "
@@ -32,7 +33,7 @@ MODELS = [
                           "space, whose translations the processor must find again",
                   "same": "with little to switch between, a receive and a send are all it calls"}),
     Model(THREADS, "threads", "threads_echo",
-          "a std::thread per connection, blocking calls, stacks of 64 KiB", True,
+          "a std::thread per connection, blocking calls, stacks of 64 KiB", True, spreads=True,
           causes={"more": "each message wakes a thread of its own and switches to it, where one "
                           "wait of a loop hands out many messages",
                   "same": "a message needs a receive and a send and no wait, but the switch to its "
@@ -41,6 +42,7 @@ MODELS = [
                           "events"}),
     Model("thread pool", "threads", "thread_pool_echo",
           "four threads that wait at one epoll; each connection is with one of them at a time",
+          spreads=True,
           causes={"more": "each message has a wait and an epoll_ctl of its own, because a "
                           "connection is handed to one thread and asked for again"}),
     Model("polling", "raw", "polling_echo",
@@ -103,15 +105,29 @@ MODELS = [
 ]
 
 
+CPU = "server_cpu_us_per_message"
+P99 = "p99_us"
+RATE = "messages_per_second"
+
+
 class Load(typing.NamedTuple):
     name: str
     title: str
     story: str
     words: list  # for coro_load
     connections: int
-    is_main: bool = False  # measured by --quick too, and with the most rounds
+    is_main: bool = False  # measured by --quick too
     is_curve: bool = False  # a point of the curve over the number of connections
-    measure: str = "server_cpu_us_per_message"  # what is divided by the baseline's: that, or p99_us
+    measure: str = CPU  # what is divided by the baseline's: CPU, P99 or RATE
+    bar: float = 0  # of coroutines, to the raw loop on the same poller; 0: there is none
+    fiber_bar: float = 0
+    is_pinned: bool = True  # the server and the generator, each to a processor of its own
+    loops: int = 1  # of coro; with more only models that use several processors take part
+    baseline: str = BASELINE
+
+    @property
+    def has_bar(self):
+        return self.bar > 0
 
 
 def closed(connections, size=64, depth=1):
@@ -123,16 +139,20 @@ def on_the_curve(connections, title, is_main=False):
         "One client sends 64 bytes, waits for them to come back, and sends again."
     if connections > 1:
         story = f"The same on {connections} connections at once."
-    return Load(f"{connections}x64", title, story, closed(connections), connections, is_main, True)
+    # One connection, and 64 and 1000, have bars of their own; the others are the curve's.
+    bar = {1: 1.03, 64: 1.02, 1000: 1.02}.get(connections, 1.05)
+    return Load(f"{connections}x64", title, story, closed(connections), connections, is_main, True,
+                bar=bar, fiber_bar=1.05)
 
 
-def of_size(connections, size, spoken):
+def of_size(connections, size, spoken, **more):
     short = spoken.replace(" ", "").removesuffix("iB")
     return Load(f"{connections}x{short}", f"Messages of {spoken}",
                 f"{connections} connections send {spoken}, wait for them, and send again.",
-                closed(connections, size), connections)
+                closed(connections, size), connections, **more)
 
 
+BARS = {"bar": 1.02, "fiber_bar": 1.05}
 LOADS = [
     on_the_curve(1, "1 connection", True),
     on_the_curve(4, "4 connections"),
@@ -145,7 +165,7 @@ LOADS = [
     on_the_curve(16000, "16 000 connections"),
     Load("64x64-short", "Short connections",
          "A connection for each message: connect, one message there and back, close; 64 at a time.",
-         ["--connections", "64", "--size", "64", "--short"], 64, True),
+         ["--connections", "64", "--size", "64", "--short"], 64, True, **BARS),
     Load("16-of-10000", "Mostly idle connections",
          "Of 10 000 connections 16 send 64 bytes, wait for them, and send again; all others have "
          "said something once and are silent.",
@@ -156,26 +176,39 @@ LOADS = [
     Load("paced", "Paced messages",
          "One connection, 1000 messages a second, each due at its time.",
          ["--connections", "1", "--size", "64", "--rate", "1000"], 1),
+    Load("one-free", "One busy connection, not pinned",
+         "One client sends 64 bytes, waits for them, and sends again. Neither side is pinned, so "
+         "that a server which looks for more before it sleeps may do so. What is compared is "
+         "messages per second.",
+         ["--connections", "1", "--size", "64"], 1, measure=RATE, bar=2.4, is_pinned=False),
+    Load("paced-free", "Paced messages, not pinned",
+         "One connection, 1000 messages a second, each due at its time. Neither side is pinned.",
+         ["--connections", "1", "--size", "64", "--rate", "1000"], 1, bar=1.1, is_pinned=False),
+    Load("two-loops", "Two loops",
+         "64 connections send 64 bytes, wait for them, and send again. coro has two loops, and "
+         "threads spread by themselves; nothing is pinned. The figures are the CPU time per "
+         "message, beside threads, and how equal the shares of the connections are.",
+         closed(64), 64, is_pinned=False, loops=2, baseline=THREADS),
     Load("open", "Open loop",
          "20 000 messages a second on 64 connections, each due at its time, whether the one before "
          "has come back or not. What is compared is the 99th percentile of the time from when a "
          "message was due.",
          ["--connections", "64", "--size", "64", "--depth", "16", "--rate", "20000"], 64,
-         measure="p99_us"),
+         measure=P99),
     Load("64x64x16", "16 messages in flight",
          "64 connections, on each of them 16 messages of 64 bytes under way.",
-         closed(64, 64, 16), 64),
+         closed(64, 64, 16), 64, **BARS),
     of_size(64, 1024, "1 KiB"),
-    of_size(64, 16384, "16 KiB"),
-    of_size(64, 65536, "64 KiB"),
+    of_size(64, 16384, "16 KiB", **BARS),
+    of_size(64, 65536, "64 KiB", **BARS),
     of_size(16, 1048576, "1 MiB"),
     Load("slow", "Slow consumers",
          "Of 1000 connections 1 % send all they can and read a trickle. What is compared is the "
          "99th percentile of the others' round trips.",
-         ["--connections", "1000", "--size", "64", "--slow", "1%"], 1000, measure="p99_us"),
+         ["--connections", "1000", "--size", "64", "--slow", "1%"], 1000, measure=P99),
     Load("greedy", "One greedy connection",
          "One of 64 connections keeps 256 messages under way, the others one. What is compared is "
          "the 99th percentile of the others' round trips.",
-         ["--connections", "64", "--size", "64", "--greedy", "256"], 64, measure="p99_us"),
+         ["--connections", "64", "--size", "64", "--greedy", "256"], 64, measure=P99),
 ]
 RANKED_BY = "1000x64"

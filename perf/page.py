@@ -1,10 +1,12 @@
 """The arena's report as one HTML page that needs no other file: its styles and charts stand in it,
 and it runs no script. Nothing is computed here but positions."""
 
+import bars
 import charts
 from charts import DARK, LIGHT, chart, chart_rows, escaped, pick_ratio, pick_spread
-from report import (HEADINGS, VERDICTS, cells, failed_contenders, headings_of, rounds_of, thousands,
-                    without_figures)
+from models import BASELINE, CPU, P99, RATE
+from report import (FULL, cells, failed_contenders, headings_of, rounds_of, thousands,
+                    verdict_words, without_figures)
 
 # The lines of a curve, light and dark.
 LINES = ["#c4622d #e08a55", "#2f6fb5 #5f9fe6", "#2d8a6e #4bb596", "#8a3fa0 #c88be0",
@@ -82,12 +84,19 @@ def name_cell(name, family):
     return f'<td class="name"><span><i class="swatch {family}"></i>{escaped(name)}</span></td>'
 
 
+def kind_of(verdict, found):
+    """The class of a row: more messages per second are what less of the others is."""
+    turned = {"more": "less", "less": "more"} if found["measure"] == RATE else {}
+    return turned.get(verdict, verdict)
+
+
 def table_row(model, found):
     name = model["name"]
     title = name_cell(name, model["family"])
     if said := without_figures(name, found):
         kind, sentence = said
-        return (f'<tr class="{kind}">{title}<td class="words" colspan="{len(HEADINGS) - 1}">'
+        columns = len(headings_of(found)) - 1
+        return (f'<tr class="{kind}">{title}<td class="words" colspan="{columns}">'
                 f'{escaped(sentence)}</td></tr>')
     if name not in found["rows"]:
         return ""
@@ -96,7 +105,7 @@ def table_row(model, found):
                                  "verdict" if heading == "verdict" else "")
                       for heading, (value, spread) in zip(headings_of(found)[1:],
                                                           cells(row, found)))
-    return f'<tr class="{row["verdict"]}">{title}{figures}</tr>'
+    return f'<tr class="{kind_of(row["verdict"], found)}">{title}{figures}</tr>'
 
 
 def table(headings, rows, kind=""):
@@ -128,20 +137,24 @@ def chart_of_threads(results):
                  "median and 95 % interval", rows, 1)
 
 
+MEASURES = {CPU: "CPU time per message", P99: "99th percentile", RATE: "messages per second"}
+
+
 def charts_of_load(results, found):
     def rows(pick):
         return chart_rows(results, found, found["rows"], pick)
 
-    compared = "CPU time per message" if found["measure"] != "p99_us" else "99th percentile"
+    base = found["baseline"]
+    failed = f"({base} failed, so there are no ratios)"
     if all(row["ratio"] is not None for row in found["rows"].values()):
-        first = chart(f"{compared}, raw epoll = 1,", "median and 95 % interval; shorter is better",
-                      rows(pick_ratio), 1)
-    elif found["measure"] == "p99_us":
-        first = chart("99th percentile, µs,", "median (raw epoll failed, so there are no ratios)",
+        better = "shorter" if found["measure"] in (CPU, P99) else "longer"
+        first = chart(f"{MEASURES[found['measure']]}, {base} = 1,",
+                      f"median and 95 % interval; {better} is better", rows(pick_ratio), 1)
+    elif found["measure"] == P99:
+        first = chart("99th percentile, µs,", f"median {failed}",
                       rows(lambda row: (row["p99_us"],) * 3 + (f"{row['p99_us']:.0f}",)))
     else:
-        first = chart("CPU time per message, µs,",
-                      "median and all rounds (raw epoll failed, so there are no ratios)",
+        first = chart("CPU time per message, µs,", f"median and all rounds {failed}",
                       rows(pick_spread("cpu_us_per_message", "{:.1f}".format)))
     rate = chart("Messages per second,", "median, lowest and highest round; longer is better",
                  rows(pick_spread("messages_per_second", thousands)))
@@ -166,12 +179,13 @@ def ratio_words(row):
     return f"{row['ratio']:.2f}", f"{low:.2f} to {high:.2f}" if low else "too few rounds"
 
 
-def ranking_row(place, row):
+def ranking_row(place, row, by):
     shown = place if row["ratio"] is not None else ""
-    return (f'<tr class="{row["verdict"]}"><td class="words">{shown}</td>'
+    said = "no figure" if row["verdict"] == "none" else verdict_words(row, by)
+    return (f'<tr class="{kind_of(row["verdict"], by)}"><td class="words">{shown}</td>'
             + name_cell(row["name"], row["family"])
             + table_cell("times raw epoll", *ratio_words(row))
-            + table_cell("verdict", VERDICTS.get(row["verdict"], "no figure"), "", "verdict")
+            + table_cell("verdict", said, "", "verdict")
             + f'<td class="words">{escaped(row["cause"])}</td></tr>')
 
 
@@ -184,21 +198,47 @@ def section_of_ranking(results):
     ranking = results["ranking"]
     if ranking is None:
         return ""
-    rows = [ranking_row(place, row) for place, row in enumerate(ranking["rows"], 1)]
+    rows = [ranking_row(place, row, ranking) for place, row in enumerate(ranking["rows"], 1)]
     matrix = [f'<tr>{name_cell(row["name"], row["family"])}'
               + "".join(matrix_cell(*each) for each in zip(ranking["loads"], row["cells"]))
               + "</tr>" for row in ranking["rows"]]
-    what = "the CPU time that it takes per message" if ranking["measure"] != "p99_us" else \
-        "its 99th percentile"
+    what = {CPU: "the CPU time that it takes per message", P99: "its 99th percentile"}.get(
+        ranking["measure"], "its messages per second")
+    why = "; behind it stands why" if ranking["measure"] == CPU else ""
     return (
-        f"<h2>The models, ranked</h2><p>By {what} with {lowered(ranking['by'])}, the cheapest "
-        "first. "
-        "The figure is the median of its ratio to raw epoll in the same round, with the 95 % "
-        "interval; behind it stands why. Another load has another order: the second table has "
-        "the ratios of all, under their names (connections x bytes); <i>cannot</i> and "
-        "<i>failed</i> are explained where the load is.</p>"
+        f"<h2>The models, ranked</h2><p>By {what} with {lowered(ranking['by'])}, the best first. "
+        f"The figure is the median of its ratio to {BASELINE} in the same round, with the 95 % "
+        f"interval{why}. Another load has another order: the second table has the ratios of all, "
+        "under their names (connections x bytes). They are ratios of CPU time per message, but "
+        "for the columns whose name says p99 or messages/s; <i>cannot</i> and <i>failed</i> are "
+        "explained where the load is.</p>"
         + table(["", "model", "times raw epoll", "verdict", "cause"], rows, "ranking")
         + table(["model", *ranking["loads"]], matrix, "wide"))
+
+
+def bar_row(line):
+    kind = {"missed": "more", "met": "less"}.get(line["said"], line["said"])
+    cells_of_line = "".join(
+        f'<td class="words"><span>{escaped(value)}</span></td>' if heading in bars.HEADINGS[:3] else
+        table_cell(heading, value, small, "verdict" if heading == "verdict" else "")
+        for heading, (value, small) in zip(bars.HEADINGS, bars.cells(line)))
+    return f'<tr class="{kind}">{cells_of_line}</tr>'
+
+
+def section_of_bars(results):
+    if not results["bars"]:
+        return ""
+    drawn = "".join(
+        f"<h3>{escaped(title)}: {bars.tally(group)}</h3>"
+        + table(bars.HEADINGS, map(bar_row, group), "bars")
+        for title, group in bars.grouped(results["bars"]))
+    return (
+        "<h2>coro beside its bars</h2><p>Each figure is the median of the ratios of two servers in "
+        "the same round, with its 95 % interval: of CPU time per message, but where the load says "
+        f"otherwise. A bar is met if at least {bars.LEAST_PAIRS} pairs have a median of at most "
+        f"the bar + {bars.TOLERANCE:g} and the lower end of the interval is at most the bar. It is "
+        "missed if the whole interval is above it, or if so many pairs do not meet it. With fewer "
+        f"pairs it is open. For messages per second it is the other way round.</p>{drawn}")
 
 
 def lowered(title):
@@ -316,25 +356,26 @@ def how_it_was_measured(results):
     return (
         "<h2>How it was measured</h2>"
         "<p>Each load has servers of its own, which run all the time of that load. In every round "
-        "each server gets a short window, in an order that rotates. Only figures of the same round "
-        "are divided by each other, because a shared machine changes its speed from one second to "
-        "the next. One that computes when nothing happens is stopped outside of its windows. "
-        "The ratio is the median "
+        "each server gets a short window, in an order that is drawn anew, once the one before it "
+        f"sleeps (seed {results['plan']['seed']}). "
+        "Only figures of the same round are divided by each other, because a shared machine "
+        "changes its speed from one second to the next. One that computes when nothing happens is "
+        "stopped outside of its windows. The ratio is the median "
         "over the rounds; its interval, from order statistics, holds the true median with at least "
         "95 %. Of as many intervals as stand here about one in twenty is expected to err. A server "
         "<i>costs more</i> or <i>costs less</i> than raw epoll when 1 lies outside of the "
         "interval, and no row is left out because it loses. The load generator checks every byte "
         "that comes back.</p>"
         f"<p>Processor time is that of the server: all its threads and processes, user and "
-        f"system. Pinned: {pinned}. Threads could spread over more processors without being told, "
-        "and coro with several loops; neither is compared here, nor is the time that the kernel "
-        "spends outside of the process.</p>"
+        f"system. Pinned: {pinned}, but where a load says otherwise. The time that the kernel "
+        "spends outside of the process is compared nowhere. A generator above "
+        f"{FULL} % of a processor is marked: it may be what bounds the messages per second.</p>"
         + table(["what", "where"], [
             f'<tr><td>{name}</td><td class="words"><span>{escaped(value)}</span></td></tr>'
             for name, value in facts])
         + "<h2>Measure it again</h2><pre>scripts/perf --quick     # about three minutes\n"
         "scripts/perf             # about ten minutes; with nothing else running\n"
-        "scripts/perf --full --peers    # all loads, and other libraries and languages: an hour"
+        "scripts/perf --full --peers    # all loads, and other libraries and languages: 75 minutes"
         "</pre>"
         "<p>They build what they need, and write this page and <code>report.json</code>, which "
         "holds every sample, to <code>build/perf</code>. <code>docs/performance.md</code> has the "
@@ -354,6 +395,7 @@ def html(results):
         + f"<h2>What was seen: threads beside coroutines</h2>{chart_of_threads(results)}"
         + f"<ul>{seen}</ul>"
         + section_of_ranking(results)
+        + section_of_bars(results)
         + section_of_curve(results)
         + "<h2>The servers</h2>" + models_list(results)
         + "".join(section_of_load(results, found) for found in results["results"])

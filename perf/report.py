@@ -18,15 +18,22 @@ import textwrap
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import readme_chart  # noqa: E402
+import bars  # noqa: E402
 from compare import table_lines  # noqa: E402
 from harness import Misuse, run_main  # noqa: E402
+from models import CPU, P99, RATE  # noqa: E402
 
 VERDICTS = {"base": "the measure, 1", "more": "costs more", "less": "costs less",
             "same": "no difference seen", "unsettled": "too few rounds to say",
-            "alone": "no raw epoll beside it"}
-VERDICTS_OF_TIME = VERDICTS | {"more": "takes longer", "less": "is quicker"}
+            "alone": "no measure beside it"}
+VERDICTS_OF = {CPU: VERDICTS,
+               P99: VERDICTS | {"more": "takes longer", "less": "is quicker"},
+               RATE: VERDICTS | {"more": "answers more", "less": "answers fewer"}}
+RATIOS = {CPU: "CPU ratio", P99: "p99 ratio", RATE: "messages/s ratio"}
 HEADINGS = ["server", "CPU ratio", "CPU µs/message", "messages/s", "p50 / p99 µs",
-            "verdict"]
+            "busy % server / load", "verdict"]
+FAIRNESS = "fairness, least / most"
+FULL = 95  # per cent of a processor: beyond that the generator may be what is measured
 FAILED = "FAILED"
 CANNOT = "CANNOT"
 
@@ -49,12 +56,23 @@ def spread_pair(found, show):
 
 
 def headings_of(found):
-    return HEADINGS if found["measure"] != "p99_us" else \
-        [HEADINGS[0], "p99 ratio", *HEADINGS[2:]]
+    more = [FAIRNESS] if found["loops"] > 1 else []
+    return [HEADINGS[0], RATIOS[found["measure"]], *HEADINGS[2:-1], *more, HEADINGS[-1]]
 
 
 def verdict_words(row, found):
-    return (VERDICTS if found["measure"] != "p99_us" else VERDICTS_OF_TIME)[row["verdict"]]
+    return VERDICTS_OF[found["measure"]][row["verdict"]]
+
+
+def busy_words(row):
+    server = row["server_busy_percent"]
+    load = row["generator_busy_percent"]
+    return (f"{server:.0f} / {load:.0f}", "the generator is at its limit" if load > FULL else "")
+
+
+def fairness_words(row):
+    found = row["fairness"]
+    return (f"{found['jain']:.3f}", f"{found['least_to_most']:.2f}") if found else ("none", "")
 
 
 def cells(row, found):
@@ -67,7 +85,9 @@ def cells(row, found):
         ratio = ("1", "")
     return [ratio, spread_pair(row["cpu_us_per_message"], "{:.2f}".format),
             spread_pair(row["messages_per_second"], thousands),
-            (f"{row['p50_us']:.0f} / {row['p99_us']:.0f}", ""), (verdict_words(row, found), "")]
+            (f"{row['p50_us']:.0f} / {row['p99_us']:.0f}", ""), busy_words(row),
+            *([fairness_words(row)] if found["loops"] > 1 else []),
+            (verdict_words(row, found), "")]
 
 
 def without_figures(name, found):
@@ -91,7 +111,7 @@ def failed_contenders(results):
 
 def rounds_of(results):
     plan = results["plan"]
-    further = f" ({plan['more_rounds']} of the further loads)" \
+    further = f" ({plan['more_rounds']} of loads without a bar)" \
         if plan["full"] and plan["more_rounds"] != plan["rounds"] else ""
     return f"{plan['rounds']} rounds{further} of {plan['seconds']:g} s"
 
@@ -111,7 +131,7 @@ def text_of_load(found, names):
     said = []
     for name in names:
         if without_figures(name, found):
-            row, sentence = text_without_figures(name, found, len(HEADINGS))
+            row, sentence = text_without_figures(name, found, len(rows[0]))
             rows.append(row)
             said.append(sentence)
         elif name in found["rows"]:
@@ -149,6 +169,15 @@ def text_of_ranking(results):
             *table_lines(rows)]
 
 
+def text_of_bars(results):
+    lines = []
+    for title, group in bars.grouped(results["bars"]):
+        rows = [[f"{value} ({small})" if small else value for value, small in bars.cells(line)]
+                for line in group]
+        lines += [f"\n{title}: {bars.tally(group)}", *table_lines([bars.HEADINGS, *rows])]
+    return lines
+
+
 def text(results):
     machine = results["machine"]
     kind = "A quick look" if results["plan"]["quick"] else "Measured"
@@ -162,6 +191,7 @@ def text(results):
         lines += text_of_load(found, names_of(results))
     lines += text_of_memory(results)
     lines += text_of_ranking(results)
+    lines += text_of_bars(results)
     return "\n".join(lines)
 
 

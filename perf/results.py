@@ -1,8 +1,11 @@
 """From the samples of arena.py to its results: rows with ratios and verdicts, the sentences, the
 ranking of the models and the curve. Nothing here measures anything."""
 
+import statistics
+
+import bars
 import compare
-from models import BASELINE, COROUTINES, RANKED_BY, THREADS
+from models import BASELINE, COROUTINES, CPU, P99, RANKED_BY, RATE, THREADS
 
 
 def verdict(row, baseline):
@@ -32,11 +35,24 @@ def digest_load(found, load):
     for name in runs:  # each beside itself first: figures that need no baseline
         alone = compared(case, {name: runs[name]}, name)[name]
         rows[name] = {**alone, "ratio": None, "interval": None, "verdict": "alone"}
-    rows.update(compared(case, runs, BASELINE))
+    rows.update(compared(case, runs, load["baseline"]))
+    for name, row in rows.items():
+        row["fairness"] = fairness_of(runs[name])
     against = {name: compared(case, runs, name)[THREADS] for name in COROUTINES
                if name in runs and THREADS in runs}
-    return {**load, "rows": rows, "against_coroutines": against,
+    return {**load, "rows": rows, "against_coroutines": against, "runs": runs,
             "failures": found["failures"], "refusals": found["refusals"]}
+
+
+def fairness_of(samples):
+    """Jain's index of the shares of the connections, the median of all rounds, and the smallest
+    share beside the largest; None where the generator did not tell."""
+    told = [sample["fairness"] for sample in samples if sample.get("fairness")]
+    if not told:
+        return None
+    return {"jain": statistics.median(each["jain"] for each in told),
+            "least_to_most": statistics.median(each["least"] / max(each["most"], 1)
+                                               for each in told)}
 
 
 def spreads(samples, without):
@@ -50,11 +66,14 @@ def digest(raw):
     measured = raw["memory"]
     without = measured["failures"] | measured["refusals"]
     memory = spreads(measured["samples"], without)
+    lines = bars.lines_of(raw, loads)
+    for load in loads:
+        del load["runs"]  # they stand in the cells
     has_threads = any(model["name"] == THREADS for model in raw["models"])
     main = [load for load in loads if load["is_main"] and has_threads]
     return {**raw, "baseline": BASELINE, "results": loads, "idle": memory,
             "idle_kernel": spreads(measured["kernel"], without),
-            "ranking": ranking(raw, loads), "curve": curve(raw, loads),
+            "ranking": ranking(raw, loads), "curve": curve(raw, loads), "bars": lines,
             "sentences": [*map(sentence_of_load, main),
                           *([sentence_of_memory(memory, raw)] if has_threads else []),
                           sentence_of_coro(raw, loads)],
@@ -66,18 +85,28 @@ def digest(raw):
 # ---- the ranking of the models, and the curve ----------------------------------------------------
 
 
+# Behind the name of a load in whose column the ratios are not of CPU time.
+MARKS = {P99: " (p99)", RATE: " (messages/s)"}
+
+
 def ranking(raw, loads):
     """The models by what they cost at one load, cheapest first, with the cause that fits what was
     seen, and what they cost at the others; None when there is no load to rank by."""
-    judged = [load for load in loads if any(row["ratio"] is not None
-                                            for row in load["rows"].values())]
+    judged = [load for load in loads if load["baseline"] == BASELINE
+              and any(row["ratio"] is not None for row in load["rows"].values())]
     if not judged:
         return None
     by = next((load for load in judged if load["name"] == RANKED_BY), judged[-1])
     rows = [ranked(model, by, judged) for model in raw["models"]]
     return {"by": by["title"], "measure": by["measure"],
-            "loads": [load["name"] for load in judged],
-            "rows": sorted(rows, key=lambda row: (row["ratio"] is None, row["ratio"]))}
+            "loads": [load["name"] + MARKS.get(load["measure"], "") for load in judged],
+            "rows": sorted(rows, key=lambda row: (row["ratio"] is None,
+                                                  place_of(row["ratio"], by)))}
+
+
+def place_of(ratio, by):
+    """The cheapest, the quickest, or the one with the most messages comes first."""
+    return -ratio if ratio is not None and by["measure"] == RATE else ratio
 
 
 def ranked(model, by, judged):
@@ -97,7 +126,8 @@ def cause_of(model, by, row):
         return "It cannot: " + by["refusals"][name] + "."
     if name in by["failures"]:
         return "It failed: " + by["failures"][name] + "."
-    cause = model["causes"].get(row["verdict"])
+    # The causes are those of CPU time, and not of how long a message takes.
+    cause = model["causes"].get(row["verdict"]) if by["measure"] == CPU else None
     return cause[0].upper() + cause[1:] + "." if cause else ""
 
 
@@ -193,7 +223,8 @@ def rows_of_coro(raw, cases):
     """[(case, name, row)], and how many of them have each verdict."""
     own = [model["name"] for model in raw["models"] if model["family"] in ("coroutine", "fiber")]
     rows = [(found, name, found["rows"][name]) for found in cases for name in own
-            if name in found["rows"] and found["measure"] == compare.CPU]
+            if name in found["rows"] and found["measure"] == CPU
+            and found["baseline"] == BASELINE]
     return rows, {kind: sum(row["verdict"] == kind for _, _, row in rows)
                   for kind in ("more", "less", "same", "unsettled", "alone")}
 

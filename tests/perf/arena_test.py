@@ -5,12 +5,14 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 BUILD = pathlib.Path(os.environ.get("CORO_BUILD_DIR", ROOT / "build/debug")).resolve()
@@ -22,7 +24,7 @@ from models import LOADS, Load, Model  # noqa: E402
 LOAD = str(BUILD / "perf/load/coro_load")
 # Says that it listens, and ends: as a server does whose ring is refused a little later.
 DISORDER = "print(\"listening 127.0.0.1:1\", flush=True); raise SystemExit(4)"
-PLAN = {"rounds": 1, "more_rounds": 2, "seconds": 0.2, "memory_samples": 1}
+PLAN = {"rounds": 1, "more_rounds": 2, "seconds": 0.2, "memory_samples": 1, "seed": 7}
 FOUR = Load("4x64", "four", "", ["--connections", "4", "--size", "64"], 4, True)
 SHORT = Load("4x64-short", "short", "", ["--connections", "4", "--size", "64", "--short"], 4)
 
@@ -65,6 +67,45 @@ class of_one_load(unittest.TestCase):
                          "^serve connection 4: a process for each is meant for at most 3")
         self.assertEqual(found["runs"]["process_echo"], [])
         self.assertEqual(len(found["runs"]["threads_echo"]), 1)
+
+    def test_each_round_has_an_order_of_its_own_that_the_seed_repeats(self):
+        found = measure([THREADS, entrant("select_echo"), entrant("epoll_echo")],
+                        SHORT._replace(name="orders"))
+        draw = random.Random("7 orders")
+        names = ["threads_echo", "select_echo", "epoll_echo"]
+        self.assertEqual(found["orders"], [draw.sample(names, 3), draw.sample(names, 3)])
+        self.assertNotEqual(*found["orders"])
+
+    def test_a_load_for_which_there_is_no_room_is_refused_by_all_and_starts_none(self):
+        with unittest.mock.patch("resource.getrlimit", return_value=(1024, 1024)):
+            found = measure([BROKEN, THREADS], FOUR._replace(connections=1000))
+            self.assertIsNone(arena.no_room(900))
+        self.assertEqual(found["failures"], {})
+        for name in ("broken", "threads_echo"):
+            self.assertRegex(found["refusals"][name],
+                             "no room here: 1032 descriptors are needed .* ulimit -Hn is 1024")
+
+    def test_with_two_loops_only_those_take_part_that_use_two_processors(self):
+        two = FOUR._replace(loops=2, is_pinned=False)
+        fiber = Model("fiber", "fiber", "fiber_echo --poller epoll", "")
+        spread = THREADS[0]._replace(spreads=True)
+        part = arena.those_that_take_part(
+            [(spread, ["threads_echo"]), (fiber, ["fiber_echo"]), entrant("epoll_echo")], two)
+        self.assertEqual([command for _, command in part],
+                         [["threads_echo"], ["fiber_echo", "--loops", "2"]])
+        self.assertGreater(measure([(spread, THREADS[1])], two)["runs"]["threads_echo"][0]
+                           ["fairness"]["jain"], 0)
+
+    def test_it_is_seen_whether_a_server_computes(self):
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+            self.addCleanup(busy.kill)
+            self.assertTrue(any(map(arena.computes, arena.threads_of(busy.pid))))
+            busy.kill()
+        with harness.Server(THREADS[1]) as server:
+            end = time.monotonic() + 60
+            while any(map(arena.computes, arena.threads_of(server.pid))):
+                self.assertLess(time.monotonic(), end)
+            self.assertEqual(len(arena.threads_of(server.pid)), 1)
 
     def test_a_restless_server_is_stopped_between_its_windows(self):
         model, command = entrant("polling_echo", restless=True)

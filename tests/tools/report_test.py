@@ -15,6 +15,7 @@ import unittest
 ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(ROOT / "perf"))
 import arena  # noqa: E402
+import bars  # noqa: E402
 import charts  # noqa: E402
 import page as pages  # noqa: E402
 import peers  # noqa: E402
@@ -36,9 +37,12 @@ WOBBLE = [0.99, 1.0, 1.01, 1.0, 0.995, 1.005]
 
 
 def samples(cost, rounds=6):
-    return [{"server_cpu_us_per_message": cost * SPEED[i] * (1 if cost == 4.0 else WOBBLE[i]),
-             "messages_per_second": 100_000 / cost / SPEED[i], "p50_us": 50.0, "p99_us": 900.0,
-             "server_busy_percent": 40.0, "generator_busy_percent": 40.0} for i in range(rounds)]
+    wobble = [1.0] * len(SPEED) if cost == 4.0 else WOBBLE
+    each = [(SPEED[i % len(SPEED)], wobble[i % len(SPEED)]) for i in range(rounds)]
+    return [{"server_cpu_us_per_message": cost * slower * more,
+             "messages_per_second": 100_000 / cost / slower, "p50_us": 50.0, "p99_us": 900.0,
+             "fairness": {"jain": 0.875, "least": 30, "most": 40},
+             "server_busy_percent": 40.0, "generator_busy_percent": 40.0} for slower, more in each]
 
 
 def raw(costs=None, rounds=6, failures=None, quick=True, refusals=None, loads=MAIN):
@@ -52,7 +56,7 @@ def raw(costs=None, rounds=6, failures=None, quick=True, refusals=None, loads=MA
                       "runs": {name: samples(costs[name], rounds) for name in NAMES}})
     return {"machine": MACHINE, "models": [model._asdict() for model in MODELS], "cells": cells,
             "loads": [load._asdict() for load in loads],
-            "plan": {**arena.plan_of(quick), "rounds": rounds, "full": False,
+            "plan": {**arena.plan_of(quick), "rounds": rounds, "full": False, "seed": 7,
                      "idle": [1000, 1000]},
             "memory": {"samples": {name: [100.0 * costs[name]] * 3 for name in NAMES},
                        "kernel": {name: [] for name in NAMES}, "failures": {}, "refusals": {}},
@@ -262,6 +266,109 @@ class ranking(unittest.TestCase):
         seen = digest(found)
         self.assertIsNone(seen["results"][0]["rows"]["threads"]["cpu_us_per_message"])
         self.assertIn("none", rows_of_tables(pages.html(seen)).of("threads")[1][1])
+
+
+class what_a_table_says(unittest.TestCase):
+    def test_a_generator_at_its_limit_is_marked(self):
+        found = raw()
+        self.assertNotIn("at its limit", pages.html(digest(found)))
+        for sample in found["cells"][1]["runs"]["select"]:
+            sample["generator_busy_percent"] = 97.0
+        seen = digest(found)
+        self.assertIn("40 / 97 the generator is at its limit", " ".join(
+            rows_of_tables(pages.html(seen)).of("select")[2][1].split()))
+        self.assertEqual(report.text(seen).count("40 / 97 (the generator is at its limit)"), 1)
+
+    def test_two_loops_have_fairness_and_threads_as_their_measure(self):
+        found = results(loads=[load for load in LOADS if load.loops > 1])
+        (load,) = found["results"]
+        self.assertEqual(load["rows"]["threads"]["verdict"], "base")
+        self.assertIn(report.FAIRNESS, report.text(found))
+        self.assertIn("0.875 (0.75)", report.text(found))
+        self.assertIn("CPU time per message, threads = 1,", pages.html(found))
+        self.assertIsNone(found["ranking"])
+        self.assertNotIn(report.FAIRNESS, report.text(results()))
+
+    def test_columns_that_are_not_of_cpu_time_say_so_and_have_no_cause_of_it(self):
+        names = ("1000x64", "slow", "one-free")
+        found = results(loads=[load for load in LOADS if load.name in names])
+        self.assertEqual(found["ranking"]["loads"],
+                         ["1000x64", "one-free (messages/s)", "slow (p99)"])
+        latency = results(loads=[load for load in LOADS if load.name == "slow"])["ranking"]
+        self.assertEqual({row["cause"] for row in latency["rows"]}, {""})
+
+    def test_more_messages_per_second_are_better(self):
+        found = results(loads=[load for load in LOADS if load.name == "one-free"])
+        self.assertEqual(found["ranking"]["rows"][0]["name"], "coroutine, io_uring")
+        kind, words = rows_of_tables(pages.html(found)).of("coroutine, io_uring")[1]
+        self.assertEqual(kind, "less")  # the class of what is good
+        self.assertIn("answers more", words)
+
+
+class bars_of_the_arena(unittest.TestCase):
+    def test_met_missed_and_open(self):
+        for said, ratio, interval, pairs in (
+                ("met", 1.03, (1.02, 1.05), 15), ("met", 0.9, (0.8, 1.0), 15),
+                ("missed", 1.04, (1.01, 1.05), 15),  # the median
+                ("missed", 1.03, (1.021, 1.05), 15),  # the interval
+                ("open", 1.0, (0.9, 1.1), 14), ("missed", 1.2, (1.1, 1.3), 6),
+                ("open", 1.2, None, 3)):
+            self.assertEqual(bars.judge(ratio, interval, pairs, 1.02), said, (ratio, interval))
+        self.assertEqual(bars.judge(1.0, (0.9, 1.1), 15, 0), "none")
+        for said, ratio, interval in (("met", 2.39, (2.0, 2.4)), ("missed", 2.38, (2.0, 2.5)),
+                                      ("missed", 2.395, (2.0, 2.39)), ("met", 3.0, (2.5, 3.5))):
+            self.assertEqual(bars.judge(ratio, interval, 15, 2.4, True), said, (ratio, interval))
+
+    def line(self, found, load, name, beside):
+        return next(line for line in found["bars"] if (line["load"], line["name"], line["beside"])
+                    == (load, name, beside))
+
+    def test_the_ratio_is_that_to_the_raw_loop_on_the_same_poller(self):
+        found = results({"coroutine, io_uring": 3.9}, rounds=15)
+        line = self.line(found, "64x64", "coroutine, io_uring", "raw io_uring")
+        self.assertEqual((line["ratio"], line["bar"], line["said"]), (1.0, 1.02, "met"))
+        line = self.line(found, "64x64", "fiber, epoll", "raw epoll")
+        self.assertAlmostEqual(line["ratio"], 1.2, delta=0.01)
+        self.assertEqual((line["bar"], line["said"]), (1.05, "missed"))
+        line = self.line(found, "1x64", "coroutine, io_uring", "coroutine, epoll")
+        self.assertEqual((line["bar"], line["said"]), (1.03, "met"))
+        text = report.text(found)
+        self.assertRegex(text, r"64x64 +fiber, epoll +raw epoll +1\.200 .*15 pairs\) +at most 1.05 "
+                               r"+MISSED")
+        self.assertIn("Beside the raw loop on the same poller: ", pages.html(found))
+
+    def test_a_quick_look_meets_none(self):
+        said = {line["said"] for line in results(rounds=6)["bars"]}
+        self.assertEqual(said, {"open", "missed"})
+
+    def test_the_better_poller_stands_beside_each_peer(self):
+        found = raw(rounds=15)
+        found["models"].append({**MODELS[0]._asdict(), "name": "libx", "family": "peer"})
+        for cells in found["cells"]:
+            cells["runs"]["libx"] = samples(3.0, 15)
+        found["memory"]["kernel"]["libx"] = []
+        line = self.line(digest(found), "64x64", "coroutine, io_uring", "libx")
+        self.assertAlmostEqual(line["ratio"], 1.2)
+        self.assertEqual((line["group"], line["bar"], line["said"]), ("peer", 1.0, "missed"))
+
+    def test_one_busy_connection_is_held_to_raw_epoll_on_both_pollers(self):
+        loads = [load for load in LOADS if load.name == "one-free"]
+        found = results({"coroutine, epoll": 1.0, "coroutine, io_uring": 2.0}, rounds=15,
+                        loads=loads)
+        self.assertEqual([(line["said"], line["beside"]) for line in found["bars"]
+                          if line["name"] in ("coroutine, epoll", "coroutine, io_uring")],
+                         [("met", "raw epoll"), ("missed", "raw epoll")])
+
+    def test_what_failed_is_compared_with_nothing(self):
+        found = results(failures={"raw io_uring": "no"}, rounds=15)
+        self.assertFalse([line for line in found["bars"] if line["load"] == "64x64"
+                          and line["beside"] == "raw io_uring"])
+
+    def test_every_load_with_a_bar_has_the_rounds_that_it_takes(self):
+        self.assertGreaterEqual(arena.plan_of(False)["rounds"], bars.LEAST_PAIRS)
+        with_bar = {load.name for load in LOADS if load.has_bar}
+        self.assertLessEqual({"1x64", "64x64", "1000x64", "16000x64", "64x64x16", "64x16K",
+                              "64x64K", "64x64-short", "one-free"}, with_bar)
 
 
 class curve(unittest.TestCase):
