@@ -60,6 +60,16 @@ struct transport_census {
     std::uint64_t streams = 0;    ///< transports that are open, or not yet gone
 };
 
+/// Which lines of a dump are wanted.
+class line_choice {
+public:
+    /// Where the line of the strand with that number goes; nullptr: it is not wanted.
+    [[nodiscard]] virtual text_sink* sink_for(std::uint32_t number) noexcept = 0;
+
+protected:
+    ~line_choice() = default;
+};
+
 /// One loop. A loop is not a thread: turn() may be called wherever it is the current one.
 ///
 /// A turn has six steps. (1) Read the clock; when a deadline is long past, collect all that has
@@ -103,6 +113,8 @@ public:
     void dump(text_sink& out) noexcept;
     /// The line of the strand with that number, if it exists.
     void dump_one(std::uint32_t number, text_sink& out) noexcept;
+    /// The lines of those strands that `choice` wants, in one walk over all.
+    void dump_chosen(line_choice& choice) noexcept;
 
     /// Called once a turn, after the poller: what run() does about signals.
     void set_turn_hook(void (*hook)(void* user) noexcept, void* user) noexcept {

@@ -145,6 +145,14 @@ void scheduler::dump_one(std::uint32_t number, text_sink& out) noexcept {
     if (found != nullptr) dump_writer(out, turn_time).write_strand(*found, found != running);
 }
 
+void scheduler::dump_chosen(line_choice& choice) noexcept {
+    (void)find_strand(root_, [&](const detail::strand& strand) {
+        if (text_sink* const out = choice.sink_for(strand.number))
+            dump_writer(*out, turn_time).write_strand(strand, &strand != running);
+        return false;
+    });
+}
+
 void write_task_dump(text_sink& out) noexcept { scheduler_of(this_loop()).dump(out); }
 
 void write_task_dump_of(std::uint32_t number, text_sink& out) noexcept {

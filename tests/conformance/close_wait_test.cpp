@@ -1,4 +1,5 @@
 // list_close_waits(): connections whose peer has closed, and the task that has left each so.
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -113,6 +114,55 @@ TEST_P(close_wait_test, names_who_waits_on_it_rather_than_who_was_there_last) {
             EXPECT_EQ(found.task, writer_number);
             EXPECT_NE(found.task, current_task_number());
             group.cancel();
+        };
+        co_await with_task_group(handlers);
+    };
+    in_world(body);
+}
+
+/// Accepts `count` connections and keeps them, and then waits for something else.
+task<> accept_some_and_wait(net::tcp_listener& listener, std::size_t count, event& something_else,
+                            std::vector<std::uint32_t>& numbers) {
+    std::vector<net::tcp_stream> kept;
+    for (std::size_t each = 0; each < count; ++each)
+        kept.push_back(co_await listener.accept());
+    numbers.push_back(current_task_number());
+    co_await something_else.wait();
+}
+
+/// All lines come from one walk over the tasks: each connection has that of its own task, and those
+/// of one task have the same.
+TEST_P(close_wait_test, gives_each_of_many_connections_the_line_of_its_task) {
+    const auto body = [&]() -> task<> {
+        std::vector<net::tcp_listener> listeners;
+        for (int each = 0; each < 4; ++each)
+            listeners.push_back(net::tcp_listener::bind(net::endpoint::loopback(0)));
+        event something_else;
+        std::vector<std::uint32_t> numbers;
+        const auto handlers = [&](task_group& group) -> task<> {
+            for (net::tcp_listener& listener : listeners) {
+                group.spawn(accept_some_and_wait, std::ref(listener), std::size_t{2},
+                            std::ref(something_else), std::ref(numbers));
+                for (int each = 0; each < 2; ++each)
+                    (co_await net::tcp_stream::connect(listener.local_endpoint())).close();
+            }
+            std::vector<net::close_wait> found;
+            while (found.size() < 8 || numbers.size() < 4) {
+                co_await sleep_for(1ms);
+                found = net::list_close_waits();
+            }
+            std::map<std::uint32_t, int> connections_of;
+            for (const net::close_wait& each : found) {
+                ++connections_of[each.task];
+                EXPECT_TRUE(each.where.starts_with("#" + std::to_string(each.task) + " "))
+                    << each.where;
+                EXPECT_NE(each.where.find("wait for event"), std::string::npos) << each.where;
+                EXPECT_EQ(each.where.find('\n'), std::string::npos) << each.where;
+            }
+            EXPECT_EQ(connections_of.size(), 4u);
+            for (const std::uint32_t number : numbers)
+                EXPECT_EQ(connections_of[number], 2) << number;
+            something_else.set();
         };
         co_await with_task_group(handlers);
     };

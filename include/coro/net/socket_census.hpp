@@ -129,8 +129,8 @@ struct close_wait {
 
 /// Returns the TCP connections of the running loop that are in CLOSE_WAIT, with the task that left
 /// each so. Many that grow older are a leak of descriptors: a handler that does not read, or a
-/// stream that is kept. Takes a system call for each connection of the loop, and for each found
-/// time in proportion to the tasks of the loop.
+/// stream that is kept. Takes a system call for each connection of the loop, and one walk over the
+/// tasks of the loop where any is found.
 /// In a simulation `at_least` is exact. Requires: called inside of run(). Throws: std::bad_alloc.
 [[nodiscard]] CORO_EXPORT std::vector<close_wait> list_close_waits();
 

@@ -92,14 +92,16 @@ struct stream_options {
     /// CAP_NET_RAW. See: socket(7) SO_MARK.
     std::optional<std::uint32_t> mark = std::nullopt;
     /// The code point of each packet, 0 to 63, for the routers on the way: 46 is expedited
-    /// forwarding. Sets `priority` too, which the kernel derives from it.
+    /// forwarding. Over IPv4 it sets `priority` of this socket too, which the kernel derives from
+    /// it. Connections that a listener accepts have the code point, and not that priority.
     /// See: RFC 2474; ip(7) IP_TOS, ipv6(7) IPV6_TCLASS.
     std::optional<unsigned> dscp = std::nullopt;
     /// The band in the queue of a network device, 0 to 6; more with CAP_NET_ADMIN. Accepted
     /// connections do not inherit it: set it on the stream. See: socket(7) SO_PRIORITY.
     std::optional<unsigned> priority = std::nullopt;
     /// A write waits while so many bytes are in the send buffer that were never sent. So what a
-    /// program writes last is not behind megabytes of older data. See: tcp(7) TCP_NOTSENT_LOWAT.
+    /// program writes last is not behind megabytes of older data. 0 is the system's default,
+    /// net.ipv4.tcp_notsent_lowat. See: tcp(7) TCP_NOTSENT_LOWAT.
     std::optional<std::size_t> not_sent_low_water_bytes = std::nullopt;
     /// Bytes of data in a segment at most, 88 to 32767. Before connect or bind: the handshake tells
     /// it to the peer. See: tcp(7) TCP_MAXSEG.

@@ -76,7 +76,9 @@ public:
     /// header and a body that are written one after the other leave together.
     /// Throws: io_error (errc::closed). See: tcp(7) TCP_CORK.
     CORO_EXPORT void cork();
-    /// Sends what is left at once, and ends cork(). Throws: io_error (errc::closed).
+    /// Ends cork(), and sends what is left: at once where no_delay is on, as it is by default.
+    /// Otherwise a last segment that is not full waits for the acknowledgement of earlier ones.
+    /// Throws: io_error (errc::closed). See: tcp(7) TCP_CORK, TCP_NODELAY.
     CORO_EXPORT void uncork();
     /// The congestion control of this connection. Throws: io_error (errc::closed).
     /// See: tcp(7) TCP_CONGESTION.
