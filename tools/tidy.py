@@ -88,8 +88,10 @@ OWNERS = [
      "the C++ runtime's exception state is switched with the stack; one file makes names readable"),
     (["execinfo.h", "dlfcn.h"], ["src/runtime/signals_probe.cpp"],
      "the stack of a thread is read, and its functions are named, in one file"),
-    (["sys/syscall.h"], ["src/poller/*", "src/runtime/signals_probe.cpp", *RAW_TCP],
-     "the C library has no call for a signal with a value to a thread that may have ended"),
+    (["sys/syscall.h"], ["src/poller/*", "src/runtime/signals_probe.cpp",
+                         "src/doctor/dump_request.cpp", *RAW_TCP],
+     "the C library has no call for a signal with a value to a thread that may have ended, and "
+     "old ones have none for a pidfd"),
     (["sys/mman.h"],
      ["src/poller/*", "src/core/stack_pool.cpp", "src/core/stack_overflow.cpp",
       "src/testing/large_transfers.cpp"],
@@ -106,7 +108,8 @@ OWNERS = [
      ["src/poller/*", "examples/postgres_connection.hpp", "examples/ended_sessions.hpp", *RAW_TCP],
      "what libpq does not tell of its socket that example asks the kernel"),
     (["poll.h", "unistd.h"],
-     ["src/poller/*", *PROCESS, "src/base/report.cpp", "examples/ended_sessions.hpp", *RAW_TCP],
+     ["src/poller/*", *PROCESS, "src/base/report.cpp", "src/doctor/dump_request.cpp",
+      "examples/ended_sessions.hpp", *RAW_TCP],
      "the default report hook asks whether stderr has room before it writes; an example closes the "
      "duplicate of a socket"),
     (["pthread.h"], ["src/poller/*", *PROCESS, *FORK_HANDLERS],
@@ -139,7 +142,7 @@ CALLS = [
      "names are resolved through the waist"),
     (r"(?<![\w>])::(socket|accept4?|bind|listen|connect|send(to|msg)?|recv(from|msg)?|readv?|"
      r"writev?|open|close|poll|select|shutdown|fcntl|ioctl|[gs]etsockopt|eventfd|pipe2?)\s*\(",
-     [*WAIST, "src/core/stack_overflow.cpp", "src/base/report.cpp"],
+     [*WAIST, "src/core/stack_overflow.cpp", "src/base/report.cpp", "src/doctor/dump_request.cpp"],
      "descriptors belong to the waist"),
     (r"(?<![\w.>:])(socket|accept4|epoll_\w+|[gs]etsockopt|eventfd|timerfd_\w+|signalfd)\s*\(",
      WAIST,

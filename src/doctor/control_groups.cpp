@@ -93,23 +93,23 @@ private:
             (this->*read_one)("/sys/fs/cgroup/" + controller + group);
     }
 
-    /// Whether `limit` is the tightest so far.
-    bool tighten(group_limit& known, const std::optional<std::uint64_t>& limit,
+    /// Keeps `limit` where it leaves less than what is known. A greater limit above can be fuller.
+    void tighten(group_limit& known, const std::optional<std::uint64_t>& limit, std::uint64_t used,
                  const std::string& source) {
         if (limit) found_.is_readable = true;
-        if (!limit || *limit >= known.value) return false;
-        known.value = *limit;
-        known.source = source;
-        return true;
+        if (!limit || *limit == unlimited) return;
+        const group_limit made{.value = *limit, .used = used, .source = source};
+        if (machine::left_of(made, 0) < machine::left_of(known, 0)) known = made;
     }
 
     void read_version_2(const std::string& folder) {
+        // The first group has no limits, and no files for them.
+        if (files_.read(folder + "/cgroup.controllers").is_present()) found_.is_readable = true;
+        const std::uint64_t used =
+            in_use(number_in(files_.read(folder + "/memory.current")), folder, "inactive_file");
         for (const char* name : {"/memory.max", "/memory.high"}) {
             const std::string file = folder + name;
-            if (tighten(found_.memory, limit_in(files_.read(file)), file)) {
-                found_.memory.used = in_use(number_in(files_.read(folder + "/memory.current")),
-                                            folder, "inactive_file");
-            }
+            tighten(found_.memory, limit_in(files_.read(file)), used, file);
         }
         read_pids(folder);
         const std::string file = folder + "/cpu.max";
@@ -119,30 +119,30 @@ private:
         if (words[0] == "max")
             found_.is_readable = true;
         else
-            tighten(found_.processors, thousandths(words[0], words[1]), file);
+            tighten(found_.processors, thousandths(words[0], words[1]), 0, file);
     }
 
     void read_memory_1(const std::string& folder) {
         const std::string file = folder + "/memory.limit_in_bytes";
         std::optional<std::uint64_t> limit = limit_in(files_.read(file));
         if (limit && *limit >= no_limit_of_version_1) limit = unlimited;
-        if (tighten(found_.memory, limit, file)) {
-            found_.memory.used = in_use(number_in(files_.read(folder + "/memory.usage_in_bytes")),
-                                        folder, "total_inactive_file");
-        }
+        tighten(found_.memory, limit,
+                in_use(number_in(files_.read(folder + "/memory.usage_in_bytes")), folder,
+                       "total_inactive_file"),
+                file);
     }
 
     void read_pids(const std::string& folder) {
         const std::string file = folder + "/pids.max";
-        if (tighten(found_.pids, limit_in(files_.read(file)), file))
-            found_.pids.used = number_in(files_.read(folder + "/pids.current"));
+        tighten(found_.pids, limit_in(files_.read(file)),
+                number_in(files_.read(folder + "/pids.current")), file);
     }
 
     void read_processors_1(const std::string& folder) {
         const std::string file = folder + "/cpu.cfs_quota_us";
         const std::string quota = files_.read(file).text;
         const std::string period = files_.read(folder + "/cpu.cfs_period_us").text;
-        tighten(found_.processors, thousandths(quota, period), file);  // "-1", no limit, is none
+        tighten(found_.processors, thousandths(quota, period), 0, file);  // "-1", no limit, is none
     }
 
     /// Pages of files that nobody used of late are dropped when memory is short.

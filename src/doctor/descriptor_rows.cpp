@@ -61,10 +61,11 @@ verdict judge_file_max(const machine& seen, const std::vector<std::uint64_t>& nu
     // "open, free, most": proc_sys_fs(5).
     const auto used = seen.variable("fs/file-nr", 3);
     const std::uint64_t open = used ? (*used)[0] : 0;
-    const std::uint64_t left = numbers[0] - std::min(numbers[0], open);
+    const std::uint64_t others = open - std::min(open, seen.taken.descriptors);
+    const std::uint64_t left = numbers[0] - std::min(numbers[0], others);
     const std::string now = std::to_string(open) + " are open now. ";
     if (left >= needed(seen)) return fine(now + need_text(seen) + ": enough.");
-    const std::uint64_t wanted = open + 2 * needed(seen);
+    const std::uint64_t wanted = others + 2 * needed(seen);
     return problem(now + need_text(seen) +
                    " more: " + seen.how_to_set("fs.file-max", std::to_string(wanted)) + ".");
 }

@@ -1,8 +1,11 @@
 // The one thing that the doctor does to a process: it sends the signal of run_options::dump_signal.
 #include <cerrno>
+#include <string>
 #include <system_error>
 
 #include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "doctor/process_census.hpp"
 #include "doctor/rows.hpp"
@@ -44,6 +47,45 @@ bool is_caught(const machine& seen, unsigned signal) {
     return (value >> ((signal - 1) % 4) & 1) != 0;
 }
 
+/// The process that had the number when this was made. Another that gets the number later is never
+/// signalled: pidfd_open(2).
+class held_process {
+public:
+    explicit held_process(const machine& seen) {
+        if (!seen.files.are_real()) return;  // a copy of another machine: its numbers are not ours
+        descriptor_ =
+            static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(seen.asked.process), 0u));
+        if (descriptor_ < 0) error_ = errno;
+    }
+    held_process(const held_process&) = delete;
+    held_process& operator=(const held_process&) = delete;
+    ~held_process() {
+        if (descriptor_ >= 0) ::close(descriptor_);
+    }
+
+    /// Returns 0, or the number of an error.
+    [[nodiscard]] int send(unsigned signal) const noexcept {
+        if (descriptor_ < 0) return error_;
+        const long sent = ::syscall(SYS_pidfd_send_signal, descriptor_, static_cast<int>(signal),
+                                    nullptr, 0u);
+        return sent == 0 ? 0 : errno;
+    }
+
+private:
+    int descriptor_ = -1;
+    int error_ = 0;
+};
+
+verdict advice_for(int error, unsigned signal, std::uint64_t process) {
+    const std::string number = std::to_string(process);
+    if (error == ESRCH) return note("It has ended meanwhile: look at ps(1).");
+    if (error == ENOSYS) {
+        return note("Linux has what this takes since 5.3: kill -" + std::to_string(signal) + " " +
+                    number + " asks it.");
+    }
+    return note("Run coro-doctor as its user, or as root.");
+}
+
 }  // namespace
 
 void add_dump_row(const machine& seen, std::vector<finding>& rows) {
@@ -53,6 +95,7 @@ void add_dump_row(const machine& seen, std::vector<finding>& rows) {
     row.meaning =
         "What each task of the process waits for, which the process writes to its stderr.";
     row.source = seen.process_file("task");
+    const held_process held(seen);  // before it is looked at: what is checked is what is signalled
     const unsigned signal = dump_signal_of(seen);
     if (signal == 0) {
         row.value = "not asked for (no dump signal)";
@@ -64,10 +107,11 @@ void add_dump_row(const machine& seen, std::vector<finding>& rows) {
     } else if (!seen.files.are_real()) {
         row.value = "not asked for (--root)";
         row.says = note("Run coro-doctor on the machine itself.");
-    } else if (::kill(static_cast<pid_t>(seen.asked.process), static_cast<int>(signal)) != 0) {
-        row.value = "not asked for (" + std::generic_category().message(errno) + ")";
-        row.says = note("Run coro-doctor as its user, or as root.");
+    } else if (const int error = held.send(signal); error != 0) {
+        row.value = "not asked for (" + std::generic_category().message(error) + ")";
+        row.says = advice_for(error, signal, seen.asked.process);
     } else {
+        row.unit = "number of a signal";
         row.value = "asked for by signal " + std::to_string(signal);
         row.numbers = {signal};
         const auto place = seen.files.link(seen.process_file("fd/2"));

@@ -41,6 +41,7 @@ struct finding {
     std::string name{};
     std::string value{};  ///< as a person reads it; "unknown (…)" where there is none
     std::vector<std::uint64_t> numbers{};  ///< the same for programs, as far as it is numbers
+    std::string unit{"count"};  ///< of the numbers; of each, with commas, where they differ
     std::string meaning{};                 ///< one sentence: what it does
     verdict says{};
     std::string source{};  ///< the file that it was read from
@@ -54,6 +55,7 @@ struct need {
     std::uint64_t million = 0;  ///< for a million
     std::uint64_t here = 0;     ///< what this machine has
     bool is_limited = false;    ///< whether `here` says something
+    bool is_unknown = false;    ///< something may limit it, and what it leaves cannot be read
     bool in_bytes = false;
     verdict says{};
 };

@@ -69,6 +69,7 @@ std::string json_of_row(const finding& row) {
         .text("name", row.name)
         .text("value", row.value)
         .add("numbers", list_of(numbers))
+        .text("unit", row.unit)
         .text("meaning", row.meaning)
         .text("severity", name_of(row.says.level))
         .text("advice", row.says.advice)
@@ -82,7 +83,8 @@ std::string json_of_need(const need& it) {
         .text("unit", it.in_bytes ? "bytes" : "count")
         .number("asked", it.asked)
         .number("million", it.million)
-        .add("here", it.is_limited && it.here != unlimited ? std::to_string(it.here) : "null")
+        .add("here", it.is_limited ? std::to_string(it.here) : "null")
+        .flag("here_is_known", !it.is_unknown)
         .text("meaning", it.meaning)
         .text("severity", name_of(it.says.level))
         .text("advice", it.says.advice);
@@ -118,9 +120,11 @@ std::string json_of(const report& all) {
             .add("sockets", all.sockets.empty() ? "{}" : sockets.json());
     }
     made.text("version", version_text())
-        .text("kernel", all.kernel)
-        .add("judged_for", json_of_question(all.asked))
-        .text("severity", name_of(worst_of(all)))
+        .text("kernel", all.kernel);
+    // The census of a process judges no connections.
+    if (all.asked.process == 0 || all.asked.tell_needs)
+        made.add("judged_for", json_of_question(all.asked));
+    made.text("severity", name_of(worst_of(all)))
         .add("rows", list_of(rows));
     if (!needs.empty()) made.add("needs", list_of(needs));
     return made.json() + "\n";

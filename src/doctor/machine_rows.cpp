@@ -8,7 +8,7 @@ namespace coro_doctor {
 namespace {
 
 std::uint64_t bytes_needed(const machine& seen) {
-    return seen.asked.connections * (user_bytes(seen.asked) + kernel_bytes_connection);
+    return product(seen.asked.connections, user_bytes(seen.asked) + kernel_bytes_connection);
 }
 
 verdict judge_room(const machine& seen, std::uint64_t room) {
@@ -36,7 +36,8 @@ finding memory_row(const machine& seen) {
         row.value =
             bytes_text(*seen.memory_total) + ", available " + bytes_text(*seen.memory_available);
         row.numbers = {*seen.memory_total, *seen.memory_available};
-        row.says = judge_room(seen, *seen.memory_available);
+        row.unit = "bytes";
+        row.says = judge_room(seen, *seen.machine_room());
     }
     return row;
 }
@@ -67,7 +68,8 @@ finding group_memory_row(const machine& seen) {
                   "What a container may use, the kernel's memory of its sockets included.", limit);
     if (row.numbers.empty()) return row;
     row.value = bytes_text(limit.value) + ", used " + bytes_text(limit.used);
-    row.says = judge_room(seen, limit.value - std::min(limit.value, limit.used));
+    row.unit = "bytes";
+    row.says = judge_room(seen, machine::left_of(limit, seen.taken.bytes));
     return row;
 }
 
@@ -88,7 +90,7 @@ verdict judge_threads(const machine& seen, std::uint64_t left) {
     const std::string what = "A run needs up to " + std::to_string(needed) +
                              " threads: its loops, and those for blocking calls";
     if (left >= needed) return fine(what + ".");
-    return problem(what +
+    return problem(what + "; " + std::to_string(left) + " are left" +
                    ". Raise it: TasksMax= of systemd, --pids-limit of a container, ulimit -u.");
 }
 
@@ -98,7 +100,7 @@ finding pids_row(const machine& seen) {
                             "Threads and processes that a container may have.", limit);
     if (row.numbers.empty()) return row;
     row.value = std::to_string(limit.value) + ", used " + std::to_string(limit.used);
-    row.says = judge_threads(seen, limit.value - std::min(limit.value, limit.used));
+    row.says = judge_threads(seen, machine::left_of(limit, seen.taken.threads));
     return row;
 }
 
@@ -106,7 +108,7 @@ finding processes_row(const machine& seen) {
     finding row{
         .section = "threads and processors",
         .name = "RLIMIT_NPROC",
-        .meaning = "Threads of all programs of this user (ulimit -u); it does not bind root.",
+        .meaning = "Threads of all programs of a user (ulimit -u); it does not bind root.",
         .source = seen.process_file("limits")};
     const reading file = seen.files.read(row.source);
     if (!file.is_present()) {
@@ -118,13 +120,23 @@ finding processes_row(const machine& seen) {
         row.value = "soft " + limit_text(seen.processes->soft) + ", hard " +
                     limit_text(seen.processes->hard);
         row.numbers = {seen.processes->soft, seen.processes->hard};
-        row.says = judge_threads(seen, seen.processes->soft);
+        row.says = judge_threads(seen, *seen.threads_left_of_user());
+        if (seen.may_exceed_processes && seen.processes->soft < threads_for(seen.asked.loops)) {
+            row.says = note("It is below the " + std::to_string(threads_for(seen.asked.loops)) +
+                            " threads of a run, and does not bind root, nor who has "
+                            "CAP_SYS_RESOURCE. Another user would need more.");
+        } else if (!seen.may_exceed_processes && seen.threads_of_user) {
+            row.value += ", used " + std::to_string(*seen.threads_of_user);
+            row.numbers.push_back(*seen.threads_of_user);
+        }
     }
     return row;
 }
 
 verdict judge_threads_max(const machine& seen, const std::vector<std::uint64_t>& numbers) {
-    return judge_threads(seen, numbers[0]);
+    const std::uint64_t others =
+        seen.threads_of_all - std::min(seen.threads_of_all, seen.taken.threads);
+    return judge_threads(seen, numbers[0] - std::min(numbers[0], others));
 }
 
 finding processors_row(const machine& seen) {
@@ -145,6 +157,7 @@ finding processors_row(const machine& seen) {
         row.value += ", cpu.max " + std::to_string(limit.value / 1000) + "." +
                      std::to_string(limit.value % 1000 / 100);
         row.numbers.push_back(limit.value);
+        row.unit = "count, thousandths";
         row.source = limit.source;
         whole = std::clamp<std::uint64_t>(limit.value / 1000, 1, whole);
     }

@@ -58,6 +58,11 @@ int answer(const question& asked) {
         return ended(exit_code::no_process);
     }
     const report all = examine(asked);
+    if (asked.process != 0 && !is_there(system_files(asked.root), asked.process)) {
+        write(stderr, "coro-doctor: cannot examine process " + std::to_string(asked.process) +
+                          ": it has ended meanwhile; look at ps(1)\n");
+        return ended(exit_code::no_process);
+    }
     if (!write(stdout, asked.json ? json_of(all) : text_of(all))) {
         write(stderr, "coro-doctor: cannot write the report to stdout: look where it leads\n");
         return ended(exit_code::not_written);

@@ -10,6 +10,9 @@ namespace {
 constexpr std::uint64_t a_million = 1'000'000;
 
 verdict compare(const need& it, std::string_view remedy) {
+    if (it.is_unknown) {
+        return note("What this machine has of it is not known: look at the rows that say why.");
+    }
     if (!it.is_limited) return fine("Nothing here limits it.");
     if (it.asked > it.here) return problem("Does not fit. " + std::string(remedy));
     if (it.million > it.here) return fine("Fits; a million do not. " + std::string(remedy));
@@ -36,13 +39,15 @@ private:
     need per_connection(std::string name, std::string meaning, std::uint64_t each) const {
         return {.name = std::move(name),
                 .meaning = std::move(meaning),
-                .asked = seen_.asked.connections * each,
-                .million = a_million * each};
+                .asked = product(seen_.asked.connections, each),
+                .million = product(a_million, each)};
     }
 
+    /// `here`: what there is of it, `unlimited`, or nothing where that is not known.
     void add(need it, std::optional<std::uint64_t> here, std::string_view remedy) {
-        it.is_limited = here.has_value();
-        it.here = here.value_or(0);
+        it.is_unknown = !here;
+        it.is_limited = here && *here != unlimited;
+        it.here = it.is_limited ? *here : 0;
         it.says = compare(it, remedy);
         needs_.push_back(std::move(it));
     }
@@ -70,7 +75,7 @@ private:
             needs_.push_back(std::move(*it));
         }
         add(std::move(both), seen_.memory_room(), "More memory, or less for each.");
-        add(std::move(time_wait), std::nullopt, "");
+        add_time_wait(std::move(time_wait));
         if (const auto pages = seen_.variable("net/ipv4/tcp_mem", 3);
             pages && (*pages)[1] < unlimited / seen_.page_bytes) {
             const std::uint64_t bytes = (*pages)[1] * seen_.page_bytes;
@@ -82,6 +87,22 @@ private:
                          .says = fine("Idle ones hold none.")};
             needs_.push_back(std::move(buffers));
         }
+    }
+
+    /// The kernel keeps no more of them than tcp_max_tw_buckets: more than that do no harm here.
+    void add_time_wait(need it) {
+        const auto room = seen_.memory_room();
+        const std::uint64_t wanted = it.asked;
+        add(std::move(it), room, "More memory.");
+        const auto buckets = seen_.is_in_other_network
+                                 ? std::nullopt
+                                 : seen_.variable("net/ipv4/tcp_max_tw_buckets");
+        if (!room || !buckets) return;
+        const std::uint64_t kept = product((*buckets)[0], kernel_bytes_time_wait);
+        if (wanted <= kept || kept > *room) return;
+        needs_.back().says =
+            note("The kernel keeps " + bytes_text(kept) + " of them at most " +
+                 "(tcp_max_tw_buckets), and forgets the others before their time.");
     }
 
     void add_descriptors() {
@@ -103,11 +124,16 @@ private:
         here.reset();
         const auto most = seen_.variable("fs/file-max");
         const auto open = seen_.variable("fs/file-nr", 3);
-        if (most && open) here = (*most)[0] - std::min((*most)[0], (*open)[0]);
+        if (most && open) {
+            const std::uint64_t all = (*open)[0];
+            const std::uint64_t others = all - std::min(all, seen_.taken.descriptors);
+            here = (*most)[0] - std::min((*most)[0], others);
+        }
         add(std::move(of_system), here, "Raise fs.file-max.");
     }
 
     void add_ports() {
+        if (seen_.is_in_other_network) return;
         const auto range = seen_.variable("net/ipv4/ip_local_port_range", 2);
         if (!range || (*range)[0] > (*range)[1] || (*range)[1] > 65535) return;
         const std::uint64_t ports = (*range)[1] - (*range)[0] + 1;
@@ -123,6 +149,7 @@ private:
     }
 
     void add_conntrack() {
+        if (seen_.is_in_other_network) return;
         const auto most = seen_.variable("net/netfilter/nf_conntrack_max");
         if (!most) return;
         const auto counted = seen_.variable("net/netfilter/nf_conntrack_count");
@@ -149,11 +176,10 @@ private:
                 .meaning = "The loops, and run_options::blocking_threads.",
                 .asked = threads_for(seen_.asked.loops),
                 .million = threads_for(seen_.asked.loops)};
-        std::optional<std::uint64_t> here;
-        if (seen_.processes) here = seen_.processes->soft;
+        std::optional<std::uint64_t> here = seen_.threads_left_of_user();
         if (seen_.group.pids.value != unlimited) {
-            const group_limit& pids = seen_.group.pids;
-            here = std::min(here.value_or(unlimited), pids.value - std::min(pids.value, pids.used));
+            here = std::min(here.value_or(unlimited),
+                            machine::left_of(seen_.group.pids, seen_.taken.threads));
         }
         add(std::move(it), here, "Raise pids.max, or ulimit -u.");
     }
@@ -165,7 +191,8 @@ private:
                 .million = seen_.asked.loops * locked_bytes_of_loop,
                 .in_bytes = true};
         std::optional<std::uint64_t> here;
-        if (seen_.locked_memory && !seen_.may_lock_memory) here = seen_.locked_memory->soft;
+        if (seen_.locked_memory) here = seen_.locked_memory->soft;
+        if (seen_.may_lock_memory) here = unlimited;
         add(std::move(it), here, "Raise ulimit -l.");
         // Without it a run takes smaller rings or epoll.
         if (needs_.back().says.level == severity::problem)

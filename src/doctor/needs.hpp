@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "doctor/arguments.hpp"
 
@@ -30,6 +31,12 @@ inline constexpr std::uint64_t threads_for_blocking = 16;
 /// Locked memory of one loop: its rings (docs/design/decisions/0052-one-poller-for-all-loops.md),
 /// and the pool of leases grown to the full. docs/guide/doctor.md, "Constants".
 inline constexpr std::uint64_t locked_bytes_of_loop = 256 * 1024;
+
+/// The greatest number where the product is greater.
+[[nodiscard]] constexpr std::uint64_t product(std::uint64_t one, std::uint64_t other) noexcept {
+    constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+    return other != 0 && one > most / other ? most : one * other;
+}
 
 [[nodiscard]] constexpr std::uint64_t user_bytes(const question& asked) noexcept {
     return (asked.fibers ? user_bytes_fiber : user_bytes_coroutine) + asked.bytes_user;

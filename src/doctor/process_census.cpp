@@ -19,7 +19,6 @@ using coro::net::tcp_socket;
 using coro::net::tcp_state;
 
 constexpr std::string_view own_user = "Run coro-doctor as its user, or as root.";
-constexpr coro::duration long_half_closed = std::chrono::seconds(60);
 
 std::uint64_t milliseconds(coro::duration span) {
     const auto count = std::chrono::duration_cast<std::chrono::milliseconds>(span).count();
@@ -40,10 +39,22 @@ finding row_of(std::string name, std::string meaning, std::string source) {
     return row;
 }
 
-finding descriptors_row(const machine& seen) {
+/// A zombie has given its memory and its files back, and a thread of the kernel never had any.
+bool has_no_memory(const reading& status) {
+    return field_of(status.text, "Threads") && !field_of(status.text, "VmRSS");
+}
+
+constexpr std::string_view no_program = "A zombie, or a thread of the kernel: it runs no program.";
+
+finding descriptors_row(const machine& seen, const reading& status) {
     finding row = row_of("descriptors", "What the process has open, of its soft RLIMIT_NOFILE.",
                          seen.process_file("fd"));
     const auto names = seen.files.names_in(row.source);
+    if ((!names || names->empty()) && has_no_memory(status)) {
+        row.value = "none";
+        row.says = note(std::string(no_program));
+        return row;
+    }
     if (!names) {
         row.value = "unknown (may not be read)";
         row.says = note(std::string(own_user));
@@ -75,6 +86,10 @@ finding descriptors_row(const machine& seen) {
 finding threads_row(const machine& seen, const reading& status) {
     finding row = row_of("threads", "Loops, threads for blocking calls, and those of the program.",
                          seen.process_file("status"));
+    if (!status.is_present()) {
+        say_unreadable(row, status, "It has ended meanwhile.");
+        return row;
+    }
     const auto field = field_of(status.text, "Threads");
     const auto count = field ? parse_number(*field) : std::nullopt;
     if (!count) {
@@ -91,6 +106,16 @@ finding memory_row(const machine& seen, const reading& status) {
     finding row =
         row_of("memory", "What it has in memory; the kernel's part of sockets is not in it.",
                seen.process_file("status"));
+    row.unit = "bytes";
+    if (!status.is_present()) {
+        say_unreadable(row, status, "It has ended meanwhile.");
+        return row;
+    }
+    if (has_no_memory(status)) {
+        row.value = "none";
+        row.says = note(std::string(no_program));
+        return row;
+    }
     const auto resident = kibibytes_of(status.text, "VmRSS");
     const auto own = kibibytes_of(status.text, "RssAnon");
     const auto swapped = kibibytes_of(status.text, "VmSwap");
@@ -148,6 +173,15 @@ finding listener_row(const tcp_socket& listener) {
     return row;
 }
 
+coro::duration least_of(const tcp_socket& it) {
+    return it.close_wait_at_least.value_or(coro::duration::zero());
+}
+
+/// Where the kernel does not tell it, the other bound is all that is known.
+coro::duration most_of(const tcp_socket& it) {
+    return std::max(it.close_wait_at_most.value_or(least_of(it)), least_of(it));
+}
+
 finding close_wait_row(const std::vector<tcp_socket>& sockets) {
     finding row =
         row_of("CLOSE_WAIT", "Connections that the peer has closed, and the process has not.",
@@ -158,7 +192,7 @@ finding close_wait_row(const std::vector<tcp_socket>& sockets) {
         if (each.state != tcp_state::close_wait) continue;
         ++count;
         const auto age = [](const tcp_socket& of) {
-            return of.close_wait_at_least.value_or(coro::duration::zero());
+            return std::pair(most_of(of), least_of(of));
         };
         if (oldest == nullptr || age(each) > age(*oldest)) oldest = &each;
     }
@@ -168,7 +202,8 @@ finding close_wait_row(const std::vector<tcp_socket>& sockets) {
         row.says = fine("Each end was noticed.");
         return row;
     }
-    const coro::duration least = oldest->close_wait_at_least.value_or(coro::duration::zero());
+    const coro::duration least = least_of(*oldest);
+    row.unit = "count, ms, ms";
     row.value += ", the oldest for at least " + seconds_text(least);
     row.numbers.push_back(milliseconds(least));
     if (oldest->close_wait_at_most) {
@@ -177,12 +212,22 @@ finding close_wait_row(const std::vector<tcp_socket>& sockets) {
     }
     const std::string which =
         "It is " + oldest->local.to_string() + " with " + oldest->remote.to_string() + ". ";
-    if (least < long_half_closed) {
-        row.says = note(which + "Young ones are usual: the answer may be under way.");
-    } else {
-        row.says = warning(which +
-                           "A handler does not read its end, or waits elsewhere: the task "
-                           "dump tells where, and so does guardian_limits::half_closed.");
+    const std::string leak =
+        " handler does not read its end, or waits elsewhere: the task dump tells where, and so "
+        "does guardian_limits::half_closed.";
+    switch (judge_age(least, most_of(*oldest))) {
+        case close_wait_age::young:
+            row.says = note(which + "Young ones are usual: the answer may be under way.");
+            break;
+        case close_wait_age::perhaps_old:
+            row.says = warning(which +
+                               "It was silent before its end, or answers to keepalive probes "
+                               "hide its age: ask again in a minute. If it is still there, a" +
+                               leak);
+            break;
+        case close_wait_age::old:
+            row.says = warning(which + "A" + leak);
+            break;
     }
     return row;
 }
@@ -211,6 +256,20 @@ finding overflow_row(int process) {
     return row;
 }
 
+/// Listeners with SO_REUSEPORT have one address: all but the first get a number, so that each row
+/// has a name of its own.
+void add_listeners(const std::vector<tcp_socket>& sockets, std::vector<finding>& rows) {
+    std::vector<std::string> names;
+    for (const tcp_socket& each : sockets) {
+        if (each.state != tcp_state::listening) continue;
+        finding row = listener_row(each);
+        const auto before = std::count(names.begin(), names.end(), row.name);
+        names.push_back(row.name);
+        if (before > 0) row.name += " (" + std::to_string(before + 1) + ")";
+        rows.push_back(std::move(row));
+    }
+}
+
 void add_sockets(const machine& seen, process_census& into) {
     finding row = sockets_row(seen);
     if (!seen.files.are_real()) {
@@ -229,9 +288,7 @@ void add_sockets(const machine& seen, process_census& into) {
         row.numbers = {sockets.size()};
         row.says = fine("Those in TIME_WAIT belong to no process.");
         into.rows.push_back(std::move(row));
-        for (const tcp_socket& each : sockets) {
-            if (each.state == tcp_state::listening) into.rows.push_back(listener_row(each));
-        }
+        add_listeners(sockets, into.rows);
         into.rows.push_back(close_wait_row(sockets));
         into.rows.push_back(overflow_row(number));
     } catch (const coro::io_error& error) {
@@ -253,15 +310,16 @@ void add_sockets(const machine& seen, process_census& into) {
 }  // namespace
 
 bool is_there(const system_files& files, std::uint64_t process) {
-    return files.read("/proc/" + std::to_string(process) + "/status").is_present();
+    const reading status = files.read("/proc/" + std::to_string(process) + "/status");
+    return status.state != read_state::missing;
 }
 
 process_census examine_process(const machine& seen) {
     process_census made;
     const reading name = seen.files.read(seen.process_file("comm"));
-    if (const auto words = words_of(name.text); !words.empty()) made.name = printable(words[0]);
+    made.name = printable(name.text.substr(0, name.text.find('\n')));
     const reading status = seen.files.read(seen.process_file("status"));
-    made.rows.push_back(descriptors_row(seen));
+    made.rows.push_back(descriptors_row(seen, status));
     made.rows.push_back(threads_row(seen, status));
     made.rows.push_back(memory_row(seen, status));
     add_sockets(seen, made);

@@ -38,7 +38,8 @@ public:
 finding probe_row(const machine& seen) {
     finding row{.section = "io_uring",
                 .name = "a ring of io_uring",
-                .meaning = "Whether a run of coro gets io_uring, tried by a run.",
+                .meaning =
+                    "Whether a run of coro gets io_uring, tried by a run of coro-doctor itself.",
                 .source = "io_uring_setup(2)"};
     if (!seen.files.are_real()) {
         row.value = "unknown (not tried: --root)";
@@ -62,6 +63,10 @@ finding probe_row(const machine& seen) {
         row.value = "no";
         row.says = note(std::string("Runs take epoll instead, which costs about the same. ") +
                         error.what() + ".");
+    }
+    if (seen.asked.process != 0) {
+        row.says.advice += " Process " + std::to_string(seen.asked.process) +
+                           " may have another seccomp filter, and get another answer.";
     }
     return row;
 }
@@ -98,6 +103,7 @@ finding memlock_row(const machine& seen) {
     };
     row.value = "soft " + as_text(soft) + ", hard " + as_text(hard);
     row.numbers = {soft, hard};
+    row.unit = "bytes";
     const std::uint64_t needed = seen.asked.loops * locked_bytes_of_loop;
     const std::string what = std::to_string(seen.asked.loops) +
                              (seen.asked.loops == 1 ? " loop locks" : " loops lock") + " up to " +

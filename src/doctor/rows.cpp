@@ -63,6 +63,7 @@ void add_variable(const machine& seen, const variable_row& row, std::vector<find
             made.value += (made.value.empty() ? "" : " ") + std::to_string(number);
         made.value += row.unit;
         made.numbers = *numbers;
+        if (row.unit.starts_with(' ')) made.unit = row.unit.substr(1);
         made.says = row.judge(seen, *numbers);
     }
     rows.push_back(std::move(made));

@@ -20,7 +20,8 @@ struct close_file {
 };
 
 read_state state_of(int error) noexcept {
-    if (error == ENOENT || error == ENOTDIR) return read_state::missing;
+    // ESRCH: the process of a file of /proc has ended since it was opened.
+    if (error == ENOENT || error == ENOTDIR || error == ESRCH) return read_state::missing;
     if (error == EACCES || error == EPERM) return read_state::refused;
     return read_state::failed;
 }

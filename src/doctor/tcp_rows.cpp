@@ -163,24 +163,25 @@ verdict judge_syn_retries(const machine& /*seen*/, const numbers& of) {
 
 // ---- buffers ----
 
-verdict judge_buffer(const machine& seen, const numbers& of, std::string_view name) {
+verdict judge_buffer(const machine& seen, const numbers& of, std::string_view name,
+                     std::string_view usual) {
     constexpr std::uint64_t small = 256 * 1024;
     if (of[0] > of[2] || of[1] > of[2]) return warning("Least and default are not above the most.");
     if (of[2] < small) {
         return warning("At a round trip of 100 ms a connection moves at most " +
                        bytes_text(of[2] * 10) + " a second. " +
-                       seen.how_to_set(name, "'4096 131072 6291456'") + ".");
+                       seen.how_to_set(name, usual) + ".");
     }
     return fine("A connection moves at most the last one in each round trip: " +
                 bytes_text(of[2] * 10) + " a second at 100 ms. Idle ones hold no buffer.");
 }
 
 verdict judge_rmem(const machine& seen, const numbers& of) {
-    return judge_buffer(seen, of, "net.ipv4.tcp_rmem");
+    return judge_buffer(seen, of, "net.ipv4.tcp_rmem", "'4096 131072 6291456'");
 }
 
 verdict judge_wmem(const machine& seen, const numbers& of) {
-    return judge_buffer(seen, of, "net.ipv4.tcp_wmem");
+    return judge_buffer(seen, of, "net.ipv4.tcp_wmem", "'4096 16384 4194304'");
 }
 
 verdict judge_tcp_mem(const machine& seen, const numbers& of) {
@@ -294,12 +295,27 @@ verdict judge_conntrack(const machine& seen, const numbers& of) {
                    "new ones (\"table full\"): " + remedy);
 }
 
+/// What we read is of our own network namespace, and the process may have another.
+void say_if_elsewhere(const machine& seen, finding& row) {
+    if (!seen.is_in_other_network) return;
+    const std::string process = text(seen.asked.process);
+    row.value = "unknown (another network namespace)";
+    row.numbers.clear();
+    row.says = note("Process " + process + " has its own: nsenter -t " + process +
+                    " -n coro-doctor --pid " + process + " --connections " +
+                    text(seen.asked.connections) + ".");
+}
+
 }  // namespace
 
 void add_tcp_rows(const machine& seen, std::vector<finding>& rows) {
-    for (const variable_row& row : variables)
+    for (const variable_row& row : variables) {
         add_variable(seen, row, rows);
+        // The host's own hold for all namespaces.
+        if (row.when_missing != host_only) say_if_elsewhere(seen, rows.back());
+    }
     add_congestion_row(seen, rows);
+    say_if_elsewhere(seen, rows.back());
     add_variable(seen,
                  {"buffers", "net/netfilter/nf_conntrack_max", 1, "",
                   "Connections that the firewall follows, if it follows any.", &judge_conntrack,
@@ -309,6 +325,7 @@ void add_tcp_rows(const machine& seen, std::vector<finding>& rows) {
         rows.back().value = "not loaded";
         rows.back().says.level = severity::ok;
     }
+    say_if_elsewhere(seen, rows.back());
 }
 
 }  // namespace coro_doctor

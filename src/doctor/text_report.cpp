@@ -70,7 +70,9 @@ std::string text_of_needs(const report& all) {
         const std::string name = padded(std::string(name_of(it.says.level)), name_column) + it.name;
         out += needs_line(
             {name, amount(it.asked, it.in_bytes), amount(it.million, it.in_bytes),
-             it.is_limited ? (it.in_bytes ? bytes_text(it.here) : limit_text(it.here)) : "-"});
+             it.is_unknown   ? "unknown"
+             : it.is_limited ? amount(it.here, it.in_bytes)
+                             : "-"});
         out += wrapped(it.meaning + " " + it.says.advice, name_column);
     }
     return out;

@@ -40,6 +40,9 @@ class doctor(unittest.TestCase):
             self.assertTrue(row["meaning"].endswith("."), row)
         for row in report["rows"]:
             self.assertTrue(row["value"].strip() and row["source"] and row["section"], row)
+            units = row["unit"].split(", ")
+            self.assertIn(len(units), (1, len(row["numbers"])), row)
+            self.assertLessEqual(set(units), {"count", "bytes", "pages", "s", "thousandths"}, row)
         worst = max((row["severity"] for row in everything), key=ORDER.index)
         self.assertEqual(report["severity"], worst)
         self.assertEqual(code, CODES[worst])
@@ -88,7 +91,11 @@ class doctor(unittest.TestCase):
             ("net.ipv4.tcp_max_orphans", {v4 + "tcp_max_orphans": "100"}, "note", "beyond 100"),
             ("net.ipv4.tcp_retries2", {v4 + "tcp_retries2": "3"}, "note", "RFC 1122"),
             ("net.ipv4.tcp_rmem", {v4 + "tcp_rmem": "4096 87380 65536"}, "warning", "no"),
+            ("net.ipv4.tcp_rmem", {v4 + "tcp_rmem": "4096 65536 65536"}, "warning",
+             "tcp_rmem='4096 131072 6291456'"),
             ("net.ipv4.tcp_wmem", {v4 + "tcp_wmem": "4096 16384 131072"}, "warning", "1.2 MiB"),
+            ("net.ipv4.tcp_wmem", {v4 + "tcp_wmem": "4096 16384 131072"}, "warning",
+             "tcp_wmem='4096 16384 4194304'"),
             ("net.ipv4.tcp_mem", {v4 + "tcp_mem": "1000 2000 3000"}, "note", "8.0 KiB"),
             ("net.ipv4.tcp_mem", {v4 + "tcp_mem": "100 200 300"}, "warning", "819 bytes"),
             ("net.ipv4.tcp_mem", {v4 + "tcp_mem": "300 200 100"}, "warning", "must grow"),
@@ -106,6 +113,8 @@ class doctor(unittest.TestCase):
              "warning", "little is left"),
             ("RLIMIT_NPROC", {"proc/self/limits": limits(processes=10)}, "problem", "17 threads"),
             ("kernel.threads-max", {"proc/sys/kernel/threads-max": "16"}, "problem", "17 threads"),
+            ("kernel.threads-max", {"proc/loadavg": "0.1 0.2 0.3 2/189990 77\n"}, "problem",
+             "10 are left"),
             ("kernel.io_uring_disabled", {"proc/sys/kernel/io_uring_disabled": "2"}, "note",
              "Nobody"),
             ("kernel.io_uring_disabled", {"proc/sys/kernel/io_uring_disabled": "1"}, "note",
@@ -130,6 +139,76 @@ class doctor(unittest.TestCase):
         self.assertEqual(code, 2)
         self.assertIn("vm.max_map_count=101000", rows["vm.max_map_count"]["advice"])
         self.assertEqual(needs_of(report)["mappings"]["asked"], 101000)
+
+    def test_a_user_namespace_gives_no_capabilities_for_limits(self):
+        able = {"proc/self/limits": limits(locked=65536, processes=10),
+                "proc/self/status": "Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n"
+                                    "Cpus_allowed_list:\t0-3\n"}
+        for uid_map, lock, processes in (("         0          0 4294967295\n", "ok", "note"),
+                                         ("0 100000 65536\n", "warning", "problem"),
+                                         ("", "warning", "problem")):
+            with self.subTest(uid_map=uid_map):
+                _, rows, report = self.examine({**able, "proc/self/uid_map": uid_map},
+                                               "--connections", 1000)
+                self.assertEqual(rows["RLIMIT_MEMLOCK"]["severity"], lock)
+                self.assertEqual(rows["RLIMIT_NPROC"]["severity"], processes)
+                self.assertEqual(needs_of(report)["locked memory"]["severity"], lock)
+                self.assertTrue(needs_of(report)["locked memory"]["here_is_known"])
+
+    def test_threads_that_run_count_against_the_limit_of_their_user(self):
+        status = "Uid:\t1000\t1000\t1000\t1000\nCapEff:\t{}\nCpus_allowed_list:\t0-3\n"
+        others = {"proc/5/status": "Uid:\t1000\t1000\t1000\t1000\nThreads:\t59000\n",
+                  "proc/6/status": "Uid:\t1000\t0\t0\t0\nThreads:\t990\n",
+                  "proc/7/status": "Uid:\t1001\t1000\t1000\t1000\nThreads:\t7\n",
+                  "proc/self/status": status.format("0" * 16)}
+        _, rows, report = self.examine(others, "--connections", 1000)
+        self.assertEqual(rows["RLIMIT_NPROC"]["numbers"], [60000, 60000, 59990])
+        self.assertEqual(rows["RLIMIT_NPROC"]["severity"], "problem")
+        self.assertEqual(needs_of(report)["threads"]["here"], 10)
+        for bit in (21, 24):  # CAP_SYS_ADMIN and CAP_SYS_RESOURCE
+            able = {**others, "proc/self/status": status.format(f"{1 << bit:016x}")}
+            _, rows, report = self.examine(able, "--connections", 1000)
+            self.assertEqual(rows["RLIMIT_NPROC"]["severity"], "ok")
+            self.assertEqual(needs_of(report)["threads"]["severity"], "ok")
+
+    def test_what_is_not_known_is_not_called_unlimited(self):
+        _, _, report = self.examine({"proc/meminfo": "MemTotal: 9000 kB\n",
+                                     "proc/self/limits": "garbage\n", "proc/sys/fs/nr_open": None,
+                                     "proc/sys/fs/file-nr": None}, "--connections", 1000)
+        for name in ("memory, both", "memory, all in TIME_WAIT", "descriptors",
+                     "descriptors, system", "threads", "locked memory"):
+            need = needs_of(report)[name]
+            self.assertEqual((need["here"], need["here_is_known"], need["severity"]),
+                             (None, False, "note"), need)
+        _, _, report = self.examine({"proc/self/limits": limits(locked="unlimited")},
+                                    "--connections", 1000)
+        need = needs_of(report)["locked memory"]
+        self.assertEqual((need["here"], need["here_is_known"], need["severity"]),
+                         (None, True, "ok"))
+
+    def test_time_wait_is_judged(self):
+        name = "memory, all in TIME_WAIT"
+        few = {"proc/sys/net/ipv4/tcp_max_tw_buckets": "100\n"}
+        scarce = {"proc/meminfo": "MemTotal: 8000 kB\nMemAvailable: 200 kB\n"}
+        for changes, severity in (({}, "ok"), (few, "note"), (scarce, "problem"),
+                                  ({**few, **scarce}, "note")):
+            _, _, report = self.examine(changes, "--connections", 1000)
+            self.assertEqual(needs_of(report)[name]["severity"], severity, changes)
+
+    def test_numbers_that_are_too_great_do_not_begin_again_at_zero(self):
+        code, rows, report = self.examine({}, "--connections", 10**9, "--bytes-user", 1 << 40)
+        self.assertEqual(code, 2)
+        self.assertEqual(rows["memory of the machine"]["severity"], "problem")
+        both = needs_of(report)["memory, both"]
+        self.assertEqual((both["asked"], both["severity"]), (2**64 - 1, "problem"))
+
+    def test_units(self):
+        _, rows, _ = self.examine({GROUP + "/cpu.max": "150000 100000\n"})
+        for name, unit in (("RLIMIT_NOFILE", "count"), ("RLIMIT_MEMLOCK", "bytes"),
+                           ("net.ipv4.tcp_rmem", "bytes"), ("net.ipv4.tcp_mem", "pages"),
+                           ("net.ipv4.tcp_keepalive_time", "s"), ("memory of the machine", "bytes"),
+                           ("processors", "count, thousandths")):
+            self.assertEqual(rows[name]["unit"], unit)
 
     def test_needs_are_computed(self):
         _, _, report = self.examine({}, "--connections=30000", "--loops=4", "--bytes-user=200")
@@ -194,6 +273,30 @@ class doctor(unittest.TestCase):
         foreign = {"proc/self/cgroup": "0::/host/only\n", GROUP + "/memory.high": "9000000\n"}
         _, rows, _ = self.examine(foreign)
         self.assertEqual(rows["memory of the control group"]["numbers"][0], 9000000)
+
+    def test_the_group_that_leaves_least_counts(self):
+        # The tighter limit is nearly free, and the wider one above it is nearly full.
+        changes = {"proc/self/cgroup": "0::/a/b\n",
+                   GROUP + "/a/memory.max": "10000000\n", GROUP + "/a/memory.current": "9500000\n",
+                   GROUP + "/a/pids.max": "500\n", GROUP + "/a/pids.current": "495\n",
+                   GROUP + "/a/b/memory.max": "8000000\n", GROUP + "/a/b/memory.current": "1000\n",
+                   GROUP + "/a/b/pids.max": "100\n", GROUP + "/a/b/pids.current": "2\n"}
+        _, rows, report = self.examine(changes, "--connections", 1000)
+        memory, pids = rows["memory of the control group"], rows["pids of the control group"]
+        self.assertEqual((memory["numbers"], memory["severity"]), ([10000000, 9500000], "problem"))
+        self.assertEqual(memory["source"], "/sys/fs/cgroup/a/memory.max")
+        self.assertEqual((pids["numbers"], pids["severity"]), ([500, 495], "problem"))
+        self.assertEqual(needs_of(report)["memory, both"]["here"], 500000)
+        self.assertEqual(needs_of(report)["threads"]["here"], 5)
+
+    def test_the_first_group_of_version_2_has_no_limits(self):
+        bare = {GROUP + "/memory.max": None, GROUP + "/pids.max": None, GROUP + "/cpu.max": None}
+        names = ("memory of the control group", "pids of the control group")
+        _, rows, _ = self.examine({**bare, GROUP + "/cgroup.controllers": "cpu memory pids\n"})
+        self.assertEqual([rows[name]["value"] for name in names], ["none"] * 2)
+        _, rows, _ = self.examine(bare)
+        for name in names:
+            self.assertIn("no control group can be read", rows[name]["value"])
 
     def test_a_container_of_version_1(self):
         changes = {

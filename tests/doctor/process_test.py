@@ -49,6 +49,9 @@ for line in sys.stdin:
         kept += [open("/dev/null") for _ in range(int(more[0]))]
     elif what == "catch":
         signal.signal(int(more[0]), caught)
+    elif what == "twins":
+        kept.append(socket.create_server(("127.0.0.1", 0), reuse_port=True))
+        kept.append(socket.create_server(kept[-1].getsockname(), reuse_port=True))
     elif what == "thread":
         thread_named(more[0])
     print("done", flush=True)
@@ -127,6 +130,7 @@ class census(unittest.TestCase):
         self.assertGreater(resident, own)
         self.assertGreater(own, 0)
         self.assertNotIn("needs", report)
+        self.assertNotIn("judged_for", report)
         self.assertNotIn("fs.nr_open", rows)
 
     def test_a_queue_that_fills(self):
@@ -153,8 +157,28 @@ class census(unittest.TestCase):
         self.assertEqual(count, 1)
         self.assertLessEqual(least, most)
         self.assertIn(name, row["advice"])
+        self.assertEqual(row["unit"], "count, ms, ms")
         # On a machine that is busy for a minute it is an old one.
-        self.assertEqual(row["severity"], "note" if least < 60000 else "warning")
+        self.assertEqual(row["severity"], "note" if most < 60000 else "warning")
+
+    def test_listeners_that_share_an_address_have_names_of_their_own(self):
+        self.server.do("twins")
+        _, _, report = self.examine()
+        names = [row["name"] for row in report["rows"]]
+        self.assertEqual(len(names), len(set(names)))
+        second = [name for name in names if name.endswith(" (2)")]
+        self.assertEqual(len(second), 1)
+        self.assertIn(second[0].removesuffix(" (2)"), names)
+
+    def test_a_zombie_is_not_called_corrupt(self):
+        with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+            os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+            code, report = ask("--pid", ended.pid)
+            rows = rows_of(report)
+            self.assertEqual(code, 0)
+            for name in ("descriptors", "memory"):
+                self.assertEqual((rows[name]["value"], rows[name]["severity"]), ("none", "note"))
+                self.assertIn("zombie", rows[name]["advice"])
 
     def test_descriptors_that_run_out(self):
         self.server.do("open", 210)
@@ -172,6 +196,8 @@ class census(unittest.TestCase):
         self.assertEqual(rows["RLIMIT_NOFILE"]["source"], f"/proc/{self.server.pid}/limits")
         self.assertEqual(rows["RLIMIT_NOFILE"]["severity"], "problem")
         self.assertIn("needs", report)
+        self.assertEqual(report["judged_for"]["connections"], 1000)
+        self.assertIn(f"Process {self.server.pid}", rows["a ring of io_uring"]["advice"])
 
     def test_a_dump_is_asked_for_where_it_can_be(self):
         number = int(signal.SIGUSR1)
@@ -257,6 +283,61 @@ class census(unittest.TestCase):
             caught.write_text("garbage\n", encoding="ascii")
             code, report = ask("--root", root, "--pid", 77)
             self.assertEqual((code, rows_of(report)["threads"]["severity"]), (1, "warning"))
+
+    def test_what_the_process_has_counts_as_room(self):
+        group = "sys/fs/cgroup"
+        files = {"proc/77/status": "Name:\tx\nThreads:\t17\nVmRSS:\t 9000 kB\n"
+                                   "RssAnon:\t 8000 kB\nCpus_allowed_list:\t0-3\n",
+                 "proc/77/comm": "a b c\n", "proc/77/limits": limits(), "proc/77/cgroup": "0::/\n",
+                 "proc/meminfo": "MemTotal: 20000 kB\nMemAvailable: 1000 kB\n",
+                 "proc/sys/fs/file-max": "1100\n", "proc/sys/fs/file-nr": "40\t0\t1100\n",
+                 "proc/sys/kernel/threads-max": "100\n", "proc/loadavg": "0 0 0 1/98 78\n",
+                 group + "/memory.max": "20000000\n", group + "/memory.current": "19000000\n",
+                 group + "/pids.max": "20\n", group + "/pids.current": "18\n"}
+        files |= {f"proc/77/fd/{number}": "" for number in range(10)}
+        judged = ("memory of the machine", "memory of the control group", "fs.file-max",
+                  "kernel.threads-max", "pids of the control group")
+        with tempfile.TemporaryDirectory() as root:
+            write(root, files)
+            # 1000 connections take 5 000 000 bytes, 1067 descriptors and 17 threads.
+            _, report = ask("--root", root, "--pid", 77, "--connections", 1000)
+            rows = rows_of(report)
+            self.assertEqual(report["process"], "a b c")
+            self.assertEqual([rows[name]["severity"] for name in judged], ["ok"] * 5)
+            needs = {need["name"]: need for need in report["needs"]}
+            self.assertEqual(needs["memory, both"]["here"], 1000000 + 8000 * 1024)
+            self.assertEqual(needs["descriptors, system"]["here"], 1100 - 30)
+            self.assertEqual(needs["threads"]["here"], 19)
+            # Another program would not have it.
+            _, report = ask("--root", root, "--connections", 1000)
+            rows = rows_of(report)
+            self.assertEqual([rows[name]["severity"] for name in judged],
+                             ["problem", "problem", "problem", "problem", "problem"])
+
+    def test_a_process_of_another_network_namespace(self):
+        files = {"proc/77/status": "Threads:\t1\n", "proc/77/limits": limits()}
+        with tempfile.TemporaryDirectory() as root:
+            write(root, files)
+            for process, number in (("self", 1), ("77", 2)):
+                place = pathlib.Path(root, "proc", process, "ns")
+                place.mkdir()
+                place.joinpath("net").symlink_to(f"net:[{number}]")
+            _, report = ask("--root", root, "--pid", 77, "--connections", 1000)
+        rows = rows_of(report)
+        for name in ("net.core.somaxconn", "net.ipv4.tcp_syncookies", "net.ipv4.tcp_rmem",
+                     "net.ipv4.tcp_congestion_control", "net.netfilter.nf_conntrack_max"):
+            self.assertEqual(rows[name]["value"], "unknown (another network namespace)")
+            self.assertEqual((rows[name]["severity"], rows[name]["numbers"]), ("note", []))
+            self.assertIn("nsenter -t 77 -n coro-doctor --pid 77", rows[name]["advice"])
+        self.assertEqual(len(rows["net.ipv4.tcp_mem"]["numbers"]), 3)  # it is the machine's
+        self.assertNotIn("local addresses, outgoing", [need["name"] for need in report["needs"]])
+
+    def test_a_status_that_cannot_be_read_is_no_garbage(self):
+        with tempfile.TemporaryDirectory() as root:
+            write(root, {"proc/77/status/a_folder": ""})
+            _, report = ask("--root", root, "--pid", 77)
+        for name in ("threads", "memory"):
+            self.assertEqual(rows_of(report)[name]["value"], "unknown (Is a directory)")
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can become somebody else")
     def test_of_another_user(self):
