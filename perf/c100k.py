@@ -22,6 +22,7 @@ import argparse
 import contextlib
 import datetime
 import json
+import math
 import os
 import pathlib
 import platform
@@ -186,16 +187,26 @@ def digest_cost(windows):
                           for window in windows)
     rate = sum(window["messages_per_second"] for window in windows)
     return {"cpu_us_per_message": cpu / messages if messages else None, "messages": messages,
-            "messages_per_second": rate,
-            "p99_us": statistics.median(window["p99_us"] for window in windows)}
+            "messages_per_second": rate, "p99_us": digest_latency(windows)["p99"]}
+
+
+def percentile(buckets, samples, percent):
+    """The smallest value that so many of the samples do not exceed; None without samples."""
+    rank = max(1, math.ceil(percent / 100 * samples))
+    for value, count in buckets:
+        rank -= count
+        if rank <= 0:
+            return value
+    return None
 
 
 def digest_latency(windows):
-    """Medians over the clients of the percentiles of each."""
-    names = ("p50", "p90", "p99", "max")
-    return {"samples": sum(window["latency_us"]["samples"] for window in windows),
-            **{name: statistics.median(window["latency_us"][name] for window in windows)
-               for name in names}}
+    """The percentiles of the samples of all clients together, and the largest of all."""
+    latencies = [window["latency_us"] for window in windows]
+    buckets = sorted(bucket for each in latencies for bucket in each["buckets"])
+    samples = sum(each["samples"] for each in latencies)
+    return {"samples": samples, "max": max(each["max"] for each in latencies),
+            **{f"p{percent}": percentile(buckets, samples, percent) for percent in (50, 90, 99)}}
 
 
 def measure_load(clients, options):

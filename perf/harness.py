@@ -25,7 +25,7 @@ STOP_SECONDS = 60
 CANNOT_SERVE = 3  # as common/failure.hpp says it
 END_SECONDS = 10  # a load may see its connections end a little before the server has
 NO_MESSAGE = "no message came back in the window"  # as coro_load says it
-HOLD_SECONDS = 30  # longer than anybody looks at idle connections
+HOLD_SECONDS = 1e6  # longer than anybody looks at idle connections: the end of the block ends it
 
 
 class Failure(Exception):
@@ -214,14 +214,18 @@ class IdleConnections:
                                         preexec_fn=prepare(self.processor))
         ready, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
         if not ready or not self.process.stdout.readline().startswith("holding "):
-            self.__exit__()
+            self.__exit__(Failure)
             raise Failure(f"run {shlex.join(self.command)}: the connections did not open")
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind=None, *_):
+        status = self.process.poll()
         self.process.terminate()
         self.process.wait()
         self.process.stdout.close()
+        if kind is None and status is not None:
+            raise Failure(f"hold idle connections: {shlex.join(self.command)} ended by itself with "
+                          f"status {status} before it was told to; the server ended them")
 
 
 def run_load(load, port, words, processor=None):

@@ -31,7 +31,9 @@ MODELS = [
           "fork for each connection, blocking calls, at most 1000 processes",
           causes={"more": "each message wakes a process of its own and switches to its address "
                           "space, whose translations the processor must find again",
-                  "same": "with little to switch between, a receive and a send are all it calls"}),
+                  "same": "with little to switch between, a receive and a send are all it calls",
+                  "less": "a message needs a receive and a send, and no call that waits for "
+                          "events"}),
     Model(THREADS, "threads", "threads_echo",
           "a std::thread per connection, blocking calls, stacks of 64 KiB", True, spreads=True,
           causes={"more": "each message wakes a thread of its own and switches to it, where one "
@@ -44,7 +46,11 @@ MODELS = [
           "four threads that wait at one epoll; each connection is with one of them at a time",
           spreads=True,
           causes={"more": "each message has a wait and an epoll_ctl of its own, because a "
-                          "connection is handed to one thread and asked for again"}),
+                          "connection is handed to one thread and asked for again",
+                  "same": "where each wait of a loop finds one message, its threads wait as "
+                          "often, and an epoll_ctl is little beside the kernel's TCP",
+                  "less": "a thread that is awake takes the next connection from the kernel "
+                          "without a walk through a list of events"}),
     Model("polling", "raw", "polling_echo",
           "a loop that walks all connections, asks each, and waits for nothing",
           is_restless=True,

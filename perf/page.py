@@ -55,7 +55,7 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-n
 th, td { text-align: right; padding: .3rem .5rem; border-bottom: 1px solid var(--rule);
   vertical-align: top; }
 th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child,
-  td.words, td.name, table.ranking th { text-align: left; }
+  td.words, td.name, table.ranking th, table.bars th:nth-child(-n+3) { text-align: left; }
 td:first-child, td.name { white-space: nowrap; }
 td small { display: block; color: var(--soft); }
 tr.more td.verdict { color: var(--bad); font-weight: 600; }

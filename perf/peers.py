@@ -32,41 +32,53 @@ class Peer(typing.NamedTuple):
 
 CALLBACKS = "each event is a callback through tables of the library, and a message costs more of " \
             "its code than a loop by hand has"
+MOSTLY_TCP = "the kernel's TCP is most of the cost"
+REGISTERED_ONCE = "a socket is registered once, and a transfer is tried before it waits"
+OF_EDGE = "its sockets are registered edge-triggered, so the kernel need not ask a served one " \
+          "again at the next wait"
+COPIED_BYTES = "where the kernel copies many bytes for a message, or sleeps and wakes for it, " \
+               "what the language costs is little beside that"
+UNKNOWN = "no mechanism of this is known; a profile must say"
 PEERS = [
     Peer("Boost.Asio, coroutines", "asio_coroutines.cpp",
          "a coroutine per connection, one thread, no locks", "libboost-dev",
          causes={"more": "each operation is queued as a handler with a frame of its own before it "
                          "is resumed",
-                 "same": "the kernel's TCP is most of the cost",
-                 "less": "a socket is registered once, and a transfer is tried before it waits"}),
+                 "same": MOSTLY_TCP,
+                 "less": REGISTERED_ONCE}),
     Peer("Boost.Asio, callbacks", "asio_callbacks.cpp", "callbacks, one thread, no locks",
          "libboost-dev",
          causes={"more": "each operation is queued as a handler before it is called",
-                 "same": "the kernel's TCP is most of the cost",
-                 "less": "a socket is registered once, and a transfer is tried before it waits"}),
+                 "same": MOSTLY_TCP,
+                 "less": REGISTERED_ONCE}),
     Peer("libuv", "uv_echo.cpp", "callbacks, one shared buffer, writes at once", "libuv1-dev",
-         ("uv",), {"more": CALLBACKS, "same": "the kernel's TCP is most of the cost"}),
-    Peer("libevent", "libevent_echo.cpp", "bufferevents, which move bytes without a copy",
-         "libevent-dev", ("event_core",),
-         {"more": "each message walks through two buffers of the library, and a write waits for "
-                  "an event of its own"}),
+         ("uv",), {"more": CALLBACKS, "same": MOSTLY_TCP, "less": UNKNOWN}),
+    Peer("libevent", "libevent_echo.cpp",
+         "events that persist, one shared buffer, recv and send at once", "libevent-dev",
+         ("event_core",), {"more": CALLBACKS, "same": MOSTLY_TCP, "less": UNKNOWN}),
     Peer("Go", "go_echo.go", "a goroutine per connection", "golang-go",
          causes={"more": "a goroutine is parked and made ready by the scheduler for each message, "
-                         "and a receive that finds nothing comes before each wait"}),
+                         "and a receive that finds nothing comes before each wait",
+                 "same": "goroutines are switched without the kernel, whose TCP is most of the "
+                         "cost",
+                 "less": OF_EDGE}),
     Peer("Node.js", "node_echo.js", "callbacks on libuv, in JavaScript", "nodejs",
          causes={"more": "each message becomes objects of JavaScript, whose callbacks run on top "
-                         "of libuv, and which are collected"}),
+                         "of libuv, and which are collected",
+                 "same": COPIED_BYTES, "less": UNKNOWN}),
     Peer("gevent", "gevent_echo.py", "a greenlet per connection, in Python", "python3-gevent",
          causes={"more": "Python interprets what happens for each message, and a greenlet is "
-                         "switched to"}),
+                         "switched to",
+                 "same": COPIED_BYTES, "less": UNKNOWN}),
     Peer("asyncio, uvloop", "uvloop_echo.py",
          "a protocol object per connection, in Python on libuv", "python3-uvloop",
-         causes={"more": "Python interprets two calls for each message, on top of libuv"}),
+         causes={"more": "Python interprets two calls for each message, on top of libuv",
+                 "same": COPIED_BYTES, "less": UNKNOWN}),
     Peer("tokio", "tokio_echo.rs", "a task per connection, in Rust, on one thread",
          "librust-tokio-dev",
          causes={"more": "a receive that finds nothing comes before each wait, and the wake-up of "
                          "a task goes through the queue of its runtime",
-                 "same": "the kernel's TCP is most of the cost"}),
+                 "same": MOSTLY_TCP, "less": OF_EDGE}),
 ]
 
 

@@ -39,6 +39,15 @@ public:
         return largest_;
     }
 
+    /// Calls `tell` with the value and the number of samples of each bucket that has some, from the
+    /// smallest. Histograms have the same buckets, so whoever adds these up has merged them.
+    template <typename Tell>
+    void for_each(Tell tell) const {
+        for (std::size_t i = 0; i < counts_.size(); ++i) {
+            if (counts_[i] != 0) tell(std::min(middle_of(i), largest_), counts_[i]);
+        }
+    }
+
 private:
     static constexpr unsigned exact_bits = 8;  // values below 2^8 are kept exactly
     static constexpr unsigned most_bits = 40;

@@ -16,7 +16,6 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -24,6 +23,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <string>
 #include <system_error>
 #include <thread>
 
@@ -44,13 +45,15 @@ void set_stack_size(std::size_t bytes) {
     if (refused != 0) perf::fail_errno("set the size of the stacks", refused, "give more --stack");
 }
 
-/// A connection for which there is no thread is closed: its peer sees that at once.
+/// Where there is no thread for a connection this model is at its end.
 void start_echo(int fd) {
     try {
         std::thread(perf::echo_until_end, fd).detach();
-    } catch (const std::system_error&) {
-        close(fd);
-        std::this_thread::sleep_for(pause_without_resources);
+    } catch (const std::system_error& error) {
+        perf::cannot_serve("serve one connection more: make its thread: " +
+                           std::string(std::strerror(error.code().value())) +
+                           "; raise the limits of threads and memory (ulimit -u, ulimit -v, "
+                           "pids.max), or give a smaller --stack");
     }
 }
 

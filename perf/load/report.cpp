@@ -105,12 +105,24 @@ void print_or_null(const char* name, std::optional<double> value) {
         std::printf("\"%s\": null, ", name);
 }
 
+/// The samples, for whoever merges those of several generators: with --cues, where several run.
+void print_buckets(const perf::histogram& latency) {
+    std::printf("\"buckets\": [");
+    const char* between = "";
+    latency.for_each([&between](std::uint64_t value, std::uint64_t samples) {
+        std::printf("%s[%.3f, %" PRIu64 "]", between, microseconds(value), samples);
+        between = ", ";
+    });
+    std::printf("], ");
+}
+
 /// All that is known of the distribution, by percentile.
-void print_latency(const perf::histogram& latency) {
+void print_latency(const load_options& options, const perf::histogram& latency) {
     std::printf("\"latency_us\": {\"samples\": %" PRIu64 ", ", latency.count());
     for (const double percent : {1.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99}) {
         std::printf("\"p%g\": %.3f, ", percent, microseconds(latency.percentile(percent)));
     }
+    if (options.cues) print_buckets(latency);
     std::printf("\"max\": %.3f}, ", microseconds(latency.largest()));
 }
 
@@ -128,7 +140,7 @@ void print_json(const load_options& options, const outcome& found) {
     std::printf("\"p999_us\": %.3f, \"max_us\": %.3f, ",
                 microseconds(window.latency.percentile(99.9)),
                 microseconds(window.latency.largest()));
-    print_latency(window.latency);
+    print_latency(options, window.latency);
     print_or_null("server_cpu_us_per_message", server_cost(options, window));
     std::optional<double> busy;
     if (window.server_cpu) busy = percent_busy(*window.server_cpu, window.seconds);

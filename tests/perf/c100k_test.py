@@ -133,9 +133,18 @@ class room(unittest.TestCase):
 class arithmetic(unittest.TestCase):
     def test_a_message_costs_the_cpu_time_of_all_windows_at_once(self):
         window = {"messages": 1000, "seconds": 2.0, "server_busy_percent": 50.0,
-                  "messages_per_second": 500.0, "p99_us": 7.0}
+                  "messages_per_second": 500.0,
+                  "latency_us": {"samples": 1, "buckets": [[7.0, 1]], "max": 7.0}}
         found = c100k.digest_cost([window, {**window, "messages": 3000}])
         self.assertEqual(found["cpu_us_per_message"], 250)  # 1 s for 4000 messages
+
+    def test_percentiles_are_those_of_the_samples_of_all_clients(self):
+        quick = {"latency_us": {"samples": 97, "buckets": [[1.0, 50], [2.0, 47]], "max": 2.0}}
+        slow = {"latency_us": {"samples": 3, "buckets": [[1.5, 1], [90.0, 2]], "max": 91.0}}
+        self.assertEqual(c100k.digest_latency([quick, slow]),
+                         {"samples": 100, "max": 91.0, "p50": 1.0, "p90": 2.0, "p99": 90.0})
+        none = {"latency_us": {"samples": 0, "buckets": [], "max": 0.0}}
+        self.assertIsNone(c100k.digest_latency([none])["p99"])
 
     def test_what_cores_hold_follows_from_cost_and_bytes(self):
         self.assertEqual(c100k.capacity(10, 5000, 16, 60), (96_000_000, 480_000_000_000))

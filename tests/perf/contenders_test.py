@@ -2,6 +2,7 @@
 # ctest: timeout=480 serial
 """Every contender of perf/ echoes what it is sent, in whatever pieces, ends when it is told to, and
 says in a sentence what its model cannot serve."""
+import ctypes
 import os
 import pathlib
 import select
@@ -20,7 +21,19 @@ import harness  # noqa: E402
 
 LOAD = str(PERF / "load/coro_load")
 LOOPS = ["polling_echo", "select_echo", "poll_echo", "epoll_echo", "epoll_edge_echo"]
-RAW = [*LOOPS, "process_echo", "threads_echo", "thread_pool_echo"]
+SETUP_OF_URING = 425  # its number as a system call, on all machines
+
+
+def uring_is_allowed():
+    """Kernels before 5.1 have no io_uring, and containers often refuse it."""
+    ring = harness.LIBC.syscall(SETUP_OF_URING, 4, ctypes.create_string_buffer(120))
+    if ring >= 0:
+        os.close(ring)
+    return ring >= 0
+
+
+RAW = [*LOOPS, "process_echo", "threads_echo", "thread_pool_echo",
+       *(["uring_echo"] if uring_is_allowed() else [])]
 WINDOWS = (0.1, 2, 20)  # a longer one where a busy machine left the one before it empty
 FAR = 60  # a limit against hanging
 CANNOT = 3
@@ -30,14 +43,14 @@ def program(name):
     return str(PERF / "contenders" / name)
 
 
-def load(server, *words):
+def load(server, *words, windows=WINDOWS):
     """What coro_load measured, which has verified every byte."""
-    for seconds in WINDOWS:
+    for seconds in windows:
         try:
             return harness.run_load(LOAD, server.port, [
                 "--seconds", str(seconds), "--warmup", "0.02", *words])
         except harness.Starved:
-            if seconds == WINDOWS[-1]:
+            if seconds == windows[-1]:
                 raise
     return None
 
@@ -157,6 +170,29 @@ class what_a_model_cannot_serve(unittest.TestCase):
                       self.refused(command, 5))
 
 
+    def test_a_thread_each_needs_room_for_its_stack(self):
+        """256 MiB of address space hold a stack of 192 MiB, and no second one."""
+        command = ["/bin/sh", "-c", f"ulimit -v 262144 && exec '{program('threads_echo')}' \"$@\"",
+                   "threads_echo", "--stack", str(192 << 10)]
+        self.assertRegex(self.refused(command, 2),
+                         "serve one connection more: make its thread: .*; raise the limits")
+
+
+class idle_connections(unittest.TestCase):
+    def test_they_are_there_until_the_block_ends(self):
+        with harness.Server([program("epoll_echo")]) as server, \
+                harness.IdleConnections(LOAD, server.port, 3) as idle:
+            self.assertIsNone(idle.process.poll())
+        self.assertIsNotNone(idle.process.poll())
+
+    def test_whoever_loses_them_before_is_told(self):
+        with harness.Server([program("epoll_echo")]) as server, \
+                self.assertRaisesRegex(harness.Failure, "ended by itself with status 1"), \
+                harness.IdleConnections(LOAD, server.port, 3) as idle:
+            server.stop()
+            idle.process.wait(FAR)
+
+
 class processes(unittest.TestCase):
     def test_the_cpu_time_of_the_children_is_that_of_the_server(self):
         """The parent sleeps in accept(2) all the time."""
@@ -166,8 +202,8 @@ class processes(unittest.TestCase):
 
     def test_of_ended_children_too(self):
         with harness.Server([program("process_echo")]) as server:
-            found = load(server, "--connections", "4", "--short", "--seconds", "1",
-                         "--server-pid", str(server.pid))
+            found = load(server, "--connections", "4", "--short", "--server-pid",
+                         str(server.pid), windows=(1, 20))
             with open(f"/proc/{server.pid}/stat", encoding="utf-8") as stat:
                 own = sum(map(int, stat.read().rpartition(")")[2].split()[11:13]))
         counted = found["server_cpu_us_per_message"] * found["messages"] / 1e6

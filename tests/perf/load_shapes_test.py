@@ -10,12 +10,16 @@ import os
 import pathlib
 import socket
 import subprocess
+import sys
 import threading
 import time
 import unittest
 
 ROOT = pathlib.Path(os.environ.get("CORO_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 BUILD = pathlib.Path(os.environ.get("CORO_BUILD_DIR", ROOT / "build/debug")).resolve()
+sys.path.insert(0, str(ROOT / "perf"))
+import c100k  # noqa: E402
+
 LOAD = str(BUILD / "perf/load/coro_load")
 FAR = 50  # a limit against hanging
 LONGER = (0.4, 4, 20)  # windows: a longer one where a busy machine left the one before it empty
@@ -173,6 +177,12 @@ class shapes(unittest.TestCase):
         opened, paced, closed = done.stdout.splitlines()
         self.assertEqual(opened, "open 3 connections")
         self.assertEqual(json.loads(paced)["latency_us"]["samples"], 100)
+        for line in (paced, closed):  # what the clients of perf/c100k.py are merged from
+            latency = json.loads(line)["latency_us"]
+            merged = c100k.digest_latency([json.loads(line)])
+            self.assertEqual(sum(count for _, count in latency["buckets"]), latency["samples"])
+            self.assertEqual([merged[name] for name in ("p50", "p90", "p99", "max")],
+                             [latency[name] for name in ("p50", "p90", "p99", "max")])
         self.assertEqual(json.loads(closed)["loop"], "closed")
         self.assertGreater(json.loads(closed)["messages"], 0)
         self.assertEqual(connections, 3)

@@ -243,9 +243,10 @@ class ranking(unittest.TestCase):
             cause = by_name[row["name"]].causes.get(row["verdict"])
             self.assertEqual(row["cause"].lower(), f"{cause.lower()}." if cause else "")
 
-    def test_every_model_has_a_cause_for_costing_more(self):
+    def test_every_model_has_a_cause_for_every_verdict(self):
         for model in MODELS:
-            self.assertIn("base" if model.name == "raw epoll" else "more", model.causes)
+            self.assertEqual(set(model.causes), {"base"} if model.name == "raw epoll" else
+                             {"more", "same", "less"}, model.name)
 
     def test_too_few_rounds_have_no_cause(self):
         for row in results(rounds=3)["ranking"]["rows"]:
