@@ -4,8 +4,8 @@
     perf/compare.py --server epoll=PATH/epoll_echo --server uring=PATH/uring_echo \
                     --case 64x64 --case 64x64x16
 
-Every server runs all the time; in each round each one gets a short window of load, in an order that
-rotates. Only ratios within a round are compared, because a shared machine changes speed from one
+Every server runs all the time; in each round each one gets a short window of load, in an order
+drawn anew. Only ratios within a round are compared, because a shared machine changes speed from one
 second to the next: the figure is the median over rounds of (server's CPU us/message) / (the
 baseline's), with the interval that holds the true median with at least 95 % (order statistics, no
 assumption about the distribution). Absolute figures are printed with their spread.
@@ -19,6 +19,7 @@ import json
 import math
 import os
 import platform
+import random
 import re
 import statistics
 import sys
@@ -128,9 +129,9 @@ def measure_case(case, servers, options):
     """Runs all rounds of one case; a list of measurements per server."""
     runs = {name: [] for name in servers}
     names = list(servers)
+    draw = random.Random(case["name"])  # the same orders in every run
     for round_number in range(options.rounds):
-        turn = round_number % len(names)
-        for name in names[turn:] + names[:turn]:
+        for name in draw.sample(names, len(names)):
             runs[name].append(measure_window(name, servers[name], case, options))
         if sys.stderr.isatty():
             print(f"\r{case['name']}: round {round_number + 1} of {options.rounds}", end="",

@@ -24,7 +24,7 @@ from models import LOADS, Load, Model  # noqa: E402
 LOAD = str(BUILD / "perf/load/coro_load")
 # Says that it listens, and ends: as a server does whose ring is refused a little later.
 DISORDER = "print(\"listening 127.0.0.1:1\", flush=True); raise SystemExit(4)"
-PLAN = {"rounds": 1, "more_rounds": 2, "seconds": 0.2, "memory_samples": 1, "seed": 7}
+PLAN = {"rounds": 1, "more_rounds": 2, "seconds": 0.1, "memory_samples": 1, "seed": 7}
 FOUR = Load("4x64", "four", "", ["--connections", "4", "--size", "64"], 4, True)
 SHORT = Load("4x64-short", "short", "", ["--connections", "4", "--size", "64", "--short"], 4)
 
@@ -156,7 +156,7 @@ class the_whole(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             build = pathlib.Path(folder, "a build")
             build.symlink_to(BUILD)
-            seen = run("--quick", "--rounds", "1", "--seconds", "0.2", "--build", build,
+            seen = run("--quick", "--rounds", "1", "--seconds", "0.1", "--build", build,
                        "--output", folder, *(word for name in models for word in ("--model", name)),
                        *(word for name in loads for word in ("--load", name)))
             text = pathlib.Path(folder, "report.html").read_text(encoding="utf-8")
