@@ -188,6 +188,8 @@ explorer::explorer(const std::function<std::unique_ptr<scenario>()>& make, const
 }
 
 findings explorer::run() {
+    constexpr std::uint64_t few = 1000;
+    const bool only_few = within_.few_where_slow && switches_are_slow;
     running = this;
     do {
         execute();
@@ -200,7 +202,7 @@ findings explorer::run() {
             found_.failure = why + "\n" + trace_;
             break;
         }
-        found_.complete = !advance();
+        found_.complete = !advance() || (only_few && found_.executions == few);
     } while (!found_.complete && found_.executions < within_.executions);
     running = nullptr;
     for (unsigned i = 0; i < main_thread; ++i) stacks_.give(*threads_[i].stack);

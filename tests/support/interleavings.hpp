@@ -25,6 +25,8 @@ struct limits {
     /// those left out that differ only in the order of steps that do not touch each other.
     std::optional<unsigned> preemptions;
     std::uint64_t executions = 20'000'000;
+    /// Where switches_are_slow, the first thousand executions stand for all.
+    bool few_where_slow = false;
     unsigned steps = 400;  ///< of one execution: beyond that it is endless
 };
 
@@ -50,7 +52,7 @@ public:
 struct findings {
     std::uint64_t executions = 0;  ///< that were run to an end
     std::uint64_t cut_short = 0;   ///< that turned out to repeat others
-    bool complete = false;         ///< none is left
+    bool complete = false;         ///< none is left, or few_where_slow
     std::string failure;           ///< empty, or what went wrong and the steps that led there
 };
 
@@ -63,7 +65,7 @@ template <typename Scenario>
 }
 
 /// Whether a sanitizer looks after each switch of a context: that makes an execution ten times as
-/// long, and it has nothing to find in threads that are none. Then the larger explorations are cut.
+/// long, and it has little to find in threads that are none. The other builds explore them all.
 extern const bool switches_are_slow;
 
 /// Ends the execution, and the exploration, with `otherwise` when `holds` is false.

@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 
+#include "unit/core/core_fixture.hpp"
+
 namespace coro::detail {
 namespace {
 
@@ -26,7 +28,7 @@ TEST(stack_overflow_fork, a_child_can_watch_whatever_other_threads_did) {
     std::thread other([&] { watch_until(ended, began); });
     while (!began.load(std::memory_order_acquire)) std::this_thread::yield();
     int hung = 0;
-    for (int i = 0; i < 200; ++i) {
+    for (int i = 0; i < coro_test::scaled(200, 5); ++i) {
         const pid_t child = ::fork();
         if (child == 0) {
             ::alarm(60);  // against hanging

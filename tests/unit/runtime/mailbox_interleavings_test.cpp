@@ -165,6 +165,7 @@ protected:
 
     template <typename Scenario>
     static void expect_sound(model::limits within = {}) {
+        within.few_where_slow = true;
         const model::findings found = model::explore<Scenario>(within);
         EXPECT_EQ(found.failure, "");
         EXPECT_TRUE(found.complete) << "left off after " << found.executions;
@@ -179,7 +180,6 @@ TEST_F(mailbox_interleavings, one_poster_against_a_loop_that_goes_to_sleep) {
 }
 
 TEST_F(mailbox_interleavings, two_posters_against_a_loop_that_goes_to_sleep) {
-    if (model::switches_are_slow) return expect_sound<sleeping_loop<1, 1, 0>>({.preemptions = 2});
     expect_sound<sleeping_loop<1, 1, 0>>();
     expect_sound<sleeping_loop<1, 1, 1>>({.preemptions = 3});
     expect_sound<sleeping_loop<2, 1, 0>>({.preemptions = 2});

@@ -107,7 +107,7 @@ TEST_F(guardian_limits_test, who_speaks_in_time_is_not_ended_for_the_first_byte)
 }
 
 TEST_F(guardian_limits_test, a_hundred_thousand_end_at_the_same_tick) {
-    const std::size_t count = static_cast<std::size_t>(scaled(100'000));
+    const std::size_t count = static_cast<std::size_t>(scaled(100'000, 100));
     std::size_t before = 0;
     std::size_t after = 0;
     const auto body = [&]() -> task<> {
