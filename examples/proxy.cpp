@@ -6,18 +6,16 @@
 // See:   listening 127.0.0.1:7001
 //        forwarding to 127.0.0.1:7000
 //        and in nc what the target answers. An end of one direction is passed on, and the other
-//        goes on: `nc -N` still gets its answer. Per connection the proxy holds at most 16 KiB in
+//        goes on: `nc -N` still gets its answer. Per connection the proxy holds at most 272 KiB in
 //        each direction: who reads slowly slows down who sends. The 1001st client waits for a
 //        place. A connection that fails is one line on stderr: `127.0.0.1:40000: connect tcp
 //        127.0.0.1:7000: Connection refused`, and ends by a reset. Ctrl-C passes on that nothing
 //        more comes from clients that are silent; answers have up to two seconds. It ends with 0.
 #include <coro/coro.hpp>
 
-#include <array>
 #include <chrono>
 #include <cstdio>
 #include <functional>
-#include <span>
 #include <string>
 #include <utility>
 
@@ -27,28 +25,19 @@ using namespace std::chrono_literals;
 using coro::net::endpoint;
 using coro::net::tcp_stream;
 
-constexpr std::size_t buffer_size = 16 * 1024;
 constexpr std::size_t most_connections = 1'000;
 constexpr coro::duration patience = 5s;
 
-/// Nothing is read before what was read is written: that is the bound.
-coro::task<> copy_to_client(tcp_stream& from, tcp_stream& to) {
-    std::array<std::byte, buffer_size> buffer;
-    while (const std::size_t count = co_await from.read_some(buffer))
-        co_await coro::net::write_all(to, std::span(buffer).first(count));
-    to.shutdown_send();  // the half-close goes on to the other side
+/// A stop ends the copy to the target when the client is silent. The target then learns that no
+/// request will follow, and its last answer still comes.
+coro::task<> copy_to_target(tcp_stream& from, tcp_stream& to) {
+    co_await coro::net::copy(from, to, {.ends_at_stop = true});
+    to.shutdown_send();
 }
 
-/// The same, but a stop ends it when the client is silent. The target then learns that no request
-/// will follow, and its last answer still comes.
-coro::task<> copy_to_target(tcp_stream& from, tcp_stream& to) {
-    std::array<std::byte, buffer_size> buffer;
-    for (;;) {
-        const auto count = co_await coro::until_stop(from.read_some(buffer));
-        if (count.value_or(0) == 0) break;
-        co_await coro::net::write_all(to, std::span(buffer).first(*count));
-    }
-    to.shutdown_send();
+coro::task<> copy_to_client(tcp_stream& from, tcp_stream& to) {
+    co_await coro::net::copy(from, to);
+    to.shutdown_send();  // the half-close goes on to the other side
 }
 
 /// One connection and its twin. When a direction fails, the group cancels the other one, and both

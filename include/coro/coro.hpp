@@ -19,6 +19,7 @@
 #include <coro/net/buffered_writer.hpp>
 #include <coro/net/framed_stream.hpp>
 #include <coro/net/connection.hpp>
+#include <coro/net/copy.hpp>
 #include <coro/net/detached_connection.hpp>
 #include <coro/net/detached_stream.hpp>
 #include <coro/net/exact.hpp>

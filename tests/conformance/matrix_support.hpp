@@ -115,6 +115,7 @@ point make_point(std::string_view operation, std::string_view where) {
 [[nodiscard]] std::vector<point> stream_points();
 [[nodiscard]] std::vector<point> buffered_points();
 [[nodiscard]] std::vector<point> service_points();
+[[nodiscard]] std::vector<point> copy_points();
 [[nodiscard]] std::vector<point> local_points();
 [[nodiscard]] std::vector<point> pool_points();
 [[nodiscard]] std::vector<point> shared_points();

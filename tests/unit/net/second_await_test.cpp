@@ -19,6 +19,7 @@
 #include <coro/net/local.hpp>
 #include <coro/net/buffered_stream.hpp>
 #include <coro/net/buffered_writer.hpp>
+#include <coro/net/copy.hpp>
 #include <coro/net/framed_stream.hpp>
 #include <coro/net/readiness.hpp>
 #include <coro/runtime/await.hpp>
@@ -203,6 +204,8 @@ void add_waits(table& to) {
 }
 
 void add_streams(table& to) {
+    add(to, "net::copy", [](place& p) { return copy(p.pair.server, p.pair.client); });
+    add(to, "net::proxy", [](place& p) { return proxy(p.pair.server, p.pair.client); });
     add(to, "net::read_exact", [](place& p) { return read_exact(p.pair.server, p.buffer); });
     add(to, "net::write_all", [](place& p) { return write_all(p.pair.server, p.buffer); });
     add(to, "net::buffered_stream::peek", [](place& p) { return p.in.peek(1); });
