@@ -145,17 +145,17 @@ TEST_P(copy_test, a_peer_that_resets_in_the_middle_is_an_error_and_no_signal) {
         for (const bool splices : {true, false}) {
             two_connections through;
             co_await through.open();
+            const auto sends = [&]() -> task<> {
+                const auto sent = co_await as_result(
+                    send_pattern(through.client.far, 64 * mib, 1u));
+                EXPECT_FALSE(sent.has_value()) << "nobody has closed";
+            };
+            const auto reads_a_part = [&]() -> task<> {
+                std::vector<std::byte> into(512 * 1024);
+                (void)co_await through.server.far.read_some(mutable_bytes(into));
+                through.server.reset_far();
+            };
             const auto in_group = [&](task_group& group) -> task<> {
-                const auto sends = [&]() -> task<> {
-                    const auto sent = co_await as_result(
-                        send_pattern(through.client.far, 64 * mib, 1u));
-                    EXPECT_FALSE(sent.has_value()) << "nobody has closed";
-                };
-                const auto reads_a_part = [&]() -> task<> {
-                    std::vector<std::byte> into(512 * 1024);
-                    (void)co_await through.server.far.read_some(mutable_bytes(into));
-                    through.server.reset_far();
-                };
                 group.spawn(std::ref(sends));
                 group.spawn(std::ref(reads_a_part));
                 const auto ended = co_await as_result(
@@ -183,11 +183,11 @@ TEST_P(copy_test, a_second_reader_or_writer_is_busy) {
     const auto body = [&]() -> task<> {
         two_connections through;
         co_await through.open();
+        const auto reads = [&]() -> task<> {
+            const auto end = co_await as_result(read_to_end(through.first()));
+            EXPECT_FALSE(end.has_value());
+        };
         const auto in_group = [&](task_group& group) -> task<> {
-            const auto reads = [&]() -> task<> {
-                const auto end = co_await as_result(read_to_end(through.first()));
-                EXPECT_FALSE(end.has_value());
-            };
             group.spawn(std::ref(reads));
             co_await sleep_for(1ms);
             const auto ended =
@@ -205,10 +205,10 @@ TEST_P(copy_test, a_copy_that_is_cancelled_in_a_write_leaves_a_broken_stream) {
         for (const bool splices : {true, false}) {
             two_connections through;
             co_await through.open(true);
+            const auto sends = [&]() -> task<> {
+                (void)co_await as_result(send_pattern(through.client.far, 16 * mib, 1u));
+            };
             const auto in_group = [&](task_group& group) -> task<> {
-                const auto sends = [&]() -> task<> {
-                    (void)co_await as_result(send_pattern(through.client.far, 16 * mib, 1u));
-                };
                 group.spawn(std::ref(sends));
                 const auto ended = co_await move_on_after(
                     200ms, net::copy(through.first(), through.second(), {.splices = splices}));
@@ -227,13 +227,13 @@ TEST_P(copy_test, a_stop_ends_it_where_that_is_asked_for) {
     const auto body = [&]() -> task<> {
         two_connections through;
         co_await through.open();
+        const auto copies = [&]() -> task<> {
+            const std::uint64_t moved = co_await net::copy(through.first(), through.second(),
+                                                           {.ends_at_stop = true});
+            EXPECT_EQ(moved, 5u);
+            through.second().shutdown_send();
+        };
         const auto in_group = [&](task_group& group) -> task<> {
-            const auto copies = [&]() -> task<> {
-                const std::uint64_t moved = co_await net::copy(through.first(), through.second(),
-                                                               {.ends_at_stop = true});
-                EXPECT_EQ(moved, 5u);
-                through.second().shutdown_send();
-            };
             group.spawn(std::ref(copies));
             co_await net::write_all(through.client.far, as_bytes("hello"));
             std::array<std::byte, 5> into{};
@@ -268,10 +268,10 @@ TEST_P(kernel_copy_test, a_pipe_is_there_while_much_comes_at_once) {
             co_await net::write_all(through.client.far, const_bytes(text));
             while (through.first().activity() < size) co_await sleep_for(1ms);
             const std::size_t alone = open_descriptors();
+            const auto copies = [&]() -> task<> {
+                co_await net::copy(through.first(), through.second(), {.splices = splices});
+            };
             const auto in_group = [&](task_group& group) -> task<> {
-                const auto copies = [&]() -> task<> {
-                    co_await net::copy(through.first(), through.second(), {.splices = splices});
-                };
                 group.spawn(std::ref(copies));
                 co_await net::read_exact(through.server.far, mutable_bytes(into));
                 EXPECT_EQ(open_descriptors(), alone + (splices ? 2 : 0));
