@@ -6,7 +6,7 @@
 // See:   listening 127.0.0.1:7001
 //        forwarding to 127.0.0.1:7000
 //        and in nc what the target answers. An end of one direction is passed on, and the other
-//        goes on: `nc -N` still gets its answer. Per connection the proxy holds at most 272 KiB in
+//        goes on: `nc -N` still gets its answer. Per connection the proxy holds at most 64 KiB in
 //        each direction: who reads slowly slows down who sends. The 1001st client waits for a
 //        place. A connection that fails is one line on stderr: `127.0.0.1:40000: connect tcp
 //        127.0.0.1:7000: Connection refused`, and ends by a reset. Ctrl-C passes on that nothing

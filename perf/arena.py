@@ -11,8 +11,11 @@ build/perf (or --output).
 A server that cannot serve a load says why and ends with status 3. Its cell says so, and that is no
 failure.
 
-Exit status: 0 measured; 1 a contender failed (the report says which, and holds the others);
-2 misuse; 70 an error in this script.
+A signal ends the run after the load under way is given up. The report then has the loads before.
+
+Exit status: 0 measured; 1 a contender failed (the report says which, and holds the others), or a
+signal ended the run; 2 misuse; 70 an error in this script; 128 and the number of a signal that came
+before the first load was measured.
 """
 
 import argparse
@@ -275,6 +278,12 @@ def measure_memory(contenders, plan, generator):
             "refusals": cells.refusals}
 
 
+def no_memory(contenders, why):
+    names = [model.name for model, _ in contenders]
+    return {"samples": {name: [] for name in names}, "kernel": {name: [] for name in names},
+            "failures": {}, "refusals": dict.fromkeys(names, why)}
+
+
 # ---- what was measured on ------------------------------------------------------------------------
 
 
@@ -391,15 +400,24 @@ def measure(options, models, others, loads):
             print(f"{name} is left out: {why}", file=sys.stderr)
     progress = Progress(len(loads) + 1)
     found = []
-    for load in loads:
-        progress.next(load.title)
-        found.append(measure_load(contenders, load, plan, generator, say_rounds))
-    progress.next("Idle connections")
-    memory = measure_memory(contenders, plan, generator)
+    memory = None
+    ended = ""
+    try:
+        for load in loads:
+            progress.next(load.title)
+            found.append(measure_load(contenders, load, plan, generator, say_rounds))
+        progress.next("Idle connections")
+        memory = measure_memory(contenders, plan, generator)
+    except (KeyboardInterrupt, SystemExit):
+        if not found:
+            raise
+        ended = f"a signal ended it after {len(found)} of {len(loads)} loads"
+        loads = loads[:len(found)]
     machine["load_average_after"] = os.getloadavg()[0]
-    return {"machine": machine, "plan": plan,
+    return {"machine": machine, "plan": plan, "ended": ended,
             "models": [model._asdict() for model, _ in contenders],
-            "loads": [load._asdict() for load in loads], "cells": found, "memory": memory,
+            "loads": [load._asdict() for load in loads], "cells": found,
+            "memory": memory or no_memory(contenders, ended),
             "took_seconds": time.monotonic() - start}
 
 
@@ -422,6 +440,9 @@ def main():
     (options.output / "report.html").write_text(page.html(found), encoding="utf-8")
     print(f"\nThe report is {options.output / 'report.html'}; every sample is in report.json "
           f"beside it. It took {raw['took_seconds']:.0f} s.")
+    if raw["ended"]:
+        raise Failure(f"measure: {raw['ended']}; the report has what was measured, and nothing of "
+                      "idle connections")
     if failed := report.failed_contenders(found):
         raise Failure("measure " + "; ".join(failed) + ": see the rows that say FAILED")
     return 0

@@ -353,6 +353,8 @@ def how_it_was_measured(results):
              ("load average", f"{machine['load_average_before']:.2f} before, "
                               f"{machine['load_average_after']:.2f} after (this run included)"),
              ("rounds", f"{rounds_of(results)}, in {results['took_seconds']:.0f} s in all")]
+    if results.get("ended"):
+        facts.append(("not all", results["ended"]))
     return (
         "<h2>How it was measured</h2>"
         "<p>Each load has servers of its own, which run all the time of that load. In every round "

@@ -285,7 +285,7 @@ def short_of_load(found):
 def short_of_memory(memory):
     name = next((each for each in COROUTINES if each in memory), None)
     if name is None or THREADS not in memory:
-        return "Idle connections: nothing can be said, for servers failed"
+        return "Idle connections: nothing can be said, for there are no figures"
     mine, theirs = memory[THREADS]["median"], memory[name]["median"]
     return (f"Idle connections: one more takes {mine:.0f} bytes with a thread, {theirs:.0f} with a "
             "task")

@@ -36,7 +36,6 @@ PLUG_INCLUDES = [
     "coro/runtime/poller_choice.hpp",
     "runtime/poller.hpp",
     "runtime/poller_options.hpp",
-    "runtime/relay_pipe.hpp",
     "runtime/world.hpp",
     "runtime/make_poller.hpp",
     "runtime/thread.hpp",

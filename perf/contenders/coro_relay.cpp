@@ -1,5 +1,5 @@
-// What net::copy costs: each connection is copied into itself. Of large messages the kernel passes
-// on what has come without copying it; epoll_echo is the same as a loop of read and write.
+// What net::copy costs: each connection is copied into itself, as a proxy copies one into another.
+// epoll_echo is the same as a loop of read and write.
 #include "contenders/coro_server.hpp"
 
 namespace {

@@ -101,7 +101,6 @@ public:
     int listen_local(detail::handle socket, const socket_address& where, const local_file& options,
                      file_mark& out) noexcept override;
     void remove_file(const socket_address& where, const file_mark& mark) noexcept override;
-    std::unique_ptr<relay_pipe> open_relay(int& error) noexcept override;
     void close(detail::handle socket) noexcept final;
     /// Operations, open slots, leases.
     [[nodiscard]] poller_census census() const noexcept override;
@@ -191,8 +190,6 @@ protected:
     std::uint32_t heap_leases_out_ = 0;
 
 private:
-    class splicer;
-
     static constexpr std::size_t slots_per_chunk = 256;
 
     bool add_chunk() noexcept;

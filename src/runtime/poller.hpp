@@ -62,15 +62,12 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string_view>
 
 #include <coro/base/time.hpp>
 #include <coro/core/detail/strand.hpp>
 #include <coro/runtime/detail/detached.hpp>
 #include <coro/runtime/detail/operation.hpp>
-
-#include "runtime/relay_pipe.hpp"
 
 namespace coro { inline namespace v0 { namespace net {
 struct tcp_info;      // coro/net/tcp_info.hpp: plain values, which the worlds fill in
@@ -356,10 +353,6 @@ public:
     /// Removes the file that listen_local() has made at `where`, if it is there still. Cannot fail:
     /// one that may not be removed stays, and one whose folder is locked, flock(2).
     virtual void remove_file(const socket_address& where, const file_mark& mark) noexcept = 0;
-
-    /// Makes a pipe between sockets of this poller. nullptr: `error` is a negated errno, -EMFILE,
-    /// -ENFILE or -ENOMEM; -EOPNOTSUPP in a simulation.
-    [[nodiscard]] virtual std::unique_ptr<relay_pipe> open_relay(int& error) noexcept = 0;
 
     /// How many things are alive. Cannot fail.
     [[nodiscard]] virtual poller_census census() const noexcept = 0;

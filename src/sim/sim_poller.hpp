@@ -77,10 +77,6 @@ public:
     /// A name vanishes with its socket here.
     void remove_file(const socket_address& /*where*/, const file_mark& /*mark*/) noexcept override {
     }
-    [[nodiscard]] std::unique_ptr<relay_pipe> open_relay(int& error) noexcept override {
-        error = -EOPNOTSUPP;
-        return nullptr;
-    }
     [[nodiscard]] poller_census census() const noexcept override;
 
 private:

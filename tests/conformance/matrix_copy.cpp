@@ -66,13 +66,15 @@ public:
         const std::vector<std::byte> bytes = pattern_bytes(written_, size);
         co_await net::write_all(source_.far, const_bytes(bytes));
         while (source_.near.activity() < size) co_await sleep_for(1ms);
-        source_.far.shutdown_send();
     }
     task<> operate() override {
         const std::uint64_t moved = co_await net::copy(source_.near, pair_.near);
         check(moved == size, "the count is wrong");
     }
-    task<> complete() override { co_await drain(); }
+    task<> complete() override {
+        source_.far.shutdown_send();
+        co_await drain();
+    }
     /// It has taken all there is. A read that comes in pieces is looked at for a while only.
     bool at_point(bool waits) override {
         return waits && (!source_.near.has_input() || ++looks_ > 100);

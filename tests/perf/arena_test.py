@@ -178,6 +178,31 @@ class the_whole(unittest.TestCase):
         self.assertEqual([row for row in failed if "io_uring" not in row[0]], [], seen.stderr)
         self.assertEqual(seen.returncode, 1 if failed else 0, seen.stderr)
 
+    def test_a_run_that_a_signal_ends_leaves_a_report_of_the_loads_before(self):
+        loads = ["1x64", "64x64", "1000x64"]
+        words = ["--quick", "--seconds", "0.2", "--build", BUILD, "--model", "threads", "--model",
+                 "raw epoll", *(word for name in loads for word in ("--load", name))]
+        status = 0
+        while status == 0:  # on a busy machine all may be over before the signal comes
+            with tempfile.TemporaryDirectory() as folder:
+                with subprocess.Popen([sys.executable, ROOT / "perf/arena.py", *words, "--output",
+                                       folder], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                      text=True) as running:
+                    for line in running.stderr:
+                        if line.startswith("[2/4]"):
+                            break
+                    running.send_signal(signal.SIGINT)
+                    said = running.stderr.read()
+                    status = running.wait()
+                self.assertIn(status, (0, 1), said)
+                found = json.loads(pathlib.Path(folder, "report.json").read_text(encoding="utf-8"))
+                text = pathlib.Path(folder, "report.html").read_text(encoding="utf-8")
+        self.assertEqual(status, 1, said)
+        measured = [cells["load"] for cells in found["cells"]]
+        self.assertEqual(measured, loads[:len(measured)])
+        self.assertIn(f"a signal ended it after {len(measured)} of 3 loads", said)
+        self.assertIn(found["ended"], text)
+
     def test_misuse_is_refused(self):
         for arguments, said in ((("--rounds", "0"), "must be above 0"),
                                 (("--rounds", "-1"), "must be above 0"),

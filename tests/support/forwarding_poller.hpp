@@ -116,9 +116,6 @@ public:
     void remove_file(const socket_address& where, const file_mark& mark) noexcept override {
         world_->remove_file(where, mark);
     }
-    std::unique_ptr<relay_pipe> open_relay(int& error) noexcept override {
-        return world_->open_relay(error);
-    }
     int detach(detail::handle socket, detached& out) noexcept override {
         return world_->detach(socket, out);
     }

@@ -15,23 +15,20 @@ struct copy_options {
     std::uint64_t at_most = std::numeric_limits<std::uint64_t>::max();
     /// A requested stop ends it as the end of the stream does, while it waits for bytes.
     bool ends_at_stop = false;
-    /// Whether the kernel may pass on what has come without copying it, splice(2), where both
-    /// streams are sockets and 16 KiB or more are there at once. It needs two descriptors more for
-    /// that time; without them, bytes are copied.
-    bool splices = true;
 };
 
 /// Returns `std::uint64_t`: the number of bytes that it read from `from` and wrote to `to`, which
-/// is all until the end of `from`. It passes no end on: call to.shutdown_send() for that. It reads
-/// nothing before what it has read is written, so a slow reader of `to` slows down the writer of
-/// `from`; at most 272 KiB are on the way.
+/// is all until the end of `from`. It passes no end on: call to.shutdown_send() for that.
+/// It reads nothing before what it has read is written, so a slow reader of `to` slows down the
+/// writer of `from`. A copy that waits holds no buffer, unless its last read had 16 KiB or more:
+/// then it keeps 64 KiB. So many bytes are on the way at most. `from` and `to` may be the same
+/// stream, which is an echo.
 /// Requires: both streams belong to this loop and outlive the wait; no other read of `from` and no
 /// other write of `to` is pending. What a buffered_stream over `from` holds is not copied.
 /// Suspends until bytes come or there is room; resumes on the streams' loop.
-/// Throws: io_error, as read_some of `from` and write_all of `to`; cancelled.
+/// Throws: io_error, as read_leased of `from` and write_all of `to`; cancelled.
 /// Cancel safety: while it waits for bytes, none has been taken. Otherwise a part of those taken
 /// may be lost; then `to` is marked broken, as a cut write_all marks it.
-/// See: splice(2).
 [[nodiscard("co_await it or spawn it")]] CORO_EXPORT task<std::uint64_t> copy(
     stream& from, stream& to, copy_options options = {});
 

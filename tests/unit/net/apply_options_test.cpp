@@ -80,10 +80,6 @@ public:
         return unexpected();
     }
     void remove_file(const socket_address&, const file_mark&) noexcept override { unexpected(); }
-    std::unique_ptr<relay_pipe> open_relay(int&) noexcept override {
-        unexpected();
-        return nullptr;
-    }
     int detach(detail::handle, detached&) noexcept override { return unexpected(); }
     int attach(detached&&, detail::handle&) noexcept override { return unexpected(); }
     poller_census census() const noexcept override { return {}; }
