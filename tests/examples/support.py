@@ -2,6 +2,7 @@
 import contextlib
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -131,9 +132,29 @@ def must_be_built(name):
         sys.exit(f"{program(name)} is not built")
 
 
+KEPT_PORTS = []  # sockets whose names keep other tests from a port, until this process ends
+
+
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+    """A port that stays free until this process binds it. The kernel gives it to no socket that
+    asks for any port, and no other test gets it: each holds a name in the abstract namespace."""
+    low, high = map(
+        int, pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()
+    )
+    chosen = [port for port in range(10_000, 60_000) if not low <= port <= high]
+    for port in random.sample(chosen, len(chosen)) or [0]:
+        kept = socket.socket(socket.AF_UNIX)
+        try:
+            if port:
+                kept.bind(f"\0coro-test-port-{port}")
+            with socket.create_server(("127.0.0.1", port)) as free:
+                port = free.getsockname()[1]
+        except OSError:
+            kept.close()
+            continue
+        KEPT_PORTS.append(kept)
+        return port
+    raise AssertionError("no port is free")
 
 
 FOREIGN = ["nc", "socat"]
