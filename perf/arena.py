@@ -50,11 +50,12 @@ IDLE_MORE = 1000  # the growth that they cause, divided by their number, is the 
 SETTLE_SECONDS = "0.2"
 
 
-def plan_of(quick):
-    """How much is measured; a quick look has the fewest rounds that give an interval at all."""
+def plan_of(quick, full):
+    """How much is measured. A quick look has the fewest rounds that give an interval at all. All
+    loads with all peers have short windows, or they would take hours."""
     if quick:
-        return {"quick": True, "rounds": 6, "more_rounds": 6, "seconds": 0.25, "memory_samples": 2}
-    return {"quick": False, "rounds": 15, "more_rounds": 7, "seconds": 0.5, "memory_samples": 5}
+        return {"quick": True, "rounds": 6, "seconds": 0.25, "memory_samples": 2}
+    return {"quick": False, "rounds": 15, "seconds": 0.3 if full else 0.5, "memory_samples": 5}
 
 
 # ---- measuring -----------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ def measure_load(contenders, load, plan, generator, say):
     if why := no_room(load.connections):
         cells.refusals = dict.fromkeys(cells.runs, why)
         return cells.as_found(load)
-    rounds = plan["rounds"] if load.is_main or load.has_bar else plan["more_rounds"]
+    rounds = plan["rounds"]
     draw = random.Random(f"{plan['seed']} {load.name}")
     options = types.SimpleNamespace(seconds=plan["seconds"], load=generator, load_cpu=load_cpu,
                                     poll=False, rate=None)
@@ -326,9 +327,10 @@ def parse_arguments():
     add("--quick", action="store_true", help="a quick look: 6 rounds of 0.25 s")
     add("--full", action="store_true", help="all loads, and not the main ones only")
     add("--peers", action="store_true", help="also the peers of the distribution that are there")
-    add("--rounds", type=int, help="instead of 15 (7 of loads without a bar), or 6 with --quick")
+    add("--rounds", type=int, help="instead of 15, or 6 with --quick")
     add("--seed", type=int, help="of the orders; instead of one drawn from the clock")
-    add("--seconds", type=float, help="length of a window, instead of 0.5, or 0.25 with --quick")
+    add("--seconds", type=float,
+        help="length of a window, instead of 0.5, 0.3 with --full, or 0.25 with --quick")
     add("--readme", action="store_true", help="those models only that the README's chart has")
     add("--model", action="append", metavar="NAME", help="this model; repeat for more")
     add("--load", action="append", metavar="NAME", help="this load; repeat for more")
@@ -363,9 +365,8 @@ def command_of(build, command):
 
 
 def plan_from(options):
-    plan = plan_of(options.quick)
-    if options.rounds:
-        plan |= {"rounds": options.rounds, "more_rounds": options.rounds}
+    plan = plan_of(options.quick, options.full)
+    plan["rounds"] = options.rounds or plan["rounds"]
     plan["seconds"] = options.seconds or plan["seconds"]
     plan["seed"] = time.time_ns() % 2**32 if options.seed is None else options.seed
     return plan | {"full": options.full, "idle": [IDLE_BEFORE, IDLE_MORE]}

@@ -131,10 +131,6 @@ class Load(typing.NamedTuple):
     loops: int = 1  # of coro; with more only models that use several processors take part
     baseline: str = BASELINE
 
-    @property
-    def has_bar(self):
-        return self.bar > 0
-
 
 def closed(connections, size=64, depth=1):
     return ["--connections", str(connections), "--size", str(size), "--depth", str(depth)]

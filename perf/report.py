@@ -111,9 +111,7 @@ def failed_contenders(results):
 
 def rounds_of(results):
     plan = results["plan"]
-    further = f" ({plan['more_rounds']} of loads without a bar)" \
-        if plan["full"] and plan["more_rounds"] != plan["rounds"] else ""
-    return f"{plan['rounds']} rounds{further} of {plan['seconds']:g} s"
+    return f"{plan['rounds']} rounds of {plan['seconds']:g} s"
 
 
 # ---- the terminal --------------------------------------------------------------------------------

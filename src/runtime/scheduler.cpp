@@ -235,6 +235,7 @@ bool scheduler::spin(time_point until) noexcept {
     do {
         const bool ended = collect(time_point::min());
         present = poller_->now();
+        spin_.looked(present);
         // A wake-up is spent by the look that meets it: sleeping now would sleep over a signal.
         const bool woken = poller_->counters.wakes != wakes_before;
         if (has_ready() || woken || !deferred_.empty() || !turn_ends_.empty() ||

@@ -1,6 +1,7 @@
 // The buffers that a simulated receive_leased lends.
 #include "sim/lease_pool.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 
@@ -10,11 +11,13 @@ namespace coro { inline namespace v0 { namespace detail {
 namespace {
 
 constexpr int returned_pattern = 0xdd;
+/// Less than the kernel's worlds lend: all of a buffer is overwritten when it comes back.
+constexpr unsigned most_buffer_bytes = 16384;
 
 }  // namespace
 
 lease_pool::lease_pool(const poller_options& options)
-    : buffer_bytes_(options.lease_buffer_bytes),
+    : buffer_bytes_(std::min(options.lease_buffer_bytes, most_buffer_bytes)),
       heap_cap_(options.leases_on_heap),
       pool_(options.lease_buffers) {
     free_.reserve(options.lease_buffers);

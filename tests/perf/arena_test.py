@@ -24,7 +24,7 @@ from models import LOADS, Load, Model  # noqa: E402
 LOAD = str(BUILD / "perf/load/coro_load")
 # Says that it listens, and ends: as a server does whose ring is refused a little later.
 DISORDER = "print(\"listening 127.0.0.1:1\", flush=True); raise SystemExit(4)"
-PLAN = {"rounds": 1, "more_rounds": 2, "seconds": 0.1, "memory_samples": 1, "seed": 7}
+PLAN = {"rounds": 1, "seconds": 0.1, "memory_samples": 1, "seed": 7}
 FOUR = Load("4x64", "four", "", ["--connections", "4", "--size", "64"], 4, True)
 SHORT = Load("4x64-short", "short", "", ["--connections", "4", "--size", "64", "--short"], 4)
 

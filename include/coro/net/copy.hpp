@@ -20,9 +20,8 @@ struct copy_options {
 /// Returns `std::uint64_t`: the number of bytes that it read from `from` and wrote to `to`, which
 /// is all until the end of `from`. It passes no end on: call to.shutdown_send() for that.
 /// It reads nothing before what it has read is written, so a slow reader of `to` slows down the
-/// writer of `from`. A copy that waits holds no buffer, unless its last read had 16 KiB or more:
-/// then it keeps 64 KiB. So many bytes are on the way at most. `from` and `to` may be the same
-/// stream, which is an echo.
+/// writer of `from`. A copy that waits for bytes holds no buffer. 64 KiB are on the way at most.
+/// `from` and `to` may be the same stream, which is an echo.
 /// Requires: both streams belong to this loop and outlive the wait; no other read of `from` and no
 /// other write of `to` is pending. What a buffered_stream over `from` holds is not copied.
 /// Suspends until bytes come or there is room; resumes on the streams' loop.

@@ -23,7 +23,7 @@ std::string numbered(std::size_t size) {
     return text;
 }
 
-/// Small ones pass through leases, large ones through the copy's own buffer.
+/// Small ones, and some that are larger than a lease.
 struct amounts {
     std::size_t text;
     std::size_t piece;

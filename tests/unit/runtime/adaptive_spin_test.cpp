@@ -127,6 +127,48 @@ TEST(adaptive_spin, rests_when_others_want_the_processor) {
     EXPECT_EQ(loop.silence(20us), 50us);
 }
 
+/// A sample interval with so many finds, switches and looks of half a millisecond; returns whether
+/// the loop would look after it.
+bool looks_after(std::uint64_t finds, std::uint64_t switches, std::uint64_t long_looks) {
+    idle_loop loop;
+    loop.silence(20us);
+    loop.silence(20us);
+    loop.spin.sample(loop.now, 100);
+    for (std::uint64_t i = 0; i < finds; ++i) loop.silence(20us);
+    for (std::uint64_t i = 0; i < long_looks; ++i) {
+        EXPECT_GT(loop.spin.spin_for(loop.now), 0us);
+        loop.spin.looked(loop.now += 10us);
+        loop.spin.looked(loop.now += adaptive_spin::long_look);
+        loop.spin.silence_ended(loop.now);
+        loop.silence(20us);  // so that it looks in the next silence
+    }
+    loop.spin.sample(loop.now, 100 + switches);
+    return loop.silence(20us) > 0us;
+}
+
+TEST(adaptive_spin, tells_a_peer_that_it_has_just_woken_from_a_busy_machine) {
+    EXPECT_TRUE(looks_after(800, 104, 0));
+    EXPECT_FALSE(looks_after(800, 106, 0));
+    EXPECT_TRUE(looks_after(0, 4, 0));
+    EXPECT_FALSE(looks_after(0, 5, 0));
+    EXPECT_TRUE(looks_after(800, 8, 4));
+    EXPECT_FALSE(looks_after(800, 8, 5));
+}
+
+TEST(adaptive_spin, a_turn_that_took_long_is_no_long_look) {
+    idle_loop loop;
+    loop.silence(20us);
+    loop.spin.sample(loop.now, 0);
+    for (int i = 0; i < 10; ++i) {
+        EXPECT_GT(loop.spin.spin_for(loop.now), 0us);
+        loop.spin.looked(loop.now += 10 * adaptive_spin::long_look);
+        loop.spin.silence_ended(loop.now);
+        loop.silence(20us);
+    }
+    loop.spin.sample(loop.now, 0);
+    EXPECT_GT(loop.silence(20us), 0us);
+}
+
 TEST(adaptive_spin, a_sample_after_a_pause_only_begins_the_next_comparison) {
     idle_loop loop;
     loop.silence(20us);
