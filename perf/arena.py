@@ -51,8 +51,8 @@ SETTLE_SECONDS = "0.2"
 
 
 def plan_of(quick, full):
-    """How much is measured. A quick look has the fewest rounds that give an interval at all. All
-    loads with all peers have short windows, or they would take hours."""
+    """How much is measured. A quick look has the fewest rounds that give an interval at all. With
+    --full the windows are short, or all peers would take hours."""
     if quick:
         return {"quick": True, "rounds": 6, "seconds": 0.25, "memory_samples": 2}
     return {"quick": False, "rounds": 15, "seconds": 0.3 if full else 0.5, "memory_samples": 5}
@@ -223,7 +223,7 @@ def measure_load(contenders, load, plan, generator, say):
     rounds = plan["rounds"]
     draw = random.Random(f"{plan['seed']} {load.name}")
     options = types.SimpleNamespace(seconds=plan["seconds"], load=generator, load_cpu=load_cpu,
-                                    poll=False, rate=None)
+                                    poll=plan["poll"], rate=None)
     case = {"words": load.words, "measure": load.measure}
     with contextlib.ExitStack() as running:
         entrants = start_servers(running, contenders, server_cpu, cells)
@@ -331,6 +331,7 @@ def parse_arguments():
     add("--seed", type=int, help="of the orders; instead of one drawn from the clock")
     add("--seconds", type=float,
         help="length of a window, instead of 0.5, 0.3 with --full, or 0.25 with --quick")
+    add("--poll", action="store_true", help="the generator spins instead of sleeping")
     add("--readme", action="store_true", help="those models only that the README's chart has")
     add("--model", action="append", metavar="NAME", help="this model; repeat for more")
     add("--load", action="append", metavar="NAME", help="this load; repeat for more")
@@ -368,6 +369,7 @@ def plan_from(options):
     plan = plan_of(options.quick, options.full)
     plan["rounds"] = options.rounds or plan["rounds"]
     plan["seconds"] = options.seconds or plan["seconds"]
+    plan["poll"] = options.poll
     plan["seed"] = time.time_ns() % 2**32 if options.seed is None else options.seed
     return plan | {"full": options.full, "idle": [IDLE_BEFORE, IDLE_MORE]}
 

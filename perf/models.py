@@ -35,7 +35,7 @@ MODELS = [
                   "less": "a message needs a receive and a send, and no call that waits for "
                           "events"}),
     Model(THREADS, "threads", "threads_echo",
-          "a std::thread per connection, blocking calls, stacks of 64 KiB", True, spreads=True,
+          "a std::thread per connection, blocking calls, stacks of 128 KiB", True, spreads=True,
           causes={"more": "each message wakes a thread of its own and switches to it, where one "
                           "wait of a loop hands out many messages",
                   "same": "a message needs a receive and a send and no wait, but the switch to its "

@@ -111,7 +111,8 @@ def failed_contenders(results):
 
 def rounds_of(results):
     plan = results["plan"]
-    return f"{plan['rounds']} rounds of {plan['seconds']:g} s"
+    spins = ", with a generator that spins" if plan.get("poll") else ""
+    return f"{plan['rounds']} rounds of {plan['seconds']:g} s{spins}"
 
 
 # ---- the terminal --------------------------------------------------------------------------------

@@ -25,13 +25,13 @@ namespace perf {
 
 inline constexpr option port_option{"port", "P", "port on 127.0.0.1; 0 takes any free one (0)"};
 inline constexpr option loops_option{"loops", "N", "event loops; only 1 is supported (1)"};
-inline constexpr option buffer_option{"buffer", "BYTES", "bytes per receive (16384)"};
+inline constexpr option buffer_option{"buffer", "BYTES", "bytes per receive (65536)"};
 
 inline constexpr int listen_backlog = 4096;
 
 struct server_settings {
     std::uint16_t port = 0;
-    std::size_t buffer_bytes = 16384;
+    std::size_t buffer_bytes = 65536;
 };
 
 inline void require_one_loop(const arguments& given) {
@@ -47,7 +47,7 @@ inline std::uint16_t read_port(const arguments& given) {
 inline server_settings read_server_settings(const arguments& given) {
     require_one_loop(given);
     return {.port = read_port(given),
-            .buffer_bytes = given.whole("buffer", 16384, 1, 64 << 20)};
+            .buffer_bytes = given.whole("buffer", 65536, 1, 64 << 20)};
 }
 
 /// TCP_NODELAY is set on the listener because accepted sockets inherit it: one call, not one each.

@@ -11,7 +11,7 @@
 
 namespace perf {
 
-inline constexpr std::size_t blocking_buffer_bytes = 16384;  // on the stack
+inline constexpr std::size_t blocking_buffer_bytes = 65536;  // on the stack
 
 inline bool send_all(int fd, std::span<const std::byte> bytes) {
     while (!bytes.empty()) {

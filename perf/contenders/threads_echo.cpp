@@ -30,7 +30,7 @@
 
 namespace {
 
-constexpr std::uint64_t least_stack_kib = 32;  // the buffer, and what the C++ library calls
+constexpr std::uint64_t least_stack_kib = 80;  // the buffer, and what the C++ library calls
 constexpr auto pause_without_resources = std::chrono::milliseconds(100);
 
 /// std::thread has no way to ask for a size of stack; the C library has one for all threads to
@@ -74,10 +74,10 @@ void start_echo(int fd) {
 int main(int argc, char** argv) {
     constexpr std::array options{
         perf::port_option, perf::loops_option,
-        perf::option{"stack", "KIB", "size of the stack of each connection's thread (64)"}};
+        perf::option{"stack", "KIB", "size of the stack of each connection's thread (128)"}};
     const perf::arguments given("threads_echo", options, argc, argv);
     perf::require_one_loop(given);
-    set_stack_size(given.whole("stack", 64, least_stack_kib, 1 << 20) * 1024);
+    set_stack_size(given.whole("stack", 128, least_stack_kib, 1 << 20) * 1024);
     perf::exit_on_termination();
     perf::raise_descriptor_limit();
     const int listener = perf::listen_on_loopback(perf::read_port(given), 0);

@@ -47,7 +47,7 @@ private:
     }
 
     socket peer_;
-    std::array<std::byte, 16384> buffer_;
+    std::array<std::byte, 65536> buffer_;
 };
 
 void accept_next(acceptor& from) {

@@ -23,7 +23,7 @@ using task = asio::awaitable<void, executor>;
 constexpr asio::use_awaitable_t<executor> use_task;
 
 task echo(socket peer) {
-    std::array<std::byte, 16384> buffer;
+    std::array<std::byte, 65536> buffer;
     for (;;) {
         boost::system::error_code error;
         const std::size_t count = co_await peer.async_read_some(

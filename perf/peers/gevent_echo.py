@@ -14,7 +14,7 @@ from gevent import socket as gevent_socket
 
 
 def echo(peer, _):
-    buffer = bytearray(16384)
+    buffer = bytearray(65536)
     view = memoryview(buffer)
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:

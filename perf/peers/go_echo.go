@@ -14,7 +14,7 @@ import (
 
 func echo(peer net.Conn) {
 	defer peer.Close()
-	buffer := make([]byte, 16384)
+	buffer := make([]byte, 65536)
 	for {
 		count, err := peer.Read(buffer)
 		if count > 0 {

@@ -21,7 +21,7 @@
 
 namespace {
 
-std::array<char, 16384> shared_buffer;
+std::array<char, 65536> shared_buffer;
 
 struct connection {
     evutil_socket_t fd;

@@ -7,7 +7,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::signal::unix::{signal, SignalKind};
 
 async fn echo(mut peer: TcpStream) {
-    let mut buffer = vec![0u8; 16384];
+    let mut buffer = vec![0u8; 65536];
     while let Ok(count) = peer.read(&mut buffer).await {
         if count == 0 || peer.write_all(&buffer[..count]).await.is_err() {
             return;

@@ -15,7 +15,7 @@
 
 namespace {
 
-std::array<char, 16384> shared_buffer;
+std::array<char, 65536> shared_buffer;
 
 struct unsent {
     uv_write_t request;

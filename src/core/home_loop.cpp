@@ -64,8 +64,8 @@ bool home_loop::lives_elsewhere(loop_id home) noexcept {
     for (;;) {
         if (home && is_of_this_run(home)) return !detail::is_here(home);
         CORO_ASSERT(!home || run_has_ended(home),
-                    "an event, mutex, semaphore, channel or signal_set was used outside of its "
-                    "loop, by a thread that is no loop of the same run: post to its loop instead");
+                    "an object that tasks wait for was used outside of its loop, by a thread that "
+                    "is no loop of the same run: post to its loop instead");
         if (current == nullptr) return false;  // outside of run(): nobody else is there
         if (home_.settle(home, current->id)) return false;
     }
@@ -74,8 +74,8 @@ bool home_loop::lives_elsewhere(loop_id home) noexcept {
 void home_loop::check_homeless(loop_id home) const noexcept {
     while (!detail::is_here(home)) {
         CORO_ASSERT(!home || run_has_ended(home),
-                    "an event, mutex, semaphore or channel was used outside of its loop by what "
-                    "does not wait: that works only there");
+                    "an object that tasks wait for was used outside of its loop by what does not "
+                    "wait: that works only there");
         if (current == nullptr || home_.settle(home, current->id)) return;
     }
 }

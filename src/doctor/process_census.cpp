@@ -235,7 +235,7 @@ finding close_wait_row(const std::vector<tcp_socket>& sockets) {
 finding overflow_row(int process) {
     finding row =
         row_of("listen overflows",
-               "Handshakes that met a full accept queue, of all in this network namespace.",
+               "SYNs and ends of handshakes that met a full accept queue, in this namespace.",
                "/proc/" + std::to_string(process) + "/net/netstat");
     std::optional<std::uint64_t> count;
     try {

@@ -29,8 +29,8 @@ verdict judge_somaxconn(const machine& seen, const numbers& of) {
     if (of[0] >= default_backlog) {
         return fine("It holds " + backlog + ". A greater listen_options::backlog needs more.");
     }
-    return warning("It cuts " + backlog + " to " + text(of[0]) + ", so a burst of clients is " +
-                   "refused or waits a second: " +
+    return warning("It cuts " + backlog + " to " + text(of[0]) + ", so a burst of clients " +
+                   "waits a second or longer: " +
                    seen.how_to_set("net.core.somaxconn", text(default_backlog)) + ".");
 }
 

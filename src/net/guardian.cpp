@@ -150,6 +150,13 @@ guardian::watch& guardian::watch::operator=(watch&& other) noexcept {
     return *this;
 }
 
+void guardian::watch::belongs_to(std::uint32_t task_number) noexcept {
+    task_ = task_number;
+    if (!look_.socket || look_.socket.is_transport()) return;
+    detail::socket_notes* notes = scheduler_of(*detail::current).poller().notes(look_.socket);
+    if (notes != nullptr) notes->task = task_number;
+}
+
 void guardian::watch::take(watch& other) noexcept {
     since_ = other.since_;
     look_at_ = other.look_at_;

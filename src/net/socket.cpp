@@ -167,7 +167,7 @@ void mark_broken(socket_ref socket, direction which) noexcept {
     check_home(socket);
     if (!socket.loop) return;
     if (socket_notes* notes = notes_of(scheduler_of(*current), socket.handle))
-        notes->broken |= static_cast<std::uint32_t>(which);
+        notes->broken = static_cast<std::uint16_t>(notes->broken | static_cast<unsigned>(which));
 }
 
 bool is_broken(socket_ref socket, direction which) noexcept {

@@ -96,14 +96,17 @@ std::string epoll_poller::prepare(int& error) {
     event.events = EPOLLIN | static_cast<std::uint32_t>(EPOLLET);
     event.data.u64 = wake_event;
     if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) != 0) return failed("epoll_ctl(2)");
+    const unsigned first = options_.lease_buffers;
+    options_.lease_buffers_most =
+        std::clamp(options_.lease_buffers_most, first, std::max(first, most_in_pool));
+    // A limit on the address space leaves room for fewer.
+    const std::size_t bytes = options_.lease_buffer_bytes;
+    while (bytes * options_.lease_buffers_most != 0 &&
+           !pool_.reserve(options_.lease_buffers_most * bytes)) {
+        if (options_.lease_buffers_most == first) return failed("mmap(2) of leased buffers");
+        options_.lease_buffers_most = std::max(first, options_.lease_buffers_most / 2);
+    }
     try {
-        // Not initialised on purpose: memory of buffers that are never used is never touched.
-        const unsigned first = options_.lease_buffers;
-        options_.lease_buffers_most =
-            std::clamp(options_.lease_buffers_most, first, std::max(first, most_in_pool));
-        // Addresses for all that it may become; memory comes as buffers are used.
-        pool_.reset(new std::byte[std::size_t{options_.lease_buffers_most} *
-                                  options_.lease_buffer_bytes]);
         free_leases_.reserve(options_.lease_buffers_most);
         leased_.resize(options_.lease_buffers_most);
         grow_pool(options_.lease_buffers);
@@ -129,7 +132,7 @@ bool epoll_poller::submit(operation& op) noexcept {
         finish(op, result_busy);
         return true;
     }
-    note_task(slot->task, op);
+    note_task(slot->notes, op);
     if (op.code == opcode::receive_leased) op.lease_data = nullptr;
     const std::int32_t result = start(*slot, op);
     if (result == would_block) return !park(*slot, op);
@@ -383,7 +386,7 @@ std::int32_t epoll_poller::try_accept(socket_slot& listener, operation& op) noex
             peer.size = size;
             slot->remote = peer;
             keep_accepted_peer(*slot, listener.local);
-            note_task(slot->task, op);
+            note_task(slot->notes, op);
             op.accepted = handle_of(*slot);
             return 0;
         }

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "poller/reserved_pages.hpp"
 #include "poller/posix_sockets.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
@@ -102,7 +103,7 @@ private:
         free_leases_.pop_back();
         leased_[id] = true;
         ++leases_out_;
-        out = {id, pool_.get() + std::size_t{id} * options_.lease_buffer_bytes, false};
+        out = {id, pool_.at(std::size_t{id} * options_.lease_buffer_bytes), false};
         return true;
     }
     void grow_pool(std::uint32_t count) noexcept;
@@ -116,7 +117,7 @@ private:
 
     std::vector<detail::handle> refused_for_now_;  ///< connects to local listeners that were full
 
-    std::unique_ptr<std::byte[]> pool_;  ///< lease_buffers_most of them
+    reserved_pages pool_;                  ///< lease_buffers_most of them
     std::uint32_t pool_count_ = 0;       ///< of these, in use so far
     std::vector<std::uint32_t> free_leases_;  ///< last in, first out: the warm one first
     std::vector<bool> leased_;

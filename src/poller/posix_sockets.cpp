@@ -362,6 +362,7 @@ int posix_sockets::detach(detail::handle socket, detached& out) noexcept {
     out = detached();
     out.keep(descriptor_closer, static_cast<std::uint64_t>(std::exchange(slot->descriptor, -1)));
     out.notes = slot->notes;
+    out.notes.task = 0;  // of this loop
     out.listening = slot->listening;
     out.local = slot->local;
     out.datagram = slot->datagram;

@@ -44,7 +44,6 @@ struct socket_slot {
     /// ancillary data.
     bool local = false;
     bool datagram = false;      ///< for receive_from and send_to, and no other transfer
-    std::uint32_t task = 0;     ///< the number of the task that has asked for an operation last
 
     // For the backend: the pending operation of each direction (accept counts as receiving).
     operation* receiver = nullptr;

@@ -16,7 +16,7 @@ detail::handle posix_sockets::next_socket(std::uint32_t from, std::uint32_t& tas
     for (std::uint32_t index = from; index < slot_count_; ++index) {
         const socket_slot& slot = slot_at(index);
         if (!slot.open || slot.closing) continue;
-        task = task_of(slot.task, slot.receiver, slot.sender);
+        task = task_of(slot.notes, slot.receiver, slot.sender);
         return handle_of(slot);
     }
     return {};

@@ -55,7 +55,7 @@ void uring_poller::accepted(socket_slot& listener, operation& op, int descriptor
     listener.readable = true;  // who came may not have come alone
     open_slot(place, descriptor);
     keep_accepted_peer(place, listener.local);  // which the kernel has written
-    note_task(place.task, op);
+    note_task(place.notes, op);
     op.accepted = handle_of(place);
 }
 

@@ -17,27 +17,18 @@ namespace {
 /// io_uring_register(2), IORING_REGISTER_PBUF_RING: at most 2^15 entries.
 constexpr unsigned ring_size_most = 1u << 15;
 
-void* map_pages(std::size_t size) noexcept {
-    void* const at =
-        ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
-               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return at == MAP_FAILED ? nullptr : at;
-}
-
 }  // namespace
-
-uring_buffers::~uring_buffers() {
-    if (memory_ != nullptr) ::munmap(memory_, most_ * bytes_);
-    if (entries_ != nullptr) ::munmap(entries_, entries_size_);
-}
 
 bool uring_buffers::open(uring_ring& ring, const poller_options& options) noexcept {
     const unsigned first = std::min(options.lease_buffers, ring_size_most);
     bytes_ = options.lease_buffer_bytes;
     if (first == 0 || bytes_ == 0) return true;
     most_ = std::clamp(options.lease_buffers_most, first, ring_size_most);
-    memory_ = static_cast<std::byte*>(map_pages(most_ * bytes_));
-    if (memory_ == nullptr) return false;
+    // A limit on the address space leaves room for fewer.
+    while (!memory_.reserve(most_ * bytes_)) {
+        if (most_ == first) return false;
+        most_ = std::max(first, most_ / 2);
+    }
     try {
         out_.resize(most_, true);
         free_.reserve(most_);
@@ -63,13 +54,12 @@ void uring_buffers::add(unsigned up_to) noexcept {
 
 bool uring_buffers::provide_ring(uring_ring& ring) noexcept {
     const unsigned places = std::bit_ceil(most_);
-    entries_size_ = places * sizeof(io_uring_buf);
-    entries_ = map_pages(entries_size_);
-    if (entries_ == nullptr) return false;
+    const std::size_t size = places * sizeof(io_uring_buf);
+    if (!entries_.reserve(size)) return false;
     // The kernel has pinned these pages: a child's copy would be of no use to it.
-    ::madvise(entries_, entries_size_, MADV_DONTFORK);
+    ::madvise(entries_.at(0), size, MADV_DONTFORK);
     io_uring_buf_reg where{};
-    where.ring_addr = reinterpret_cast<std::uintptr_t>(entries_);
+    where.ring_addr = reinterpret_cast<std::uintptr_t>(entries_.at(0));
     where.ring_entries = places;
     where.bgid = group;
     mask_ = static_cast<std::uint16_t>(places - 1);
@@ -99,12 +89,12 @@ void uring_buffers::give_back(std::uint32_t id) noexcept {
         return;
     }
     // Field by field: the tail of the ring lies over `resv` of the first entry.
-    io_uring_buf& entry = ring_buffers(entries_)[tail_ & mask_];
+    io_uring_buf& entry = ring_buffers(entries_.at(0))[tail_ & mask_];
     entry.addr = reinterpret_cast<std::uintptr_t>(at(id));
     entry.len = static_cast<std::uint32_t>(bytes_);
     entry.bid = static_cast<std::uint16_t>(id);
     ++tail_;
-    std::atomic_ref(*ring_buffers_tail(entries_)).store(tail_, std::memory_order_release);
+    std::atomic_ref(*ring_buffers_tail(entries_.at(0))).store(tail_, std::memory_order_release);
 }
 
 }}}  // namespace coro::v0::detail

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "poller/reserved_pages.hpp"
 #include "poller/uring_ring.hpp"
 
 namespace coro { inline namespace v0 { namespace detail {
@@ -20,7 +21,6 @@ public:
     uring_buffers() = default;
     uring_buffers(const uring_buffers&) = delete;
     uring_buffers& operator=(const uring_buffers&) = delete;
-    ~uring_buffers();
 
     /// False without memory. Falls back to the free list when the kernel refuses the ring.
     bool open(uring_ring& ring, const poller_options& options) noexcept;
@@ -32,7 +32,7 @@ public:
     /// Buffers that are not out, as far as the completions that were read tell.
     [[nodiscard]] unsigned available() const noexcept { return available_; }
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
-    [[nodiscard]] std::byte* at(std::uint32_t id) const noexcept { return memory_ + id * bytes_; }
+    [[nodiscard]] std::byte* at(std::uint32_t id) const noexcept { return memory_.at(id * bytes_); }
 
     /// The kernel says that it has chosen `id`.
     void taken(std::uint32_t id) noexcept;
@@ -50,9 +50,8 @@ private:
     unsigned count_ = 0;
     unsigned most_ = 0;
     std::size_t bytes_ = 0;
-    std::byte* memory_ = nullptr;
-    void* entries_ = nullptr;  ///< shared with the kernel: io_uring_buf[], see uring_abi.hpp
-    std::size_t entries_size_ = 0;
+    reserved_pages memory_;
+    reserved_pages entries_;  ///< shared with the kernel: io_uring_buf[], see uring_abi.hpp
     std::uint16_t tail_ = 0;
     std::uint16_t mask_ = 0;
     std::vector<std::uint32_t> free_;  ///< last in, first out: the warm one first

@@ -135,7 +135,7 @@ bool uring_poller::submit(operation& op) noexcept {
     if (slot == nullptr) [[unlikely]] return submit_elsewhere(op);
     operation*& lane = lane_of(*slot, op.code);
     if (lane != nullptr) return answer(op, result_busy);
-    note_task(slot->task, op);
+    note_task(slot->notes, op);
     // One test for all of them: a stream's transfer pays for no other kind.
     if (begins_otherwise(op.code) && begin_otherwise(*slot, op)) return true;
     if (!arm(*slot, op)) {

@@ -194,15 +194,15 @@ struct poller_census {
 
 /// Notes in the slot of a socket who asks for `op` on it. An operation without an owner is a
 /// further part of what a task has begun.
-inline void note_task(std::uint32_t& slot, const operation& op) noexcept {
-    if (op.owner != nullptr) slot = op.owner->number;
+inline void note_task(socket_notes& notes, const operation& op) noexcept {
+    if (op.owner != nullptr) notes.task = op.owner->number;
 }
-/// Who waits on a socket, or has asked for an operation on it last.
-[[nodiscard]] inline std::uint32_t task_of(std::uint32_t last, const operation* receiver,
+/// Who waits on a socket, or whose care it is in.
+[[nodiscard]] inline std::uint32_t task_of(const socket_notes& notes, const operation* receiver,
                                            const operation* sender) noexcept {
     for (const operation* each : {receiver, sender})
         if (each != nullptr && each->owner != nullptr) return each->owner->number;
-    return last;
+    return notes.task;
 }
 
 class poller {

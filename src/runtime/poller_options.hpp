@@ -15,8 +15,9 @@ struct poller_options {
     /// more each.
     unsigned lease_buffers = 64;
     unsigned lease_buffers_most = 4096;
-    /// What a socket of loopback, or a network card that merges segments, has at once. Memory comes
-    /// page by page, as bytes do. With 16 KiB large messages cost twice as much (decision 0081).
+    /// A socket of loopback, or a network card that merges segments, often has so much at once.
+    /// Memory comes page by page, as bytes do. With 16 KiB large messages cost up to twice as much
+    /// (decision 0081).
     unsigned lease_buffer_bytes = 65536;
     /// The cap on allocated lease buffers beyond the pool; above it a leased receive answers
     /// result_limit. A connection holds one at most, so this is a cap on busy connections: 4 GiB if

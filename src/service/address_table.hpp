@@ -52,7 +52,7 @@ public:
     ~place() {
         if (entry_ == nullptr) return;
         address_table& table = *entry_->second.table;
-        const std::lock_guard held(table.lock_);
+        const std::lock_guard lock(table.lock_);
         if (--entry_->second.held == 0) table.held_.erase(entry_->first);
     }
 
@@ -64,7 +64,7 @@ private:
 };
 
 inline std::optional<address_table::place> address_table::take(const net::endpoint& peer) {
-    const std::lock_guard held(lock_);
+    const std::lock_guard lock(lock_);
     counts::value_type& entry = *held_.try_emplace(peer.network(), count{this}).first;
     if (entry.second.held >= most_) return std::nullopt;  // most_ is 1 at least: it was there
     ++entry.second.held;

@@ -71,7 +71,7 @@ sim_world::outcome sim_world::attempt_accept(sim_socket& listener, operation& op
     socket_pointer taken = std::move(listener.accept_queue.front());
     listener.accept_queue.pop_front();
     ++open_sockets_;
-    note_task(taken->task, op);
+    note_task(taken->notes, op);
     op.accepted = listener.owner->make_slot(std::move(taken));
     if (!listener.waiting.empty()) {
         after(duration::zero(), sim_event_kind::queue_has_room, listener);

@@ -65,7 +65,7 @@ detail::handle sim_poller::make_slot(socket_pointer socket) {
 sim_poller::socket_pointer sim_poller::vacate_slot(std::uint32_t index) {
     socket_pointer left = std::exchange(slots_[index].socket, nullptr);
     left->owner = nullptr;
-    left->task = 0;  // of this loop
+    left->notes.task = 0;  // of this loop
     --open_sockets_;
     free_.push_back(index);
     std::push_heap(free_.begin(), free_.end(), std::greater<>{});
@@ -119,6 +119,7 @@ int sim_poller::detach(detail::handle handle, detached& out) noexcept {
     ++all_.next_token_;
     out = detached();
     out.notes = socket->notes;
+    out.notes.task = 0;
     out.datagram = socket->datagram;
     out.keep(all_, token);
     all_.detached_[token] = vacate_slot(handle.index);
@@ -140,7 +141,7 @@ detail::handle sim_poller::next_socket(std::uint32_t from, std::uint32_t& task) 
     for (std::uint32_t index = from; index < slots_.size(); ++index) {
         const slot& each = slots_[index];
         if (!each.socket || each.closing) continue;
-        task = task_of(each.socket->task, each.socket->receiver, each.socket->sender);
+        task = task_of(each.socket->notes, each.socket->receiver, each.socket->sender);
         return {index, each.generation};
     }
     return {};
@@ -168,7 +169,7 @@ bool sim_poller::submit(operation& op) noexcept {
         finish(op, result_busy);
         return true;
     }
-    note_task(socket->task, op);
+    note_task(socket->notes, op);
     std::uint32_t& ticket = is_sending(op) ? socket->send_ticket : socket->receive_ticket;
     ++ticket;
     if (const sim_world::outcome result = all_.attempt(*socket, op)) {

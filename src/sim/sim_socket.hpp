@@ -67,7 +67,6 @@ struct sim_socket : std::enable_shared_from_this<sim_socket> {
     address_family family;
     const bool datagram;          ///< UDP: fresh or connected, and never another state
     sim_state state = sim_state::fresh;
-    std::uint32_t task = 0;       ///< the number of the task that has asked for an operation last
     bool closed = false;          ///< the descriptor is gone; late bytes are answered by a reset
     bool bound = false;           ///< `local` is meant
     bool in_port_table = false;   ///< `local` is registered and must be given back

@@ -88,6 +88,31 @@ TEST_P(close_wait_test, names_who_accepted_what_nobody_reads_also_when_that_task
     in_world(body);
 }
 
+TEST_P(close_wait_test, names_a_handler_of_serve_that_has_never_read) {
+    const auto body = [&]() -> task<> {
+        auto listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        event something_else;
+        std::uint32_t number = 0;
+        const auto handler = [&](net::tcp_stream) -> task<> {
+            number = current_task_number();
+            co_await something_else.wait();
+        };
+        const auto serving = [&](task_group& group) -> task<> {
+            group.spawn(serve(listener, handler));
+            auto client = co_await net::tcp_stream::connect(listener.local_endpoint());
+            while (number == 0) co_await sleep_for(1ms);
+            client.close();
+            const net::close_wait found = co_await only_close_wait();
+            EXPECT_EQ(found.task, number);
+            EXPECT_NE(found.where.find("wait for event"), std::string::npos) << found.where;
+            something_else.set();
+            group.cancel();
+        };
+        co_await with_task_group(serving);
+    };
+    in_world(body);
+}
+
 /// The peer has ended its direction and reads nothing: the task that waits on the stream is named,
 /// and not the one that has read from it last.
 TEST_P(close_wait_test, names_who_waits_on_it_rather_than_who_was_there_last) {

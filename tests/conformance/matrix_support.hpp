@@ -111,6 +111,7 @@ point make_point(std::string_view operation, std::string_view where) {
 
 // The drivers, by file.
 [[nodiscard]] std::vector<point> synchronisation_points();
+[[nodiscard]] std::vector<point> gathering_points();
 [[nodiscard]] std::vector<point> combinator_points();
 [[nodiscard]] std::vector<point> stream_points();
 [[nodiscard]] std::vector<point> buffered_points();

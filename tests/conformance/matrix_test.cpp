@@ -26,8 +26,9 @@ constexpr operation_line listed[] = {
 /// `with_descriptors`: also of the operations that a simulation refuses.
 std::vector<point> all_points(bool with_descriptors = true) {
     std::vector<point> points = synchronisation_points();
-    for (auto* const more : {combinator_points, stream_points, buffered_points, service_points,
-                             copy_points, local_points, pool_points, shared_points}) {
+    for (auto* const more : {gathering_points, combinator_points, stream_points, buffered_points,
+                             service_points, copy_points, local_points, pool_points,
+                             shared_points}) {
         for (const point& each : more()) points.push_back(each);
     }
     if (with_descriptors)

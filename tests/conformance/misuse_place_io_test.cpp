@@ -81,7 +81,7 @@ const misuse of_synchronisation[] = {
          });
      }},
     {"what_does_not_wait_elsewhere",
-     "an event, mutex, semaphore or channel was used outside of its loop by what does not wait: "
+     "an object that tasks wait for was used outside of its loop by what does not wait: "
      "that works only there", says::or_later,
      [] {
          in_another_loop<coro::mutex>(
@@ -95,7 +95,7 @@ const misuse of_synchronisation[] = {
              });
      }},
     {"event_of_another_run",
-     "an event, mutex, semaphore, channel or signal_set was used outside of its loop, by a thread "
+     "an object that tasks wait for was used outside of its loop, by a thread "
      "that is no loop of the same run: post to its loop instead", says::no_task,
      [] {
          in_task([]() -> task<> {
@@ -106,7 +106,7 @@ const misuse of_synchronisation[] = {
          });
      }},
     {"event_with_a_message_on_its_way",
-     "an event, mutex, semaphore or channel was destroyed while a message of another loop was on "
+     "an object that tasks wait for was destroyed while a message of another loop was on "
      "its way: it must outlive who uses it there", says::or_later,
      [] {
          in_task(destroy_under_a_message, 2);

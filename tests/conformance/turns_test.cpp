@@ -269,5 +269,45 @@ TEST_P(turns_test, a_write_that_is_larger_than_its_writer_leaves_turns_to_everyb
     in_loops(2, body());
 }
 
+// --- large leases
+
+constexpr std::size_t senders = 24;
+constexpr std::size_t sent_by_each = 1024 * 1024;
+
+task<> send_and_end(const net::endpoint& to, const std::vector<std::byte>& bytes) {
+    net::tcp_stream stream = co_await net::tcp_stream::connect(to);
+    co_await net::write_all(stream, bytes);
+}
+
+/// Gives up again and again, also while a lease that has come waits for its turn.
+task<> read_impatiently(net::tcp_stream stream, std::size_t& got, unsigned seed) {
+    for (;; seed = seed * 1664525u + 1013904223u) {
+        const auto patience = std::chrono::microseconds((seed >> 8) % 200);
+        const auto lease = co_await move_on_after(patience, stream.read_leased());
+        if (!lease.has_value()) continue;
+        if (lease->empty()) co_return;
+        got += lease->size();
+    }
+}
+
+TEST_P(turns_test, leases_that_wait_for_the_next_turn_lose_nothing_when_their_tasks_give_up) {
+    const std::vector<std::byte> bytes(sent_by_each);
+    std::size_t got = 0;
+    const auto body = [&]() -> task<> {
+        net::tcp_listener listener = net::tcp_listener::bind(net::endpoint::loopback(0));
+        const net::endpoint where = listener.local_endpoint();
+        const auto in_group = [&](task_group& group) -> task<> {
+            for (unsigned i = 0; i < senders; ++i)
+                group.spawn({.loop = 1}, send_and_end, std::cref(where), std::cref(bytes));
+            for (unsigned i = 0; i < senders; ++i)
+                group.spawn(read_impatiently, co_await listener.accept(), std::ref(got), i);
+        };
+        co_await with_task_group(in_group);
+        EXPECT_EQ(got, senders * sent_by_each);
+        EXPECT_EQ(current_loop_stats().leases, 0u);
+    };
+    in_loops(2, body());
+}
+
 }  // namespace
 }}}  // namespace coro::v0::detail::conformance

@@ -24,7 +24,7 @@ from models import LOADS, Load, Model  # noqa: E402
 LOAD = str(BUILD / "perf/load/coro_load")
 # Says that it listens, and ends: as a server does whose ring is refused a little later.
 DISORDER = "print(\"listening 127.0.0.1:1\", flush=True); raise SystemExit(4)"
-PLAN = {"rounds": 1, "seconds": 0.1, "memory_samples": 1, "seed": 7}
+PLAN = {"rounds": 1, "poll": False, "seconds": 0.1, "memory_samples": 1, "seed": 7}
 FOUR = Load("4x64", "four", "", ["--connections", "4", "--size", "64"], 4, True)
 SHORT = Load("4x64-short", "short", "", ["--connections", "4", "--size", "64", "--short"], 4)
 
@@ -39,14 +39,14 @@ BROKEN = (Model("broken", "raw", "", ""), ["/bin/false"])
 THREADS = entrant("threads_echo")
 
 
-def measure(contenders, load):
-    return arena.measure_load(contenders, load, PLAN, LOAD, lambda _: None)
+def measure(contenders, load, rounds=1):
+    return arena.measure_load(contenders, load, PLAN | {"rounds": rounds}, LOAD, lambda _: None)
 
 
 class of_one_load(unittest.TestCase):
     def test_a_server_that_does_not_start_stops_no_other(self):
         for load, rounds in ((FOUR, 1), (SHORT, 2)):
-            found = measure([BROKEN, THREADS], load)
+            found = measure([BROKEN, THREADS], load, rounds)
             self.assertIn("/bin/false", found["failures"]["broken"])
             self.assertEqual(len(found["runs"]["threads_echo"]), rounds)
             self.assertGreater(found["runs"]["threads_echo"][0]["messages"], 0)
@@ -70,7 +70,7 @@ class of_one_load(unittest.TestCase):
 
     def test_each_round_has_an_order_of_its_own_that_the_seed_repeats(self):
         found = measure([THREADS, entrant("select_echo"), entrant("epoll_echo")],
-                        SHORT._replace(name="orders"))
+                        SHORT._replace(name="orders"), 2)
         draw = random.Random("7 orders")
         names = ["threads_echo", "select_echo", "epoll_echo"]
         self.assertEqual(found["orders"], [draw.sample(names, 3), draw.sample(names, 3)])

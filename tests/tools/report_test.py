@@ -56,8 +56,8 @@ def raw(costs=None, rounds=6, failures=None, quick=True, refusals=None, loads=MA
                       "runs": {name: samples(costs[name], rounds) for name in NAMES}})
     return {"machine": MACHINE, "models": [model._asdict() for model in MODELS], "cells": cells,
             "loads": [load._asdict() for load in loads],
-            "plan": {**arena.plan_of(quick, False), "rounds": rounds, "full": False, "seed": 7,
-                     "idle": [1000, 1000]},
+            "plan": {**arena.plan_of(quick, False), "rounds": rounds, "full": False,
+                     "seed": 7, "idle": [1000, 1000]},
             "memory": {"samples": {name: [100.0 * costs[name]] * 3 for name in NAMES},
                        "kernel": {name: [] for name in NAMES}, "failures": {}, "refusals": {}},
             "took_seconds": 12.0}

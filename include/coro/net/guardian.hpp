@@ -183,7 +183,8 @@ public:
     [[nodiscard]] bool has_ended() const noexcept { return cause_ != end_cause::none; }
     [[nodiscard]] end_cause cause() const noexcept { return cause_; }
     /// The task whose place the report names; at first the one that called watch_over().
-    void belongs_to(std::uint32_t task_number) noexcept { task_ = task_number; }
+    /// list_close_waits() names it too, until another task reads or writes.
+    CORO_EXPORT void belongs_to(std::uint32_t task_number) noexcept;
 
 private:
     friend class guardian;

@@ -120,8 +120,8 @@ struct close_wait {
     duration at_least{};  ///< as tcp_socket::close_wait_at_least
     duration at_most{};
     /// The task that waits on the connection, or else the one that has read, written or accepted it
-    /// last on this loop. 0: none has since it came to this loop. It is the number that
-    /// current_task_number() and the dump have.
+    /// last on this loop, or that serve() has started for it. 0: none has since it came to this
+    /// loop. It is the number that current_task_number() and the dump have.
     std::uint32_t task = 0;
     /// Where that task waits now: its line of dump_tasks(). Empty: it has ended.
     std::string where;

@@ -15,7 +15,7 @@ namespace coro { inline namespace v0 { namespace net {
 /// fields are those that stand there. RFC 4022 defines those of snmp.
 struct tcp_counts {
     // --- clients that a listener has not taken
-    /// The accept queue was full when a handshake came to its end: ListenOverflows.
+    /// A SYN, or the last ACK of a handshake, met a full accept queue: ListenOverflows.
     std::optional<std::uint64_t> listen_overflows;
     /// SYNs and handshakes dropped at a listener for any reason, the former included: ListenDrops.
     std::optional<std::uint64_t> listen_drops;

@@ -12,6 +12,8 @@
 
 namespace coro { inline namespace v0 {
 
+class condition_variable;
+
 /// Mutual exclusion of tasks. Tasks of one loop never run at the same time: a mutex is for data
 /// that must stay whole over a co_await. A std::mutex is best for data that several loops share for
 /// a few lines without an await. Unlocking a mutex that is not shared hands it to the task that has
@@ -106,6 +108,7 @@ public:
 
 private:
     friend class mutex;
+    friend class condition_variable;
     explicit scoped_lock(mutex& held) noexcept : held_(&held) {}
 
     mutex* held_ = nullptr;

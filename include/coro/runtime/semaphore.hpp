@@ -1,7 +1,6 @@
 // semaphore: a fixed number of permits that tasks hold for a while.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <utility>
 
@@ -71,23 +70,8 @@ private:
     void give_back(std::size_t amount) noexcept;
     void serve() noexcept;
 
-    /// Permits that came back on other loops, and the message that says so. Their number is also
-    /// the flag of the message: it is under way until they are taken. Otherwise a sender that only
-    /// adds to the number would touch the semaphore once more. Its permits may have come home by
-    /// then, and the task that waited for them may have destroyed it.
-    struct release_message : detail::posted {
-        explicit release_message(semaphore& of) noexcept : owner(of) {
-            run = [](posted& self) noexcept {
-                auto& mine = static_cast<release_message&>(self);
-                mine.owner.give_back(mine.amount.exchange(0, std::memory_order_acq_rel));
-            };
-        }
-        semaphore& owner;
-        std::atomic<std::size_t> amount{0};
-    };
-
     detail::home_loop home_;
-    release_message remote_release_;
+    detail::home_sum<&semaphore::give_back> remote_release_;
     std::size_t available_;
     const std::size_t count_;
     detail::intrusive_list<awaiter> waiters_;
@@ -171,12 +155,7 @@ inline bool semaphore::take(std::size_t amount) noexcept {
 }
 
 inline void semaphore::give_back(std::size_t amount) noexcept {
-    if (home_.is_elsewhere()) [[unlikely]] {
-        detail::loop& home = home_.loop();
-        if (remote_release_.amount.fetch_add(amount, std::memory_order_acq_rel) == 0)
-            home.post(remote_release_);
-        return;
-    }
+    if (home_.is_elsewhere()) [[unlikely]] return remote_release_.send(home_.loop(), amount);
     available_ += amount;
     serve();
 }

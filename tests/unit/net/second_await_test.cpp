@@ -27,7 +27,17 @@
 #include <coro/runtime/channel.hpp>
 #include <coro/runtime/event.hpp>
 #include <coro/runtime/mutex.hpp>
+#include <coro/runtime/barrier.hpp>
+#include <coro/runtime/broadcast.hpp>
+#include <coro/runtime/condition_variable.hpp>
+#include <coro/runtime/latch.hpp>
+#include <coro/runtime/oneshot.hpp>
+#include <coro/runtime/rate_limiter.hpp>
+#include <coro/runtime/retry.hpp>
 #include <coro/runtime/semaphore.hpp>
+#include <coro/runtime/shared_mutex.hpp>
+#include <coro/runtime/ticker.hpp>
+#include <coro/runtime/watch.hpp>
 #include <coro/runtime/signal_set.hpp>
 #include <coro/runtime/stop_token.hpp>
 #include <coro/runtime/task_group.hpp>
@@ -69,6 +79,18 @@ struct place {
     mutex lock;
     semaphore places{1};
     channel<int> numbers{1};
+    barrier line{2};
+    broadcast<int> news{1};
+    broadcast<int>::reader listener_of = news.subscribe();
+    condition_variable changed;
+    mutex::scoped_lock held = lock.try_lock();
+    latch gate{1};
+    oneshot<int> answer;
+    rate_limiter limit{{.burst = 10}};
+    shared_mutex doors;
+    ticker ticks{1ms};
+    watch<int> current{1};
+    watch<int>::reader seen{current};
     std::optional<signal_set> signals;
     decltype(flag.wait()) named = flag.wait();
     task_group* group = nullptr;
@@ -189,6 +211,20 @@ void add_waits(table& to) {
         static int number = 1;
         return here.numbers.send(std::move(number));
     });
+    add(to, "barrier::arrive_and_wait", [](place& here) { return here.line.arrive_and_wait(); });
+    add(to, "broadcast::receive", [](place& here) { return here.listener_of.receive(); });
+    add(to, "condition_variable::wait", [](place& here) {
+        return here.changed.wait(here.held);
+    });
+    add(to, "latch::wait", [](place& here) { return here.gate.wait(); });
+    add(to, "latch::arrive_and_wait", [](place& here) { return here.gate.arrive_and_wait(0); });
+    add(to, "oneshot::receive", [](place& here) { return here.answer.receive(); });
+    add(to, "rate_limiter::take", [](place& here) { return here.limit.take(); });
+    add(to, "retry", [](place&) { return retry([]() -> task<> { co_return; }); });
+    add(to, "shared_mutex::lock", [](place& here) { return here.doors.lock(); });
+    add(to, "shared_mutex::lock_shared", [](place& here) { return here.doors.lock_shared(); });
+    add(to, "ticker::next", [](place& here) { return here.ticks.next(); });
+    add(to, "watch::next", [](place& here) { return here.seen.next(); });
     add(to, "event::wait", [](place& here) { return here.flag.wait(); });
     add(to, "mutex::lock", [](place& here) { return here.lock.lock(); });
     add(to, "semaphore::acquire", [](place& here) { return here.places.acquire(); });

@@ -148,7 +148,7 @@ bool looks_after(std::uint64_t finds, std::uint64_t switches, std::uint64_t long
 
 TEST(adaptive_spin, tells_a_peer_that_it_has_just_woken_from_a_busy_machine) {
     EXPECT_TRUE(looks_after(800, 104, 0));
-    EXPECT_FALSE(looks_after(800, 106, 0));
+    EXPECT_FALSE(looks_after(800, 105, 0));
     EXPECT_TRUE(looks_after(0, 4, 0));
     EXPECT_FALSE(looks_after(0, 5, 0));
     EXPECT_TRUE(looks_after(800, 8, 4));
@@ -174,9 +174,19 @@ TEST(adaptive_spin, a_sample_after_a_pause_only_begins_the_next_comparison) {
     loop.silence(20us);
     loop.silence(20us);
     loop.spin.sample(loop.now, 0);
+    for (int i = 0; i < 5; ++i) {
+        EXPECT_GT(loop.spin.spin_for(loop.now), 0us);
+        loop.spin.looked(loop.now += 10us);
+        loop.spin.looked(loop.now += adaptive_spin::long_look);
+        loop.spin.silence_ended(loop.now);
+        loop.silence(20us);
+    }
     loop.now += 1min;
     loop.spin.sample(loop.now, 100'000);
     EXPECT_EQ(loop.silence(20us), 50us);
+    loop.now += adaptive_spin::sample_interval;
+    loop.spin.sample(loop.now, 100'000);
+    EXPECT_EQ(loop.silence(20us), 50us) << "what was before the pause counts no more";
 }
 
 }  // namespace

@@ -13,7 +13,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Each look that does not wait takes 10 us; a wake() comes before the `wake_at`th of them.
+/// Each look that does not wait takes 10 us, or `later_looks`; a wake() comes before the
+/// `wake_at`th of them.
 class looking_world final : public forwarding_poller {
 public:
     looking_world() : forwarding_poller(std::make_unique<lone_sim_poller>()) {}
@@ -26,15 +27,18 @@ public:
                 signalled = true;
                 wake();
             }
-            forwarding_poller::wait(now() + 10us, completed);
+            forwarding_poller::wait(now() + (++looks_on_end > 1 ? later_looks : 10us), completed);
         } else {
             slept_signalled = slept_signalled || (signalled && !heeded);
             slept_until = deadline;
+            looks_on_end = 0;
             forwarding_poller::wait(deadline, completed);
         }
     }
 
     unsigned looks = 0;
+    unsigned looks_on_end = 0;     ///< without a sleep
+    duration later_looks = 10us;   ///< each but the first of these takes
     unsigned wake_at = 0;
     unsigned complete_at = 0;  ///< the look that finds `completes`
     operation* completes = nullptr;
@@ -79,6 +83,21 @@ TEST_F(scheduler_spin, looks_after_a_short_silence_and_sleeps_after_a_long_one) 
     EXPECT_GT(world_->looks, 0u);
     const unsigned before = world_->looks;
     turn_until(1s);
+    EXPECT_EQ(world_->looks, before);
+}
+
+/// Nothing is said of looks that took less: on a busy machine this thread is preempted, and then
+/// the loop rests as well.
+TEST_F(scheduler_spin, rests_after_looks_that_took_long) {
+    world_->later_looks = adaptive_spin::long_look;
+    for (int i = 0; i < 7; ++i) {  // the first sample, and one after more than 100 ms
+        turn_until(20us);
+        turn_until(20ms);
+    }
+    EXPECT_GE(world_->looks, 2u) << "it has never looked";
+    turn_until(20us);
+    const unsigned before = world_->looks;
+    turn_until(20ms);
     EXPECT_EQ(world_->looks, before);
 }
 

@@ -1,22 +1,26 @@
-// A mutex that tasks of another loop have used: who waits for it is told, and comes.
-#include <coro/runtime/mutex.hpp>
+// shared_mutex: readers beside each other, writers alone, nobody overtakes.
+#include <coro/runtime/shared_mutex.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
+#include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include <coro/core/as_result.hpp>
+#include <coro/core/cancel_scope.hpp>
 #include <coro/core/fiber.hpp>
 #include <coro/core/when_any.hpp>
 #include <coro/runtime/await.hpp>
-#include <coro/runtime/event.hpp>
 #include <coro/runtime/run.hpp>
-#include <coro/runtime/stats.hpp>
+#include <coro/runtime/sleep.hpp>
 #include <coro/runtime/task_group.hpp>
+#include <coro/runtime/timeout.hpp>
+#include <random>
 
-#include "unit/runtime/mutex_contest.hpp"
 #include "unit/runtime/waiting_fixture.hpp"
 
 namespace coro {
@@ -24,176 +28,161 @@ namespace {
 
 using namespace waiting_tests;
 
-class shared_mutex : public ::testing::Test {
-protected:
-    shared_mutex() {
-        const auto use = [](mutex& of) -> task<> { const auto lock = co_await of.lock(); };
-        const auto main = [&]() -> task<> {
-            co_await use(guard);
+/// One more, until its end, however that comes.
+struct one_more {
+    explicit one_more(int& of) : count(of) { ++count; }
+    one_more(const one_more&) = delete;
+    one_more& operator=(const one_more&) = delete;
+    ~one_more() { --count; }
+    int& count;
+};
+
+struct watched_data {
+    shared_mutex guard;
+    int readers = 0;
+    int writers = 0;
+    int most_readers = 0;
+    std::vector<std::string> order;
+
+    task<> read(std::string id, time_span how_long) {
+        const auto lock = co_await guard.lock_shared();
+        order.push_back(id);
+        const one_more here(readers);
+        most_readers = std::max(most_readers, readers);
+        EXPECT_EQ(writers, 0);
+        co_await sleep_for(how_long);
+    }
+    task<> write(std::string id, time_span how_long) {
+        const auto lock = co_await guard.lock();
+        order.push_back(id);
+        const one_more here(writers);
+        EXPECT_EQ(writers, 1);
+        EXPECT_EQ(readers, 0);
+        co_await sleep_for(how_long);
+    }
+};
+
+TEST(shared_mutex, readers_go_together_and_a_writer_waits_for_no_later_reader) {
+    simulate([]() -> task<> {
+        watched_data data;
+        const auto body = [&](task_group& group) -> task<> {
+            group.spawn({.closure_is_kept = true}, data.read("r1", 10ms));
+            group.spawn({.closure_is_kept = true}, data.read("r2", 20ms));
+            co_await sleep_for(1ms);
+            group.spawn({.closure_is_kept = true}, data.write("w1", 10ms));
+            co_await sleep_for(1ms);
+            group.spawn({.closure_is_kept = true}, data.read("r3", 10ms));
+            group.spawn({.closure_is_kept = true}, data.read("r4", 10ms));
+            group.spawn({.closure_is_kept = true}, data.write("w2", 10ms));
+            co_await sleep_for(1ms);
+            EXPECT_EQ(data.order, (std::vector<std::string>{"r1", "r2"}));
+            EXPECT_FALSE(data.guard.try_lock_shared()) << "a writer waits";
+            co_await group.join();
+        };
+        co_await with_task_group(body);
+        EXPECT_EQ(data.order, (std::vector<std::string>{"r1", "r2", "w1", "r3", "r4", "w2"}));
+        EXPECT_EQ(data.most_readers, 2);
+    });
+}
+
+TEST(shared_mutex, a_writer_that_is_withdrawn_lets_the_readers_behind_it_go) {
+    simulate([]() -> task<> {
+        watched_data data;
+        const auto body = [&](task_group& group) -> task<> {
+            group.spawn({.closure_is_kept = true}, data.read("r1", 100ms));
+            co_await sleep_for(1ms);
+            const auto impatient = [&]() -> task<> {
+                EXPECT_FALSE(co_await move_on_after(5ms, data.write("w", 1ms)));
+            };
+            group.spawn(std::cref(impatient));
+            co_await sleep_for(1ms);
+            const time_point asked = now();
+            co_await data.read("r2", 1ms);
+            EXPECT_LT(now() - asked, 50ms) << "virtual time: beside r1";
+        };
+        co_await with_task_group(body);
+        EXPECT_EQ(data.order, (std::vector<std::string>{"r1", "r2"}));
+    });
+}
+
+TEST(shared_mutex, locks_are_tried_moved_and_given_back_early) {
+    simulate([]() -> task<> {
+        shared_mutex guard;
+        auto first = guard.try_lock_shared();
+        auto second = guard.try_lock_shared();
+        EXPECT_TRUE(first && second);
+        EXPECT_FALSE(guard.try_lock());
+        first = std::move(second);
+        EXPECT_FALSE(guard.try_lock());
+        first.unlock();
+        first.unlock();
+        auto alone = guard.try_lock();
+        EXPECT_TRUE(alone);
+        EXPECT_FALSE(guard.try_lock());
+        EXPECT_FALSE(guard.try_lock_shared());
+        const auto moved = std::move(alone);
+        EXPECT_TRUE(moved);
+        EXPECT_FALSE(alone);  // NOLINT: it says so
+        co_return;
+    });
+}
+
+TEST(shared_mutex, excludes_under_random_cancellation) {
+    for (unsigned seed = 0; seed < 50; ++seed) {
+        simulate([seed]() -> task<> {
+            watched_data data;
+            std::mt19937 random(seed);
+            const auto client = [&]() -> task<> {
+                for (int i = 0; i < 20; ++i) {
+                    const auto how_long = std::chrono::microseconds(random() % 300);
+                    const auto patience = std::chrono::microseconds(random() % 2000);
+                    if (random() % 3 == 0)
+                        co_await move_on_after(patience, data.write("w", how_long));
+                    else co_await move_on_after(patience, data.read("r", how_long));
+                }
+            };
             const auto body = [&](task_group& group) -> task<> {
-                group.spawn({.loop = 1}, use, std::ref(guard));
+                for (int id = 0; id < 4; ++id) group.spawn(std::cref(client));
                 co_return;
             };
             co_await with_task_group(body);
-        };
-        run(main(), {.loops = 2});
+            EXPECT_TRUE(data.guard.try_lock()) << "a lock was lost";
+        });
     }
-
-    mutex guard;
-    std::vector<int> order;
-};
-
-void lock_once_in_a_fiber(mutex& guard, int id, std::vector<int>& order) {
-    const auto lock = await(guard.lock());
-    order.push_back(id);
-    await(sleep_for(1ms));
 }
 
-TEST_F(shared_mutex, is_granted_in_the_order_of_arrival) {
-    simulate([&]() -> task<> {
-        const auto body = [&](task_group& group) -> task<> {
-            for (int id = 0; id < 6; ++id) {
-                if (id % 2 == 0) group.spawn(lock_once, std::ref(guard), id, std::ref(order));
-                else group.spawn(fiber(lock_once_in_a_fiber, std::ref(guard), id, std::ref(order)));
+TEST(shared_mutex, guards_what_tasks_of_several_loops_and_fibers_use) {
+    const auto main = []() -> task<> {
+        shared_mutex guard;
+        int plain = 0;
+        const auto writer = [&]() -> task<> {
+            for (int i = 0; i < 100; ++i) {
+                const auto lock = co_await guard.lock();
+                ++plain;
             }
+        };
+        const auto reader = [&]() -> task<> {
+            for (int i = 0; i < 100; ++i) {
+                const auto lock = co_await guard.lock_shared();
+                EXPECT_GE(plain, 0);
+            }
+        };
+        const auto body = [&](task_group& group) -> task<> {
+            for (unsigned id = 0; id < 4; ++id) {
+                group.spawn({.loop = id % 2}, std::cref(writer));
+                group.spawn({.loop = id % 2}, std::cref(reader));
+            }
+            group.spawn(fiber([&] {
+                const auto lock = await(guard.lock());
+                ++plain;
+            }));
             co_return;
         };
         co_await with_task_group(body);
-        EXPECT_EQ(order, (std::vector{0, 1, 2, 3, 4, 5}));
-        EXPECT_FALSE(guard.is_locked());
-    });
-}
-
-/// A turn resumes at most 256, and messages come between turns.
-task<> turn(int yields = 4096) {
-    for (int i = 0; i < yields; ++i) co_await yield();
-}
-
-TEST_F(shared_mutex, who_was_passed_over_is_handed_it) {
-    for (const bool tries : {false, true}) {
-        SCOPED_TRACE(tries);
-        order.clear();
-        simulate([&]() -> task<> {
-            const auto body = [&](task_group& group) -> task<> {
-                auto lock = co_await guard.lock();
-                group.spawn(lock_once, std::ref(guard), 1, std::ref(order));
-                co_await turn();
-                lock.unlock();  // the other one is told …
-                if (tries) lock = guard.try_lock();
-                else lock = co_await guard.lock();
-                order.push_back(0);  // … and comes in vain
-                co_await turn();
-                lock.unlock();
-                EXPECT_FALSE(guard.try_lock());  // it is on its way
-                lock = co_await guard.lock();
-                order.push_back(2);
-            };
-            co_await with_task_group(body);
-            EXPECT_EQ(order, (std::vector{0, 1, 2}));
-        });
-    }
-}
-
-/// Two wait; the first is withdrawn that many yields after the lock got free. Passed over: somebody
-/// has taken it before it could, and keeps it.
-void withdraw_after(int yields, bool passed_over, mutex& guard, std::vector<int>& order) {
-    simulate([&]() -> task<> {
-        const auto body = [&](task_group& group) -> task<> {
-            auto lock = co_await guard.lock();
-            const auto impatient = [&](task_group& inner) -> task<> {
-                inner.spawn(lock_once, std::ref(guard), 1, std::ref(order));
-                co_await turn();
-                group.spawn(lock_once, std::ref(guard), 2, std::ref(order));
-                co_await turn();
-                lock.unlock();
-                if (passed_over) lock = co_await guard.lock();
-                co_await turn(yields);
-                inner.cancel();
-                co_await turn();
-            };
-            const auto shielded = [&]() -> task<> { co_await with_task_group(impatient); };
-            static_cast<void>(co_await as_result(shielded()));
-            lock.unlock();
-        };
-        co_await with_task_group(body);
-        EXPECT_FALSE(guard.is_locked());
-        EXPECT_EQ(std::ranges::count(order, 2), 1);
-        const int by_the_withdrawn = static_cast<int>(std::ranges::count(order, 1));
-        EXPECT_LE(by_the_withdrawn, passed_over ? 0 : 1);
-    });
-}
-
-/// The first moments are one yield apart, more than a turn has: among them is that in which it has
-/// been told, and has not run yet.
-TEST_F(shared_mutex, who_is_withdrawn_at_any_moment_leaves_it_to_the_next) {
-    for (int moment = 0; moment < 40 * 64; moment += moment < 300 ? 1 : 64) {
-        for (const bool passed_over : {false, true}) {
-            SCOPED_TRACE(moment);
-            order.clear();
-            withdraw_after(moment, passed_over, guard, order);
-        }
-    }
-}
-
-TEST_F(shared_mutex, an_event_that_comes_first_leaves_it_to_the_next) {
-    for (const bool event_first : {true, false}) {
-        simulate([&]() -> task<> {
-            event other;
-            int events = 0;
-            const auto either = [&]() -> task<> {
-                const auto got = co_await when_any(guard.lock(), other.wait());
-                events += got.index() == 1 ? 1 : 0;
-            };
-            const auto body = [&](task_group& group) -> task<> {
-                auto lock = co_await guard.lock();
-                group.spawn(std::ref(either));
-                co_await turn();
-                if (event_first) other.set();
-                lock.unlock();
-                if (!event_first) other.set();
-                co_await turn();
-            };
-            co_await with_task_group(body);
-            EXPECT_EQ(events, 1);  // who is told that it is free has nothing yet
-            EXPECT_FALSE(guard.is_locked());
-            EXPECT_TRUE(guard.try_lock());
-        });
-    }
-}
-
-TEST_F(shared_mutex, a_dump_names_the_wait) {
-    simulate([&]() -> task<> {
-        const auto body = [&](task_group& group) -> task<> {
-            const auto lock = co_await guard.lock();
-            group.spawn(lock_once, std::ref(guard), 1, std::ref(order));
-            co_await turn();
-            EXPECT_NE(dump_tasks().find("lock mutex"), std::string::npos);
-            EXPECT_EQ(dump_tasks().find("of another loop"), std::string::npos);
-        };
-        co_await with_task_group(body);
-    });
-}
-
-TEST_F(shared_mutex, one_that_is_always_free_starves_nobody) {
-    simulate([&]() -> task<> {
-        int rounds = 0;
-        int seen = -1;
-        const auto other = [](const int& counter, int& saw) -> task<> {
-            saw = counter;
-            co_return;
-        };
-        const auto body = [&](task_group& group) -> task<> {
-            group.spawn(other, std::cref(rounds), std::ref(seen));
-            for (; rounds < 1000; ++rounds) const auto lock = co_await guard.lock();
-        };
-        co_await with_task_group(body);
-        EXPECT_GE(seen, 1);
-        EXPECT_LE(seen, detail::inline_completions);
-    });
-}
-
-TEST_F(shared_mutex, excludes_and_wakes_under_random_timeouts) {
-    EXPECT_GT(contend_under_random_timeouts(guard), 250);
+        const auto last = co_await guard.lock();
+        EXPECT_EQ(plain, 401);
+    };
+    run(main(), {.loops = 2});
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
-// Where an event, mutex, semaphore or channel lives, and how tasks of other loops wait for it.
+// Where an object lives that tasks wait for, and how those of other loops wait for it.
 #pragma once
 
+#include <atomic>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 
 #include <coro/base/detail/assert.hpp>
@@ -42,6 +44,12 @@ private:
     mutable settled_home<loop_id> home_;
 };
 
+/// Requires: no message of another loop is on its way to the object that ends.
+inline void check_no_message(bool none) {
+    CORO_ASSERT(none, "an object that tasks wait for was destroyed while a message of another loop "
+                      "was on its way: it must outlive who uses it there");
+}
+
 /// Something that the object tells itself from another loop: set, close. A message that is
 /// under way stands for all that follow until it arrives. The object must outlive the message:
 /// the messages of a loop come in order, so it does if it outlives the task that sent it.
@@ -55,11 +63,7 @@ public:
             mine.arrived_(mine);
         };
     }
-    ~home_message() {
-        CORO_ASSERT(!flag_.is_under_way(),
-                    "an event, mutex, semaphore or channel was destroyed while a message of "
-                    "another loop was on its way: it must outlive who uses it there");
-    }
+    ~home_message() { check_no_message(!flag_.is_under_way()); }
     home_message(const home_message&) = delete;
     home_message& operator=(const home_message&) = delete;
     void send(detail::loop& home) noexcept {
@@ -85,6 +89,34 @@ public:
 
 private:
     Owner& owner_;
+};
+
+/// An amount that the object is told from other loops: permits that come back, arrivals. What comes
+/// while a message is under way goes with it.
+template <auto Arrived>
+class home_sum;
+template <typename Owner, void (Owner::*Arrived)(std::size_t) noexcept>
+class home_sum<Arrived> final : posted {
+public:
+    explicit home_sum(Owner& of) noexcept : owner_(of) {
+        run = [](posted& self) noexcept {
+            auto& mine = static_cast<home_sum&>(self);
+            (mine.owner_.*Arrived)(mine.amount_.exchange(0, std::memory_order_acq_rel));
+        };
+    }
+    ~home_sum() { check_no_message(amount_.load(std::memory_order_relaxed) == 0); }
+    home_sum(const home_sum&) = delete;
+    home_sum& operator=(const home_sum&) = delete;
+    void send(detail::loop& home, std::size_t amount) noexcept {
+        if (amount_.fetch_add(amount, std::memory_order_acq_rel) == 0) home.post(*this);
+    }
+
+private:
+    Owner& owner_;
+    /// Also the flag of the message: it is under way until the amount is taken. Otherwise a sender
+    /// that only adds to it would touch the object once more. By then the amount may have come
+    /// home, and the task that waited for it may have destroyed the object.
+    std::atomic<std::size_t> amount_{0};
 };
 
 enum class wait_outcome : std::uint8_t {

@@ -15,7 +15,10 @@ namespace coro { inline namespace v0 { namespace detail {
 /// What the layers above keep with a socket. The poller only stores it: made with the slot, gone
 /// with it. A socket that moves to another loop takes it along.
 struct socket_notes {
-    std::uint32_t broken = 0;           ///< bits of net's `direction`: framing is lost
+    /// The number of the task that has it in its care: the guardian's, or who has asked for an
+    /// operation last. Of this loop: a socket that moves leaves it behind.
+    std::uint32_t task = 0;
+    std::uint16_t broken = 0;           ///< bits of net's `direction`: framing is lost
     bool interrupted = false;           ///< a read or write of it has ended with `cancelled`
     bool reset_failed = false;          ///< what stream::reset_on_failure() says of it
     duration idle = duration::max();    ///< the span of the guardian that watches over it
