@@ -127,7 +127,7 @@ public:
 
 protected:
     awaiter(shared_mutex& of, bool alone) noexcept : mutex_(of), alone_(alone) {}
-    ~awaiter() = default;
+    virtual ~awaiter() = default;
 
     friend class shared_mutex;
     shared_mutex& mutex_;
