@@ -1,7 +1,5 @@
 #include <coro/runtime/barrier.hpp>
 
-#include "base/text_line.hpp"
-
 namespace coro { inline namespace v0 {
 
 /// False: it must wait, and has not been counted.
@@ -33,11 +31,9 @@ void barrier::awaiter::cancel_wait() noexcept {
     --barrier_.arrived_;
     end_cancelled();
 }
+/// No counts: the dump of another loop may ask, and they are this loop's.
 void barrier::awaiter::describe(detail::text_sink& out) const noexcept {
-    detail::text_line<64> text;
-    text.add("wait at barrier with ").add_number(barrier_.arrived_);
-    text.add(" of ").add_number(barrier_.parties_);
-    out.write(text.view());
+    out.write("wait at barrier");
 }
 
 }}  // namespace coro::v0

@@ -18,8 +18,12 @@ double drawn() noexcept {
     return static_cast<double>((bits >> 11) + 1) / 9007199254740992.0;
 }
 
-duration part_of(duration span, double part) noexcept {
-    return duration(static_cast<duration::rep>(static_cast<double>(span.count()) * part));
+/// `span` times `factor`, but `most` where that is more, or no number. A product below `most` fits.
+duration times(duration span, double factor, duration most) noexcept {
+    const double product = static_cast<double>(span.count()) * factor;
+    return product < static_cast<double>(most.count())
+               ? duration(static_cast<duration::rep>(product))
+               : most;
 }
 
 }  // namespace
@@ -33,10 +37,8 @@ backoff::backoff(const backoff_options& options) noexcept
 
 duration backoff::next() noexcept {
     const duration pause = std::min<duration>(pause_, options_.longest);
-    // Beyond the longest one nothing grows, so that no product overflows.
-    const bool is_last_step = pause > part_of(options_.longest, 1 / options_.factor);
-    pause_ = is_last_step ? duration(options_.longest) : part_of(pause, options_.factor);
-    return options_.jitter > 0 ? pause - part_of(pause, options_.jitter * drawn()) : pause;
+    if (pause != duration::zero()) pause_ = times(pause, options_.factor, options_.longest);
+    return options_.jitter > 0 ? pause - times(pause, options_.jitter * drawn(), pause) : pause;
 }
 
 }}  // namespace coro::v0

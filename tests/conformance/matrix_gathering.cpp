@@ -194,12 +194,15 @@ class rate_limiter_driver final : public timed_driver {
 public:
     task<> prepare(ending how) override {
         limit_.emplace(rate_limit{.tokens = 1, .per = span_for(how), .burst = 1});
-        check(limit_->try_take(), "the bucket was not full");
         co_return;
     }
-    task<> operate() override { co_await limit_->take(); }
-    task<> verify(const outcome&) override {
-        check(!limit_->try_take(), "a token came from nowhere");
+    task<> operate() override {
+        check(limit_->try_take(), "the bucket was not full");
+        co_await limit_->take();  // in the same turn, so it waits
+    }
+    task<> verify(const outcome& ended) override {
+        if (!ended.is(outcome_kind::value))  // then the next one comes in an hour
+            check(!limit_->try_take(), "a token came from nowhere");
         co_return;
     }
 
@@ -210,11 +213,12 @@ private:
 class ticker_driver final : public timed_driver {
 public:
     task<> prepare(ending how) override {
-        ticks_.emplace(span_for(how));
-        due_ = ticks_->due();
+        period_ = span_for(how);
         co_return;
     }
     task<> operate() override {
+        ticks_.emplace(period_);
+        due_ = ticks_->due();
         check(co_await ticks_->next() >= 1, "no tick was counted");
         check(now() >= due_, "the tick came too early");
     }
@@ -225,6 +229,7 @@ public:
 
 private:
     std::optional<ticker> ticks_;
+    duration period_{};
     time_point due_{};
 };
 

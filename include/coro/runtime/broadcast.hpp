@@ -132,16 +132,17 @@ template <typename T>
 class [[nodiscard("co_await it")]] broadcast<T>::receive_awaiter final
     : public detail::library_awaiter<receive_awaiter>, public detail::list_node<receive_awaiter> {
 public:
-    receive_awaiter(broadcast& of, std::uint64_t& next) noexcept : from_(of), next_(next) {}
+    receive_awaiter(broadcast& of, std::uint64_t& next) noexcept
+        : from_(of), next_(next), wanted_(next) {}
 
     [[nodiscard]] detail::home_loop& home() const noexcept { return from_.home_; }
     bool try_now() noexcept {
-        if (next_ == from_.sent_) return from_.closed_;
+        if (wanted_ == from_.sent_) return from_.closed_;
         const std::uint64_t oldest =
             from_.sent_ > from_.capacity_ ? from_.sent_ - from_.capacity_ : 0;
-        const std::uint64_t at = next_ < oldest ? oldest : next_;
-        got_.emplace(received{from_.items_[at % from_.capacity_], at - next_});
-        after_ = at + 1;
+        const std::uint64_t at = wanted_ < oldest ? oldest : wanted_;
+        got_.emplace(received{from_.items_[at % from_.capacity_], at - wanted_});
+        wanted_ = at + 1;
         return true;
     }
     bool start() noexcept {
@@ -149,7 +150,7 @@ public:
         return true;
     }
     [[nodiscard]] std::optional<received> finish() noexcept {  // the broadcast may be gone
-        if (got_.has_value()) next_ = after_;
+        next_ = wanted_;
         return std::move(got_);
     }
 
@@ -164,8 +165,8 @@ public:
 private:
     friend class broadcast;
     broadcast& from_;
-    std::uint64_t& next_;
-    std::uint64_t after_ = 0;
+    std::uint64_t& next_;    ///< of the reader, on its loop: home must not look at it
+    std::uint64_t wanted_;
     std::optional<received> got_;
 };
 

@@ -1,6 +1,8 @@
 // condition_variable: tasks that hold a mutex wait until another one has changed what it guards.
 #pragma once
 
+#include <utility>
+
 #include <coro/base/detail/assert.hpp>
 #include <coro/base/detail/export.hpp>
 #include <coro/base/detail/intrusive_list.hpp>
@@ -10,9 +12,10 @@
 
 namespace coro { inline namespace v0 {
 
-/// Where tasks wait for a condition that holds under a mutex. There are no spurious wake-ups, but
-/// a task that is woken locks the mutex again. Another may have been before it and have changed
-/// the condition, so look again, or give wait() the predicate.
+/// Where tasks wait for a condition that holds under a mutex. A task that is woken locks the mutex
+/// again. Another may have been before it and have changed the condition, so look again, or give
+/// wait() the predicate. A notification of another loop counts when it arrives: it may wake a task
+/// that has begun to wait after it was sent.
 ///
 /// Tasks of one loop that need no mutex for their data need no condition_variable either: an event
 /// or a channel is simpler.
@@ -49,7 +52,8 @@ public:
     template <typename Predicate>
     [[nodiscard("co_await it or spawn it")]] task<> wait(mutex::scoped_lock& lock,
                                                          Predicate holds) {
-        while (!holds()) co_await wait(lock);
+        CORO_ASSERT(lock, "condition_variable::wait was given a lock that holds no mutex");
+        return wait_until(lock, std::move(holds));
     }
 
     /// Wakes the task that has waited longest; nobody, if none waits. Resumes nobody in place. The
@@ -61,6 +65,10 @@ public:
 private:
     class awaiter;
 
+    template <typename Predicate>
+    task<> wait_until(mutex::scoped_lock& lock, Predicate holds) {
+        while (!holds()) co_await wait_and_lock(lock);
+    }
     CORO_EXPORT task<> wait_and_lock(mutex::scoped_lock& lock);
     CORO_EXPORT void notify(std::size_t tasks) noexcept;
 

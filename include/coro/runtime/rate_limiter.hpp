@@ -59,16 +59,18 @@ private:
                     "a rate_limiter was asked for no token, or for more than its burst: that never "
                     "ends");
     }
-    /// When so many tokens will be there, if nobody takes any until then.
-    [[nodiscard]] CORO_EXPORT time_point ready_at(std::size_t amount) const noexcept;
+    /// When so many tokens will be there, if nobody takes any until then. Requires: they are not.
+    [[nodiscard]] time_point ready_at(std::size_t amount) const noexcept;
+    void refill(time_point present) noexcept;
     [[nodiscard]] CORO_EXPORT bool take_now(std::size_t amount) noexcept;
     CORO_EXPORT void arm() noexcept;
     void serve() noexcept;
 
     detail::home_loop home_;
-    duration between_;           ///< two tokens
+    duration between_;  ///< two tokens
     std::size_t burst_;
-    time_point full_at_ = time_point::min();  ///< when the bucket is, or was, full again
+    std::size_t tokens_;    ///< that are there
+    time_point next_{};     ///< when another one comes; of a full bucket: nothing
     detail::intrusive_list<awaiter> waiters_;
     detail::member_timer<&rate_limiter::serve> timer_;
 };

@@ -118,13 +118,15 @@ template <typename T>
 class [[nodiscard("co_await it")]] watch<T>::next_awaiter final
     : public detail::library_awaiter<next_awaiter>, public detail::list_node<next_awaiter> {
 public:
-    next_awaiter(watch& of, std::uint64_t& seen) noexcept : watch_(of), seen_(seen) {}
+    next_awaiter(watch& of, std::uint64_t& seen) noexcept
+        : watch_(of), seen_(seen), version_(seen) {}
 
     [[nodiscard]] detail::home_loop& home() const noexcept { return watch_.home_; }
     bool try_now() noexcept {
+        if (version_ == watch_.version_) return watch_.closed_;
         version_ = watch_.version_;
-        if (version_ != seen_) value_ = watch_.value_;
-        return version_ != seen_ || watch_.closed_;
+        value_ = watch_.value_;
+        return true;
     }
     bool start() noexcept {
         watch_.waiters_.push_back(*this);
@@ -146,8 +148,8 @@ public:
 private:
     friend class watch;
     watch& watch_;
-    std::uint64_t& seen_;
-    std::uint64_t version_ = 0;
+    std::uint64_t& seen_;    ///< of the reader, on its loop: home must not look at it
+    std::uint64_t version_;
     pointer value_;
 };
 

@@ -14,6 +14,7 @@
 #include <coro/core/fiber.hpp>
 #include <coro/core/when_any.hpp>
 #include <coro/runtime/await.hpp>
+#include <coro/runtime/barrier.hpp>
 #include <coro/runtime/run.hpp>
 #include <coro/runtime/sleep.hpp>
 #include <coro/runtime/task_group.hpp>
@@ -97,6 +98,34 @@ TEST(latch, two_waits_of_one_task_are_granted_as_one) {
         co_await with_task_group(body);
         EXPECT_EQ(order.size(), 2u);
     });
+}
+
+TEST(latch, nothing_that_comes_from_another_loop_changes_nothing) {
+    const auto main = []() -> task<> {
+        latch gate(2);
+        barrier line(2);
+        const auto count = [&]() -> task<> {
+            for (int i = 0; i < 100; ++i) {
+                gate.count_down(0);
+                line.drop(0);
+            }
+            gate.count_down(0);
+            gate.count_down(1);
+            gate.count_down(0);
+            gate.count_down(1);
+            line.drop(0);
+            line.drop(1);
+            co_return;
+        };
+        const auto body = [&](task_group& group) -> task<> {
+            group.spawn({.loop = 1}, std::cref(count));
+            co_return;
+        };
+        co_await with_task_group(body);
+        EXPECT_TRUE(gate.is_open());
+        EXPECT_EQ(line.parties(), 1u);
+    };
+    run(main(), {.loops = 2});
 }
 
 TEST(latch, counts_what_comes_from_other_loops_and_from_fibers) {

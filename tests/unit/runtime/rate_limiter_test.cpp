@@ -118,14 +118,39 @@ TEST(rate_limiter, never_lets_more_pass_than_its_rate_and_its_burst) {
     }
 }
 
-TEST(rate_limiter, spans_of_all_sizes_overflow_nothing) {
+TEST(rate_limiter, spans_and_bursts_of_all_sizes_are_counted_exactly) {
     simulate([]() -> task<> {
-        rate_limiter slow({.tokens = 1, .per = std::chrono::hours::max(), .burst = SIZE_MAX});
-        EXPECT_TRUE(slow.try_take());
-        EXPECT_TRUE(slow.try_take(1000));
+        rate_limiter quota({.tokens = 1, .per = duration::max(), .burst = 5});
+        for (int i = 0; i < 5; ++i) EXPECT_TRUE(quota.try_take()) << i;
+        EXPECT_FALSE(quota.try_take());
+        EXPECT_FALSE(co_await move_on_after(std::chrono::hours(24 * 365), quota.take()));
+        rate_limiter whole({.tokens = 1, .per = duration::max(), .burst = 5});
+        EXPECT_TRUE(whole.try_take(5));
+        EXPECT_FALSE(whole.try_take());
+        rate_limiter vast({.tokens = 1, .per = std::chrono::hours::max(), .burst = SIZE_MAX});
+        for (int i = 0; i < 3; ++i) EXPECT_TRUE(vast.try_take(1000)) << i;
+        EXPECT_TRUE(vast.try_take(SIZE_MAX - 3000));
+        EXPECT_FALSE(vast.try_take());
         rate_limiter fast({.tokens = 1'000'000'000, .per = 1s, .burst = 1});
         EXPECT_TRUE(fast.try_take());
         co_await fast.take();
+    });
+}
+
+TEST(rate_limiter, is_full_in_a_run_whose_clock_is_earlier) {
+    rate_limiter limit({.tokens = 1, .per = 1min, .burst = 2});
+    simulate([&]() -> task<> {
+        co_await sleep_for(1h);
+        EXPECT_TRUE(limit.try_take(2));
+        EXPECT_FALSE(limit.try_take());
+    });
+    simulate([&]() -> task<> {
+        EXPECT_TRUE(limit.try_take(2));
+        EXPECT_FALSE(limit.try_take());
+        const time_point begin = now();
+        co_await limit.take();
+        EXPECT_GE(now() - begin, 1min);
+        EXPECT_LE(now() - begin, 1min + 1ms);
     });
 }
 

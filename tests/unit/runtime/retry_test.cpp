@@ -18,6 +18,7 @@
 #include <coro/runtime/sleep.hpp>
 #include <coro/runtime/task_group.hpp>
 #include <coro/runtime/timeout.hpp>
+#include <cmath>
 #include <stdexcept>
 #include <system_error>
 
@@ -88,6 +89,13 @@ TEST(retry, pauses_grow_to_the_longest_and_jitter_only_shortens_them) {
         }
         pauses.reset();
         EXPECT_LE(pauses.next(), 100ms);
+        backoff even({.first = 100ms, .longest = duration::max(), .factor = 1, .jitter = 0});
+        for (int i = 0; i < 5; ++i) EXPECT_EQ(even.next(), 100ms);
+        backoff none({.first = 0ms, .longest = 1s, .factor = HUGE_VAL, .jitter = 1});
+        for (int i = 0; i < 3; ++i) EXPECT_EQ(none.next(), 0ms);
+        backoff at_once({.first = 1ms, .longest = 1s, .factor = HUGE_VAL, .jitter = 0});
+        EXPECT_EQ(at_once.next(), 1ms);
+        EXPECT_EQ(at_once.next(), 1s);
         backoff long_ones({.first = duration::max(), .longest = duration::max(), .factor = 10});
         for (int i = 0; i < 5; ++i) EXPECT_GE(long_ones.next(), duration::zero());
     });

@@ -107,7 +107,9 @@ public:
     ~home_sum() { check_no_message(amount_.load(std::memory_order_relaxed) == 0); }
     home_sum(const home_sum&) = delete;
     home_sum& operator=(const home_sum&) = delete;
+    /// Nothing is no message: its flag would be 0.
     void send(detail::loop& home, std::size_t amount) noexcept {
+        if (amount == 0) return;
         if (amount_.fetch_add(amount, std::memory_order_acq_rel) == 0) home.post(*this);
     }
 
