@@ -85,7 +85,7 @@ TEST(latch, two_waits_of_one_task_are_granted_as_one) {
         std::vector<int> order;
         const auto body = [&](task_group& group) -> task<> {
             const auto both = [&]() -> task<> {
-                co_await when_any(gate.wait(), gate.wait());
+                static_cast<void>(co_await when_any(gate.wait(), gate.wait()));
                 order.push_back(0);
             };
             group.spawn({.closure_is_kept = true}, both());
