@@ -47,7 +47,7 @@ bool rate_limiter::take_now(std::size_t amount) noexcept {
     return true;
 }
 
-/// For the first of the queue, for which there are not enough.
+/// For the first of the queue. Behind one that was withdrawn there may be enough for it by now.
 void rate_limiter::arm() noexcept {
     detail::loop& here = detail::this_loop();
     if (timer_.armed()) here.disarm_timer(timer_);
